@@ -1,0 +1,89 @@
+//! Why an upload was not accepted, and why the pipeline could not start.
+
+use std::time::Duration;
+
+use darkroom_media::{MediaError, SourceFormat};
+use darkroom_store::StoreError;
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Nothing came for too long.
+    #[error("no byte of the body came for {} s", after.as_secs_f32())]
+    Stalled {
+        /// For how long.
+        after: Duration,
+    },
+    /// The client closed the connection or broke the protocol.
+    #[error("the body broke off: {0}")]
+    Broken(String),
+    /// A part of a multipart body is not as it must be.
+    #[error("the multipart body is malformed: {0}")]
+    Malformed(String),
+    /// More came than was allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
+}
+
+/// Why an upload was not accepted. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The bytes are no photo that can be processed.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The bytes are a photo, of another type than was declared.
+    #[error("the body is {found}, but its Content-Type says {declared:?}")]
+    TypeMismatch {
+        /// By the client's word.
+        declared: String,
+        /// By the bytes.
+        found: SourceFormat,
+    },
+    /// The photo needs more memory than there is for all of them.
+    #[error(
+        "the photo is {width}×{height} pixels of a kind that takes {} MiB to process, and there are {} MiB; send a \
+         smaller one, or one of another format",
+        needed >> 20, budget >> 20
+    )]
+    TooExpensive {
+        /// Pixels per row, as shown.
+        width: u32,
+        /// Rows, as shown.
+        height: u32,
+        /// Bytes it would hold.
+        needed: u64,
+        /// The pixel budget.
+        budget: u64,
+    },
+    /// The body did not arrive.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The store could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The Ingestor is being restarted.
+    #[error("the ingest pipeline is being restarted")]
+    Restarting,
+}
+
+/// Why the pipeline could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The options contradict each other.
+    #[error("{0}")]
+    Options(String),
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No thread, or an actor that did not start.
+    #[error("could not start {what}: {why}")]
+    Spawn {
+        /// What.
+        what: &'static str,
+        /// The reason.
+        why: String,
+    },
+}

@@ -1,0 +1,113 @@
+//! Faults that tests inject at named points of the real daemon.
+//!
+//! The configuration takes them only together with `--open`, so that nobody can run a public daemon that
+//! kills itself. Without faults a point costs one look at an empty list.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// Where a fault can strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Point {
+    /// The original is in the object store; nothing refers to it yet.
+    OriginalStored,
+    /// The photo's transaction has committed; the client does not know.
+    PhotoCommitted,
+    /// In the Decoder's message handler.
+    DecoderHandler,
+    /// On the compute pool, at the start of a decode.
+    Decode,
+    /// Between two variants being written.
+    VariantStored,
+    /// Every variant is in the object store; nothing refers to them yet.
+    VariantsStored,
+    /// The publishing transaction has committed.
+    Published,
+}
+
+/// What a fault does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Panics.
+    Panic,
+    /// Ends the process as `kill -9` does.
+    Kill,
+}
+
+/// A fault to inject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Where.
+    pub point: Point,
+    /// What.
+    pub action: Action,
+    /// Only for photos shown in this width; for all without.
+    #[serde(default)]
+    pub width: Option<u32>,
+    /// How many photos pass before it strikes.
+    #[serde(default)]
+    pub skip: u32,
+    /// How often it strikes; for ever without.
+    #[serde(default)]
+    pub times: Option<u32>,
+}
+
+/// The configured faults, with how often each point was passed. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults(Arc<[(Fault, AtomicU32)]>);
+
+impl Faults {
+    pub(crate) fn new(faults: &[Fault]) -> Self {
+        Self(faults.iter().map(|fault| (fault.clone(), AtomicU32::new(0))).collect())
+    }
+
+    /// A photo of this width passes this point.
+    ///
+    /// # Panics
+    /// If a fault says so.
+    pub(crate) fn pass(&self, point: Point, width: u32) {
+        for (fault, passed) in &*self.0 {
+            if fault.point != point || fault.width.is_some_and(|wanted| wanted != width) {
+                continue;
+            }
+            let number = passed.fetch_add(1, Ordering::Relaxed);
+            let ends = fault.times.map_or(u32::MAX, |times| fault.skip.saturating_add(times));
+            if (fault.skip..ends).contains(&number) {
+                strike(fault);
+            }
+        }
+    }
+}
+
+fn strike(fault: &Fault) {
+    match fault.action {
+        Action::Panic => panic!("injected fault at {:?}", fault.point),
+        Action::Kill => {
+            let killed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            unreachable!("SIGKILL to oneself does not return: {killed:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_where_when_and_as_often_as_it_says() {
+        let fault =
+            Fault { point: Point::Decode, action: Action::Panic, width: Some(100), skip: 1, times: Some(2) };
+        let faults = Faults::new(&[fault]);
+        let strikes = |point, width| std::panic::catch_unwind(|| faults.pass(point, width)).is_err();
+        assert!(!strikes(Point::Decode, 99), "another width");
+        assert!(!strikes(Point::Published, 100), "another point");
+        let outcomes: Vec<_> = (0..4).map(|_| strikes(Point::Decode, 100)).collect();
+        assert_eq!(outcomes, [false, true, true, false]);
+    }
+}

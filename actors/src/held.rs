@@ -1,0 +1,123 @@
+//! Durable leases that this process holds.
+//!
+//! A [`HeldJob`] rides in the envelope of the photo's messages. Settled, it ends quietly; dropped on any
+//! other path (an actor died, the store failed, the process shuts down) its job goes back to the queue
+//! through the Reconciler. While it lives, the heartbeat extends its lease.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use darkroom_store::model::jobs::{Job, Lease};
+use darkroom_store::model::{JobId, LeaseId};
+use tokio::sync::Notify;
+
+/// The jobs that this process holds. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeldJobs(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    book: Mutex<Book>,
+    /// Told when something was abandoned.
+    abandoned: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    held: HashMap<JobId, LeaseId>,
+    abandoned: Vec<(JobId, LeaseId)>,
+}
+
+impl HeldJobs {
+    /// Notes that this process holds `job` by `lease`.
+    pub(crate) fn hold(&self, job: Job, lease: Lease) -> HeldJob {
+        self.lock().held.insert(job.id, lease.id);
+        HeldJob { job, lease, book: Some(self.clone()) }
+    }
+
+    /// Everything held, for the heartbeat.
+    pub(crate) fn all(&self) -> Vec<(JobId, LeaseId)> {
+        self.lock().held.iter().map(|(job, lease)| (*job, *lease)).collect()
+    }
+
+    /// The heartbeat found that another process has taken the job.
+    pub(crate) fn lost(&self, job: JobId) {
+        self.lock().held.remove(&job);
+    }
+
+    /// What was abandoned since the last call.
+    pub(crate) fn take_abandoned(&self) -> Vec<(JobId, LeaseId)> {
+        std::mem::take(&mut self.lock().abandoned)
+    }
+
+    /// Puts back what could not be given back now.
+    pub(crate) fn keep_abandoned(&self, jobs: Vec<(JobId, LeaseId)>) {
+        self.lock().abandoned.extend(jobs);
+    }
+
+    /// Returns once something was abandoned since the last return.
+    pub(crate) async fn abandonment(&self) {
+        self.0.abandoned.notified().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job that this process holds.
+#[derive(Debug)]
+pub(crate) struct HeldJob {
+    pub(crate) job: Job,
+    pub(crate) lease: Lease,
+    /// Taken when the job is settled.
+    book: Option<HeldJobs>,
+}
+
+impl HeldJob {
+    /// The job is finished, given back, or somebody else's: nothing is left to do for it.
+    pub(crate) fn settled(mut self) {
+        if let Some(book) = self.book.take() {
+            book.lock().held.remove(&self.job.id);
+        }
+    }
+}
+
+impl Drop for HeldJob {
+    fn drop(&mut self) {
+        if let Some(book) = self.book.take() {
+            let mut lists = book.lock();
+            lists.held.remove(&self.job.id);
+            lists.abandoned.push((self.job.id, self.lease.id));
+            drop(lists);
+            book.0.abandoned.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_store::model::jobs::Kind;
+    use darkroom_store::model::{Epoch, PhotoId, Timestamp};
+
+    use super::*;
+
+    fn hold(book: &HeldJobs) -> HeldJob {
+        let job = Job::new(JobId::new(), Kind::Process, PhotoId::new(), Timestamp(0));
+        book.hold(job, Lease { id: LeaseId::new(), epoch: Epoch(1) })
+    }
+
+    #[tokio::test]
+    async fn a_dropped_job_is_abandoned_and_a_settled_one_is_not() {
+        let book = HeldJobs::default();
+        let (settled, dropped) = (hold(&book), hold(&book));
+        assert_eq!(book.all().len(), 2);
+        settled.settled();
+        assert!(book.take_abandoned().is_empty());
+        let id = dropped.job.id;
+        drop(dropped);
+        book.abandonment().await;
+        assert_eq!(book.take_abandoned().iter().map(|(job, _)| *job).collect::<Vec<_>>(), [id]);
+        assert!(book.all().is_empty());
+    }
+}

@@ -1,0 +1,268 @@
+//! The Janitor: deletes what nothing refers to. It alone deletes objects.
+//!
+//! Nothing is found by listing the object store. What may be an orphan is known from the metadata: intents
+//! of dead epochs, keys that this process handed out in vain, blobs that lost a reference, tombstones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use darkroom_store::StoreError;
+use darkroom_store::metadata::Metadata;
+use darkroom_store::model::{Epoch, blobs, nodes, objects};
+use darkroom_store::objects::ObjectStore;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::keys::Keys;
+use crate::stages::send;
+
+/// Rows handled in one transaction.
+const BATCH: usize = 200;
+/// Objects deleted in one call.
+const DELETE_BATCH: usize = 64;
+
+/// What one sweep did, and what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JanitorReport {
+    /// Keys whose intent was void: of dead processes, or handed out in vain.
+    pub intents_voided: usize,
+    /// Blobs that no photo refers to any more.
+    pub blobs_collected: usize,
+    /// Objects deleted.
+    pub objects_deleted: usize,
+    /// Intents that stand: keys reserved by live processes.
+    pub intents_standing: usize,
+    /// Objects still to be deleted: 0 after a sweep without errors.
+    pub tombstones_left: usize,
+}
+
+/// What a sweep works on.
+#[derive(Clone)]
+pub struct Sweep {
+    /// Records.
+    pub metadata: Metadata,
+    /// Bytes.
+    pub objects: ObjectStore,
+    /// This process's epoch.
+    pub epoch: Epoch,
+    /// This process's keys; none for a command that runs without a pipeline.
+    pub(crate) keys: Option<Keys>,
+}
+
+impl Sweep {
+    /// A sweep without a pipeline beside it.
+    pub fn new(metadata: Metadata, objects: ObjectStore, epoch: Epoch) -> Self {
+        Self { metadata, objects, epoch, keys: None }
+    }
+
+    /// Deletes everything that nothing refers to.
+    ///
+    /// # Errors
+    /// Those of the engine and of the object store. What was begun goes on with the next sweep.
+    pub async fn run(&self) -> Result<JanitorReport, StoreError> {
+        let mut report = JanitorReport::default();
+        self.bury_abandoned(&mut report).await?;
+        self.bury_dead_epochs(&mut report).await?;
+        self.collect_blobs(&mut report).await?;
+        self.delete_buried(&mut report).await?;
+        (report.intents_standing, report.tombstones_left) = self
+            .metadata
+            .read("count what is left", |tx| async move { objects::outstanding(&tx, 10_000).await })
+            .await?;
+        metrics::counter!("darkroom_objects_deleted_total").increment(report.objects_deleted as u64);
+        Ok(report)
+    }
+
+    async fn bury_abandoned(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let mut abandoned = keys.take_abandoned();
+        while !abandoned.is_empty() {
+            let rest = abandoned.split_off(abandoned.len().min(BATCH));
+            match self.abandon(self.epoch, &abandoned).await {
+                Ok(buried) => report.intents_voided += buried,
+                Err(error) => {
+                    keys.keep_abandoned(abandoned);
+                    keys.keep_abandoned(rest);
+                    return Err(error);
+                }
+            }
+            abandoned = rest;
+        }
+        Ok(())
+    }
+
+    async fn abandon(
+        &self,
+        epoch: Epoch,
+        keys: &[darkroom_store::objects::ObjectKey],
+    ) -> Result<usize, StoreError> {
+        self.metadata
+            .transact("void intents", |tx| async move { objects::abandon(&tx, epoch, keys).await })
+            .await
+    }
+
+    /// On the embedded engine there is one node: every earlier epoch is dead.
+    async fn bury_dead_epochs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let newest = self.epoch;
+        loop {
+            let dead = self
+                .metadata
+                .read("list epochs", |tx| async move { nodes::epochs_before(&tx, newest, BATCH).await })
+                .await?;
+            if dead.is_empty() {
+                return Ok(());
+            }
+            for epoch in dead {
+                self.bury_epoch(epoch, report).await?;
+            }
+        }
+    }
+
+    async fn bury_epoch(&self, epoch: Epoch, report: &mut JanitorReport) -> Result<(), StoreError> {
+        loop {
+            let keys = self
+                .metadata
+                .read("list intents", |tx| async move { objects::intents_of(&tx, epoch, BATCH).await })
+                .await?;
+            if keys.is_empty() {
+                return self
+                    .metadata
+                    .transact("forget epoch", |tx| async move { nodes::forget(&tx, epoch) })
+                    .await;
+            }
+            report.intents_voided += self.abandon(epoch, &keys).await?;
+        }
+    }
+
+    async fn collect_blobs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        loop {
+            let hashes = self
+                .metadata
+                .read("list blobs to check", |tx| async move { blobs::to_check(&tx, BATCH).await })
+                .await?;
+            if hashes.is_empty() {
+                return Ok(());
+            }
+            for hash in &hashes {
+                let collected = self
+                    .metadata
+                    .transact("collect blob", |tx| async move { blobs::collect(&tx, hash).await })
+                    .await?;
+                report.blobs_collected += usize::from(collected);
+            }
+        }
+    }
+
+    async fn delete_buried(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        loop {
+            let keys = self
+                .metadata
+                .read("list tombstones", |tx| async move { objects::tombstones(&tx, DELETE_BATCH).await })
+                .await?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            report.objects_deleted += self.objects.delete(&keys).await?;
+            let keys = &keys;
+            self.metadata
+                .transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) })
+                .await?;
+        }
+    }
+}
+
+/// The error as text, since several may have asked for one sweep.
+pub(crate) type SweepReply = RpcReplyPort<Result<JanitorReport, String>>;
+
+pub(crate) enum JanitorMessage {
+    /// There may be something to sweep.
+    Sweep,
+    /// Sweep, and say what was done.
+    SweepNow(SweepReply),
+    /// A sweep has ended.
+    Ended,
+}
+
+pub(crate) struct Janitor;
+
+pub(crate) struct JanitorArguments {
+    pub(crate) sweep: Sweep,
+    /// Told when something was deleted.
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) idle_poll: Duration,
+}
+
+pub(crate) struct JanitorState {
+    sweep: Sweep,
+    running: bool,
+    wanted: bool,
+    asked: Vec<SweepReply>,
+    _timer: tokio::task::JoinSet<()>,
+}
+
+/// How many idle polls lie between two sweeps that nobody asked for.
+const POLLS_PER_SWEEP: u32 = 10;
+
+impl Actor for Janitor {
+    type Msg = JanitorMessage;
+    type State = JanitorState;
+    type Arguments = JanitorArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let mut timer = tokio::task::JoinSet::new();
+        let (every, nudge) = (arguments.idle_poll * POLLS_PER_SWEEP, arguments.nudge);
+        timer.spawn(async move {
+            let mut poll = tokio::time::interval(every);
+            loop {
+                tokio::select! {
+                    _ = poll.tick() => {}
+                    () = nudge.notified() => {}
+                }
+                send(&myself, JanitorMessage::Sweep);
+            }
+        });
+        Ok(JanitorState {
+            sweep: arguments.sweep,
+            running: false,
+            wanted: false,
+            asked: Vec::new(),
+            _timer: timer,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JanitorMessage::Sweep => state.wanted = true,
+            JanitorMessage::SweepNow(reply) => state.asked.push(reply),
+            JanitorMessage::Ended => state.running = false,
+        }
+        if state.running || !(state.wanted || !state.asked.is_empty()) {
+            return Ok(());
+        }
+        state.running = true;
+        state.wanted = false;
+        let (sweep, asked) = (state.sweep.clone(), std::mem::take(&mut state.asked));
+        tokio::spawn(async move {
+            let result = sweep.run().await.map_err(|error| error.to_string());
+            if let Err(error) = &result {
+                tracing::warn!(error, "the sweep stopped; the next one goes on");
+            }
+            for reply in asked {
+                // Who asked may have gone away.
+                let _ = reply.send(result.clone());
+            }
+            send(&myself, JanitorMessage::Ended);
+        });
+        Ok(())
+    }
+}

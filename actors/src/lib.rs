@@ -1,0 +1,46 @@
+//! The pipeline: every actor, background loop, permit and compute thread. The only crate that names ractor.
+//!
+//! In the order in which a photo meets them:
+//!
+//! - [`permits`]: the front door. Without a lease nothing enters; permits ride with what they pay for.
+//! - `stages`: Ingestor, Decoder, Resizer, Uploader, Publisher. One actor each.
+//! - `work`: what travels between them.
+//! - [`compute`]: the threads that decode and resize.
+//! - `held`: durable jobs that this process holds. `keys`: object keys with durable intents.
+//! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
+//! - [`outcomes`]: who waits for a photo to be settled.
+//! - [`janitor`]: deletes what nothing refers to.
+//! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
+//!   its `start_generation`.**
+//! - [`pipeline`]: the handle that everybody outside holds.
+//! - [`faults`]: faults that tests inject.
+#![forbid(unsafe_code)]
+
+mod backlog;
+pub mod compute;
+mod error;
+pub mod faults;
+mod held;
+pub mod janitor;
+mod keys;
+mod line;
+mod options;
+pub mod outcomes;
+pub mod permits;
+pub mod pipeline;
+mod reconciler;
+mod stages;
+mod supervisor;
+pub mod telemetry;
+mod work;
+
+use backlog::Backlog;
+
+/// The words of the media engine that the API speaks too.
+pub use darkroom_media::{MediaError, Preset};
+pub use error::{BodyError, IngestError, StartError};
+pub use janitor::{JanitorReport, Sweep};
+pub use options::PipelineOptions;
+pub use permits::{Lease, Refused};
+pub use pipeline::Pipeline;
+pub use stages::ingestor::{Body, Ingested, Upload};

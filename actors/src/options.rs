@@ -1,0 +1,178 @@
+//! Everything about the pipeline that can be set, with defaults and validation.
+
+use std::time::Duration;
+
+use darkroom_media::{Limits, Preset};
+
+use crate::faults::Fault;
+
+/// One mebibyte.
+const MIB: u64 = 1 << 20;
+
+/// How the pipeline runs.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// The presets that every photo is made in, in any order.
+    pub presets: Vec<Preset>,
+    /// What is refused before a pixel is decoded.
+    pub limits: Limits,
+    /// Largest original in bytes.
+    pub upload_bytes_max: u64,
+    /// Photos that may be in memory at once, in any stage.
+    pub job_slots: u32,
+    /// Bytes for bodies: windows of uploads, and originals read for decoding.
+    pub bodies_bytes: u64,
+    /// Bytes for pixels: everything that decoding, resizing and encoding hold.
+    pub pixels_bytes: u64,
+    /// What one upload is charged while it streams to the store.
+    pub upload_window_bytes: u64,
+    /// Share of slots, bodies and pixels that fresh uploads leave to work that waits on disk, 0 to 1.
+    pub reserved_share: f64,
+    /// Threads that decode and resize.
+    pub compute_threads: usize,
+    /// Objects written to the store at once.
+    pub network_slots: usize,
+    /// Attempts after which a photo whose processing panics is failed.
+    pub attempts_max: u32,
+    /// How long a job's lease lasts without a heartbeat.
+    pub lease_duration: Duration,
+    /// Photos that may wait for processing; beyond that uploads are refused.
+    pub backlog_photos_max: u64,
+    /// How often background loops look for work nobody told them of.
+    pub idle_poll: Duration,
+    /// Faults to inject, for tests.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            presets: Preset::default_ladder(),
+            limits: Limits::default(),
+            upload_bytes_max: 64 * MIB,
+            job_slots: 256,
+            bodies_bytes: 256 * MIB,
+            pixels_bytes: 1024 * MIB,
+            upload_window_bytes: MIB,
+            reserved_share: 0.25,
+            compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            network_slots: 32,
+            attempts_max: 3,
+            lease_duration: Duration::from_secs(60),
+            backlog_photos_max: 1_000_000,
+            idle_poll: Duration::from_secs(1),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl PipelineOptions {
+    /// Refuses a configuration that could not do what it allows.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what to do.
+    pub fn validate(&self) -> Result<(), String> {
+        self.validate_presets()?;
+        if !(0.0..=0.9).contains(&self.reserved_share) {
+            return Err(format!(
+                "budgets.reserved_share is {}: set it between 0 and 0.9",
+                self.reserved_share
+            ));
+        }
+        let positive = [
+            ("budgets.job_slots", u64::from(self.job_slots)),
+            ("pipeline.compute_threads", self.compute_threads as u64),
+            ("pipeline.network_slots", self.network_slots as u64),
+            ("pipeline.attempts_max", u64::from(self.attempts_max)),
+            ("pipeline.backlog_photos_max", self.backlog_photos_max),
+            ("limits.upload_bytes_max", self.upload_bytes_max),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} is 0: set it to 1 or more"));
+        }
+        if self.job_slots < 4 {
+            return Err(format!(
+                "budgets.job_slots is {}: set it to 4 or more, so that both uploads and waiting jobs get some",
+                self.job_slots
+            ));
+        }
+        if self.lease_duration < Duration::from_secs(1) {
+            return Err("pipeline.lease_duration is below 1 s: set it to several times a photo's \
+                        processing time"
+                .to_owned());
+        }
+        self.validate_budgets()
+    }
+
+    fn validate_presets(&self) -> Result<(), String> {
+        if self.presets.is_empty() {
+            return Err("no preset is configured: add at least one [[presets]]".to_owned());
+        }
+        for (index, preset) in self.presets.iter().enumerate() {
+            preset.validate()?;
+            if self.presets[..index].iter().any(|earlier| earlier.name == preset.name) {
+                return Err(format!("two presets are named {:?}: rename one", preset.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_budgets(&self) -> Result<(), String> {
+        let window = self.upload_window_bytes;
+        if window < 1 << 19 || window as f64 > self.bodies_bytes as f64 * (1.0 - self.reserved_share) {
+            return Err(format!(
+                "budgets.upload_window is {window} bytes: set it to at least 512 KiB and at most what \
+                 budgets.bodies leaves to uploads"
+            ));
+        }
+        if self.upload_bytes_max > self.bodies_bytes {
+            return Err(format!(
+                "budgets.bodies ({} bytes) cannot hold the largest allowed original ({} bytes): raise \
+                 budgets.bodies or lower limits.upload_bytes_max",
+                self.bodies_bytes, self.upload_bytes_max
+            ));
+        }
+        let largest = self.limits.largest_cost(&self.presets).peak_bytes;
+        if largest > self.pixels_bytes {
+            return Err(format!(
+                "budgets.pixels ({} MiB) cannot hold the largest allowed photo ({} pixels, up to {} MiB to \
+                 process): raise budgets.pixels to {} MiB or lower limits.pixels_max",
+                self.pixels_bytes / MIB,
+                self.limits.pixels_max,
+                largest.div_ceil(MIB),
+                largest.div_ceil(MIB)
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        PipelineOptions::default().validate().unwrap();
+    }
+
+    #[test]
+    fn a_pixel_budget_below_the_largest_photo_is_refused_with_both_ways_out() {
+        let options = PipelineOptions { pixels_bytes: 64 * MIB, ..Default::default() };
+        let error = options.validate().unwrap_err();
+        assert!(error.contains("budgets.pixels") && error.contains("limits.pixels_max"), "{error}");
+    }
+
+    #[test]
+    fn a_body_budget_below_the_largest_original_is_refused() {
+        let options = PipelineOptions { bodies_bytes: 16 * MIB, ..Default::default() };
+        assert!(options.validate().unwrap_err().contains("limits.upload_bytes_max"));
+    }
+
+    #[test]
+    fn two_presets_of_one_name_are_refused() {
+        let mut options = PipelineOptions::default();
+        options.presets.push(options.presets[0].clone());
+        assert!(options.validate().unwrap_err().contains("large"));
+    }
+}

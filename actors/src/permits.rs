@@ -1,0 +1,268 @@
+//! Budgets and the permits that spend them.
+//!
+//! A permit is charged for what is held and rides with what holds it, so it comes back by `Drop` on every
+//! path. Waiting is in order of arrival: a large request is neither overtaken for ever nor refused for
+//! being large. The order in which one photo takes its permits is fixed: slot and body, pixels, processor,
+//! network.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A resource of which only so much may be held. Cheap to clone.
+///
+/// Two parties spend it. *Fresh* work (an upload that has just arrived) never waits: it gets its share at
+/// once or is turned away. *Waiting* work (a job that lay on disk) waits in order, and a part of the budget
+/// is kept from fresh work for it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    name: &'static str,
+    /// What one permit of the semaphores stands for: 1024 for bytes, 1 for slots.
+    unit: u64,
+    total: u32,
+    all: Arc<Semaphore>,
+    /// What fresh work may hold at most: taken beside `all`.
+    fresh: Arc<Semaphore>,
+}
+
+/// A held part of a [`Budget`]; given back by `Drop`.
+#[derive(Debug)]
+pub struct Permit {
+    unit: u64,
+    all: OwnedSemaphorePermit,
+    fresh: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// A budget of `total` bytes (rounded down to KiB), of which fresh work may hold all but
+    /// `reserved_share`.
+    pub fn bytes(name: &'static str, total: u64, reserved_share: f64) -> Self {
+        Self::new(name, 1024, u32::try_from(total / 1024).unwrap_or(u32::MAX), reserved_share)
+    }
+
+    /// A budget of `total` slots.
+    pub fn slots(name: &'static str, total: u32, reserved_share: f64) -> Self {
+        Self::new(name, 1, total, reserved_share)
+    }
+
+    fn new(name: &'static str, unit: u64, total: u32, reserved_share: f64) -> Self {
+        let reserved = (f64::from(total) * reserved_share).round() as u32;
+        Self {
+            name,
+            unit,
+            total,
+            all: Arc::new(Semaphore::new(total as usize)),
+            fresh: Arc::new(Semaphore::new((total - reserved) as usize)),
+        }
+    }
+
+    /// What is asked for in units, at most everything: who needs more runs alone.
+    fn units(&self, amount: u64) -> u32 {
+        u32::try_from(amount.div_ceil(self.unit)).unwrap_or(u32::MAX).min(self.total)
+    }
+
+    /// `amount` for fresh work, if it is free now and nobody waits for it.
+    pub fn try_fresh(&self, amount: u64) -> Option<Permit> {
+        let units = self.units(amount);
+        let fresh = self.fresh.clone().try_acquire_many_owned(units).ok()?;
+        let all = self.all.clone().try_acquire_many_owned(units).ok()?;
+        Some(Permit { unit: self.unit, all, fresh: Some(fresh) })
+    }
+
+    /// `amount` for waiting work, if it is free now and nobody waits for it.
+    pub fn try_waiting(&self, amount: u64) -> Option<Permit> {
+        let all = self.all.clone().try_acquire_many_owned(self.units(amount)).ok()?;
+        Some(Permit { unit: self.unit, all, fresh: None })
+    }
+
+    /// `amount` for waiting work, in order of arrival. `None` once the budget is closed.
+    pub async fn waiting(&self, amount: u64) -> Option<Permit> {
+        let all = self.all.clone().acquire_many_owned(self.units(amount)).await.ok()?;
+        Some(Permit { unit: self.unit, all, fresh: None })
+    }
+
+    /// Waits until everything has come back.
+    pub async fn all_returned(&self) {
+        drop(self.all.acquire_many(self.total).await);
+    }
+
+    /// The name in metrics.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Everything there is, in bytes or slots.
+    pub fn total(&self) -> u64 {
+        u64::from(self.total) * self.unit
+    }
+
+    /// What is held now, in bytes or slots.
+    pub fn used(&self) -> u64 {
+        (u64::from(self.total)).saturating_sub(self.all.available_permits() as u64) * self.unit
+    }
+}
+
+impl Permit {
+    /// What is held, in bytes or slots.
+    pub fn amount(&self) -> u64 {
+        self.all.num_permits() as u64 * self.unit
+    }
+
+    /// Gives back all but `amount`: pixels that have become encoded bytes.
+    pub fn shrink_to(&mut self, amount: u64) {
+        let keep = usize::try_from(amount.div_ceil(self.unit)).unwrap_or(usize::MAX);
+        for part in std::iter::once(&mut self.all).chain(&mut self.fresh) {
+            drop(part.split(part.num_permits().saturating_sub(keep)));
+        }
+    }
+}
+
+/// Why an upload is turned away before its body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Every slot or all memory for bodies is taken.
+    #[error("the daemon is working on as many uploads as it may hold in memory")]
+    Full,
+    /// More photos wait for processing than may.
+    #[error("too many photos wait to be processed")]
+    Backlog,
+    /// The daemon is shutting down.
+    #[error("the daemon is shutting down")]
+    Draining,
+}
+
+/// The right to bring one photo into memory: a job slot, and the window of its body.
+#[derive(Debug)]
+pub struct Lease {
+    pub(crate) slot: Permit,
+    pub(crate) window: Permit,
+}
+
+/// The front door: what is held in memory, and who may add to it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Photos in memory.
+    pub slots: Budget,
+    /// Windows of uploads, and originals read for decoding.
+    pub bodies: Budget,
+    /// What decoding, resizing and encoding hold.
+    pub pixels: Budget,
+    window_bytes: u64,
+    draining: Arc<AtomicBool>,
+    backlog_full: Arc<AtomicBool>,
+}
+
+impl Admission {
+    pub(crate) fn new(options: &crate::PipelineOptions) -> Self {
+        let share = options.reserved_share;
+        Self {
+            slots: Budget::slots("job_slots", options.job_slots, share),
+            bodies: Budget::bytes("bodies", options.bodies_bytes, share),
+            pixels: Budget::bytes("pixels", options.pixels_bytes, share),
+            window_bytes: options.upload_window_bytes,
+            draining: Arc::default(),
+            backlog_full: Arc::default(),
+        }
+    }
+
+    /// A lease for one upload, at once or not at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn lease(&self) -> Result<Lease, Refused> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refused::Draining);
+        }
+        if self.backlog_full.load(Ordering::Relaxed) {
+            return Err(Refused::Backlog);
+        }
+        let slot = self.slots.try_fresh(1).ok_or(Refused::Full)?;
+        let window = self.bodies.try_fresh(self.window_bytes).ok_or(Refused::Full)?;
+        Ok(Lease { slot, window })
+    }
+
+    /// From now on every upload is refused.
+    pub fn close(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the daemon is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_backlog_full(&self, full: bool) {
+        self.backlog_full.store(full, Ordering::Relaxed);
+    }
+
+    /// The three budgets, for metrics.
+    pub fn budgets(&self) -> [&Budget; 3] {
+        [&self.slots, &self.bodies, &self.pixels]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn fresh_work_leaves_the_reserved_share_to_waiting_work() {
+        let budget = Budget::bytes("test", 100 * 1024, 0.25);
+        let fresh = budget.try_fresh(75 * 1024).unwrap();
+        assert!(budget.try_fresh(1).is_none(), "the fresh share is spent");
+        let waiting = budget.try_waiting(25 * 1024).unwrap();
+        assert_eq!(budget.used(), 100 * 1024);
+        drop((fresh, waiting));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn fresh_work_does_not_overtake_who_waits() {
+        let budget = Budget::bytes("test", 100 * 1024, 0.0);
+        let held = budget.try_fresh(50 * 1024).unwrap();
+        let mut large = Box::pin(budget.waiting(80 * 1024));
+        assert!((&mut large).now_or_never().is_none());
+        assert!(budget.try_fresh(10 * 1024).is_none(), "the free half belongs to the one in line");
+        drop(held);
+        assert_eq!(large.now_or_never().flatten().unwrap().amount(), 80 * 1024);
+    }
+
+    #[test]
+    fn who_needs_more_than_everything_gets_everything() {
+        let budget = Budget::bytes("test", 10 * 1024, 0.0);
+        assert_eq!(budget.try_waiting(1 << 40).unwrap().amount(), 10 * 1024);
+    }
+
+    #[test]
+    fn shrinking_gives_the_rest_back_to_both_shares() {
+        let budget = Budget::bytes("test", 100 * 1024, 0.5);
+        let mut permit = budget.try_fresh(50 * 1024).unwrap();
+        permit.shrink_to(1);
+        assert_eq!((permit.amount(), budget.used()), (1024, 1024));
+        assert!(budget.try_fresh(49 * 1024).is_some());
+    }
+
+    #[test]
+    fn a_closed_door_says_why() {
+        let admission = Admission::new(&crate::PipelineOptions::default());
+        let lease = admission.lease().unwrap();
+        assert_eq!(lease.slot.amount(), 1);
+        admission.set_backlog_full(true);
+        assert_eq!(admission.lease().unwrap_err(), Refused::Backlog);
+        admission.close();
+        assert_eq!(admission.lease().unwrap_err(), Refused::Draining);
+    }
+
+    #[tokio::test]
+    async fn all_returned_waits_for_the_last_lease() {
+        let admission = Admission::new(&crate::PipelineOptions::default());
+        let lease = admission.lease().unwrap();
+        let slots = admission.slots.clone();
+        let returned = tokio::spawn(async move { slots.all_returned().await });
+        drop(lease);
+        returned.await.unwrap();
+    }
+}

@@ -1,0 +1,384 @@
+//! The handle that everybody outside the actors holds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use darkroom_media::Preset;
+use darkroom_store::StoreError;
+use darkroom_store::life::Life;
+use darkroom_store::metadata::Metadata;
+use darkroom_store::model::jobs::{self, GiveBack, Job, Kind};
+use darkroom_store::model::{JobId, PhotoId, Timestamp, photos};
+use darkroom_store::objects::ObjectStore;
+use ractor::{Actor, ActorRef, call_t};
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::compute::ComputePool;
+use crate::error::{IngestError, StartError};
+use crate::faults::Faults;
+use crate::held::HeldJobs;
+use crate::janitor::{JanitorMessage, JanitorReport, Sweep};
+use crate::keys::Keys;
+use crate::outcomes::{Outcomes, Waiting};
+use crate::permits::Admission;
+use crate::reconciler::give_back_abandoned;
+use crate::stages::House;
+use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
+use crate::supervisor::{Counters, Health, STAGES, Supervisor, SupervisorArguments, SupervisorMessage};
+use crate::{Backlog, Lease, PipelineOptions, Refused};
+
+/// Longest that a sweep that somebody asked for may take, in milliseconds.
+const SWEEP_MS_MAX: u64 = 300_000;
+/// Longest that the actors together may take to end, in milliseconds.
+const DRAIN_MS_MAX: u64 = 60_000;
+/// Jobs counted for the metrics.
+const JOBS_COUNTED_MAX: usize = 10_000;
+
+/// The running pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline(Arc<Inner>);
+
+struct Inner {
+    house: House,
+    counters: Counters,
+    health: watch::Receiver<Health>,
+    supervisor: ActorRef<SupervisorMessage>,
+    nudge_janitor: Arc<Notify>,
+}
+
+/// One actor, as `GET /v1/admin/actors` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActorView {
+    /// Its name.
+    pub name: &'static str,
+    /// ractor's word for its state, or `Restarting`.
+    pub state: String,
+    /// Photos that wait in its queue.
+    pub queue: usize,
+    /// Photos that it works on.
+    pub in_flight: usize,
+    /// Photos that it has passed on.
+    pub finished: u64,
+    /// Photos that failed at it.
+    pub failed: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+}
+
+/// One budget, as `GET /v1/admin/actors` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetView {
+    /// Its name.
+    pub name: &'static str,
+    /// Held now.
+    pub used: u64,
+    /// Everything there is.
+    pub limit: u64,
+}
+
+/// The tree of actors, and what they hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActorTree {
+    /// How often a generation of stages was replaced.
+    pub generation_restarts: u64,
+    /// The supervisor's children, source first.
+    pub actors: Vec<ActorView>,
+    /// Slots and bytes.
+    pub budgets: Vec<BudgetView>,
+    /// Durable jobs that this process holds.
+    pub held_jobs: usize,
+}
+
+impl Pipeline {
+    /// Starts the pipeline: takes back the jobs of earlier lives, starts the compute pool and every actor.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        options: PipelineOptions,
+        metadata: Metadata,
+        objects: ObjectStore,
+        life: &Life,
+    ) -> Result<Self, StartError> {
+        options.validate().map_err(StartError::Options)?;
+        void_old_leases(&metadata, life).await?;
+        let compute = ComputePool::start(options.compute_threads)
+            .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
+        let keys = Keys::new(metadata.clone(), life.epoch);
+        let house = House {
+            admission: Admission::new(&options),
+            faults: Faults::new(&options.faults),
+            options: Arc::new(options),
+            metadata: metadata.clone(),
+            objects: objects.clone(),
+            epoch: life.epoch,
+            history: life.history,
+            compute: Arc::new(compute),
+            keys: keys.clone(),
+            held: HeldJobs::default(),
+            outcomes: Outcomes::default(),
+            backlog: Arc::new(Backlog::new()),
+        };
+        let (health_sender, health) = watch::channel(Health::Restarting);
+        let (counters, nudge_janitor) = (Counters::default(), Arc::new(Notify::new()));
+        let arguments = SupervisorArguments {
+            house: house.clone(),
+            counters: counters.clone(),
+            sweep: Sweep { metadata, objects, epoch: life.epoch, keys: Some(keys) },
+            nudge: nudge_janitor.clone(),
+            health: health_sender,
+        };
+        let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
+            .await
+            .map_err(|e| StartError::Spawn { what: "the supervisor", why: e.to_string() })?;
+        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor })))
+    }
+
+    /// A lease for one upload, at once or not at all. Ask before reading the body.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn lease(&self) -> Result<Lease, Refused> {
+        self.0.house.admission.lease()
+    }
+
+    /// Takes one photo in. When this returns `Ok`, it is durable.
+    ///
+    /// # Errors
+    /// [`IngestError`]; then nothing of it is left behind.
+    pub async fn ingest(&self, upload: Upload) -> Result<Ingested, IngestError> {
+        let ingestor = match &*self.0.health.borrow() {
+            Health::Running(running) => running.ingestor.clone(),
+            Health::Restarting | Health::Dead => return Err(IngestError::Restarting),
+        };
+        let (reply, answer) = oneshot::channel();
+        ingestor
+            .send_message(IngestorMessage::Ingest(Box::new(upload), reply))
+            .map_err(|_| IngestError::Restarting)?;
+        answer.await.unwrap_or(Err(IngestError::Restarting))
+    }
+
+    /// A place in the list of those who wait for this photo to be settled.
+    pub fn wait_for(&self, photo: PhotoId) -> Waiting {
+        self.0.house.outcomes.subscribe(photo)
+    }
+
+    /// Removes a photo from everybody's sight; false if there is none.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn delete(&self, photo: PhotoId) -> Result<bool, StoreError> {
+        let (now, history) = (Timestamp::now(), self.0.house.history);
+        let deleted = self
+            .0
+            .house
+            .metadata
+            .transact("delete photo", |tx| async move { photos::delete(&tx, photo, now, history).await })
+            .await?;
+        self.0.house.outcomes.settled(photo);
+        self.0.nudge_janitor.notify_one();
+        Ok(deleted)
+    }
+
+    /// Asks for the variants that a ready photo lacks or has under old settings.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn request_render(&self, photo: PhotoId) -> Result<(), StoreError> {
+        let job = &Job::new(JobId::new(), Kind::Render, photo, Timestamp::now());
+        let metadata = &self.0.house.metadata;
+        let has_job = |tx| async move { Ok(jobs::of_photo(&tx, photo).await?.is_some()) };
+        if metadata.read("look for a job", has_job).await? {
+            return Ok(());
+        }
+        let added = metadata
+            .transact("request render", |tx| async move { photos::request_render(&tx, job).await })
+            .await?;
+        if added {
+            self.0.house.backlog.added();
+        }
+        Ok(())
+    }
+
+    /// Deletes everything that nothing refers to, and says what that was.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn sweep(&self) -> Result<JanitorReport, String> {
+        let janitor = match &*self.0.health.borrow() {
+            Health::Running(running) => running.janitor.clone(),
+            Health::Restarting | Health::Dead => return Err("the Janitor is being restarted".to_owned()),
+        };
+        call_t!(janitor, JanitorMessage::SweepNow, SWEEP_MS_MAX)
+            .unwrap_or_else(|error| Err(format!("the Janitor did not answer: {error}")))
+    }
+
+    /// The presets that photos are made in.
+    pub fn presets(&self) -> &[Preset] {
+        &self.0.house.options.presets
+    }
+
+    /// Every option.
+    pub fn options(&self) -> &PipelineOptions {
+        &self.0.house.options
+    }
+
+    /// The metadata that the pipeline works on.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.house.metadata
+    }
+
+    /// The object store that the pipeline works on.
+    pub fn objects(&self) -> &ObjectStore {
+        &self.0.house.objects
+    }
+
+    /// Whether the daemon is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.0.house.admission.is_draining()
+    }
+
+    /// Resolves when the actors have died too often: the process must end with a non-zero status.
+    pub async fn dead(&self) {
+        // An error means that the supervisor itself has ended, which only a drain does in order.
+        let mut health = self.0.health.clone();
+        let dead = health.wait_for(|health| matches!(health, Health::Dead)).await.is_ok();
+        if !dead && self.is_draining() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The tree of actors.
+    pub fn actors(&self) -> ActorTree {
+        let inner = &self.0;
+        let health = inner.health.borrow().clone();
+        let cells = if let Health::Running(running) = health { running.cells } else { Vec::new() };
+        let state = |name| {
+            let cell = cells.iter().find(|(other, _)| *other == name);
+            cell.map_or_else(|| "Restarting".to_owned(), |(_, cell)| format!("{:?}", cell.get_status()))
+        };
+        let restarts = inner.counters.restarts.load(Ordering::Relaxed);
+        let mut actors: Vec<_> = STAGES
+            .iter()
+            .zip(&inner.counters.stages)
+            .map(|(name, counters)| ActorView {
+                name,
+                state: state(*name),
+                queue: counters.queue.load(Ordering::Relaxed),
+                in_flight: counters.in_flight.load(Ordering::Relaxed),
+                finished: counters.finished.load(Ordering::Relaxed),
+                failed: counters.failed.load(Ordering::Relaxed),
+                restarts,
+            })
+            .collect();
+        let janitor_restarts = inner.counters.janitor_restarts.load(Ordering::Relaxed);
+        for (name, restarts) in [("reconciler", restarts), ("janitor", janitor_restarts)] {
+            let state = state(name);
+            actors.push(ActorView { name, state, queue: 0, in_flight: 0, finished: 0, failed: 0, restarts });
+        }
+        let budgets = inner.house.admission.budgets().map(|budget| BudgetView {
+            name: budget.name(),
+            used: budget.used(),
+            limit: budget.total(),
+        });
+        ActorTree {
+            generation_restarts: restarts,
+            actors,
+            budgets: budgets.into(),
+            held_jobs: inner.house.held.all().len(),
+        }
+    }
+
+    /// Records the gauges that are looked at rather than counted. Call it before each scrape.
+    pub async fn record_gauges(&self) {
+        let tree = self.actors();
+        for actor in tree.actors.iter().filter(|actor| STAGES.contains(&actor.name)) {
+            metrics::gauge!("darkroom_stage_queue_photos", "stage" => actor.name).set(actor.queue as f64);
+            metrics::gauge!("darkroom_stage_in_flight_photos", "stage" => actor.name)
+                .set(actor.in_flight as f64);
+        }
+        for budget in tree.budgets {
+            metrics::gauge!("darkroom_permits_used", "budget" => budget.name).set(budget.used as f64);
+            metrics::gauge!("darkroom_permits_limit", "budget" => budget.name).set(budget.limit as f64);
+        }
+        let (threads, busy, queued) = self.0.house.compute.load();
+        metrics::gauge!("darkroom_compute_threads").set(threads as f64);
+        metrics::gauge!("darkroom_compute_busy_threads").set(busy as f64);
+        metrics::gauge!("darkroom_compute_queue_tasks").set(queued as f64);
+        if let Err(error) = self.record_stored_gauges().await {
+            tracing::warn!(%error, "the gauges of photos and jobs were not updated");
+        }
+    }
+
+    async fn record_stored_gauges(&self) -> Result<(), StoreError> {
+        let (counts, (jobs, oldest)) = self
+            .metadata()
+            .read("read gauges", |tx| async move {
+                Ok((photos::counts(&tx).await?, jobs::depth(&tx, JOBS_COUNTED_MAX).await?))
+            })
+            .await?;
+        for (state, count) in counts {
+            metrics::gauge!("darkroom_photos", "state" => state.as_str()).set(count as f64);
+        }
+        metrics::gauge!("darkroom_jobs").set(jobs as f64);
+        let age = oldest.map_or(Duration::ZERO, |oldest| Timestamp::now().since(oldest));
+        metrics::gauge!("darkroom_jobs_oldest_due_seconds").set(age.as_secs_f64());
+        Ok(())
+    }
+
+    /// From now on every upload is refused, and no waiting job is taken up.
+    pub fn close_admission(&self) {
+        self.0.house.admission.close();
+    }
+
+    /// Ends the pipeline: waits until `deadline` for what is in memory, gives the rest back to the queue,
+    /// lets every actor handle what it has, source first, and stops it. Call after
+    /// [`Pipeline::close_admission`], when no request runs any more.
+    ///
+    /// # Errors
+    /// Those of the engine: then unfinished jobs come back when their lease ends.
+    pub async fn drain(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.close_admission();
+        let house = &self.0.house;
+        let returned = house.admission.slots.all_returned();
+        if tokio::time::timeout_at(deadline.into(), returned).await.is_err() {
+            let unfinished = house.held.all();
+            tracing::warn!(
+                photos = unfinished.len(),
+                "the deadline has passed; unfinished photos wait for the next start"
+            );
+            house.held.keep_abandoned(unfinished);
+        }
+        give_back_abandoned(house, &GiveBack { due: Timestamp::now(), counts: false, error: None }).await?;
+        if let Err(error) = call_t!(self.0.supervisor, SupervisorMessage::Drain, DRAIN_MS_MAX) {
+            tracing::warn!(%error, "the actors did not end in time");
+        }
+        self.0.supervisor.stop(None);
+        house.keys.release().await
+    }
+}
+
+/// Leases of earlier epochs are void: on the embedded engine their processes are dead.
+async fn void_old_leases(metadata: &Metadata, life: &Life) -> Result<(), StoreError> {
+    let (epoch, now) = (life.epoch, Timestamp::now());
+    let (mut cursor, mut voided) = (None, 0);
+    loop {
+        let from: &Option<Vec<u8>> = &cursor;
+        let (next, count) = metadata
+            .transact("void leases of dead epochs", |tx| async move {
+                jobs::void_leases_before(&tx, epoch, now, from.clone(), 500).await
+            })
+            .await?;
+        voided += count;
+        if next.is_none() {
+            break;
+        }
+        cursor = next;
+    }
+    if voided > 0 {
+        tracing::info!(jobs = voided, "jobs that an earlier process held are due again");
+    }
+    Ok(())
+}

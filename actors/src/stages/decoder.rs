@@ -1,0 +1,146 @@
+//! The Decoder: reads the original, counts the attempt, turns the bytes into a frame on the compute pool.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use darkroom_store::model::Timestamp;
+use darkroom_store::model::jobs::{self, GiveBack};
+use darkroom_store::model::photos::Failure;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::publisher::PublisherMessage;
+use super::resizer::ResizerMessage;
+use super::{House, send, start};
+use crate::compute::Priority;
+use crate::faults::Point;
+use crate::line::{Line, StageCounters};
+use crate::work::{AcceptedPhoto, DecodedPhoto, Envelope, FailedPhoto, Fault};
+
+/// How many originals are read ahead of the compute pool, so that its threads never wait for the disk.
+const READ_AHEAD: usize = 2;
+
+pub(crate) enum DecoderMessage {
+    Decode(Box<AcceptedPhoto>),
+    Finished(Result<Box<DecodedPhoto>, Box<FailedPhoto>>, Duration),
+}
+
+pub(crate) struct Decoder;
+
+pub(crate) struct DecoderArguments {
+    pub(crate) house: House,
+    pub(crate) counters: Arc<StageCounters>,
+    pub(crate) resizer: ActorRef<ResizerMessage>,
+    pub(crate) publisher: ActorRef<PublisherMessage>,
+}
+
+pub(crate) struct DecoderState {
+    line: Line<Box<AcceptedPhoto>>,
+    arguments: DecoderArguments,
+}
+
+impl Actor for Decoder {
+    type Msg = DecoderMessage;
+    type State = DecoderState;
+    type Arguments = DecoderArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let limit = arguments.house.options.compute_threads + READ_AHEAD;
+        Ok(DecoderState { line: Line::new("decode", limit, arguments.counters.clone()), arguments })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let house = &state.arguments.house;
+        match message {
+            DecoderMessage::Decode(photo) => {
+                house.faults.pass(Point::DecoderHandler, photo.envelope.photo.original.width);
+                state.line.push(photo);
+            }
+            DecoderMessage::Finished(result, took) => {
+                state.line.finished(took, result.is_ok());
+                match result {
+                    Ok(photo) => send(&state.arguments.resizer, ResizerMessage::Resize(photo)),
+                    Err(failed) => send(&state.arguments.publisher, PublisherMessage::Fail(failed)),
+                }
+            }
+        }
+        while let Some(photo) = state.line.start_next() {
+            start(&myself, decode(house.clone(), *photo), DecoderMessage::Finished);
+        }
+        Ok(())
+    }
+}
+
+async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>, Box<FailedPhoto>> {
+    let AcceptedPhoto { mut envelope, probe, body, pixels } = photo;
+    let original = match prepare(&house, &mut envelope).await {
+        Ok(original) => original,
+        Err(why) => return Err(Box::new(FailedPhoto { envelope, why })),
+    };
+    let (faults, limits, width) =
+        (house.faults.clone(), house.options.limits.clone(), envelope.photo.original.width);
+    // The permits move into the closure that uses the memory: should this task be dropped while the
+    // closure runs, they come back only when the memory does.
+    let decoded = house
+        .compute
+        .run(Priority::Decode, move |scratch| {
+            let (_body, pixels) = (body, pixels);
+            faults.pass(Point::Decode, width);
+            let frame = darkroom_media::decode(&original, &probe, &limits, scratch)?;
+            Ok((frame, pixels))
+        })
+        .await;
+    let why = match decoded {
+        Ok(Ok((frame, pixels))) => return Ok(Box::new(DecodedPhoto { envelope, frame, pixels })),
+        Ok(Err(error)) => Fault::media(&error),
+        Err(panicked) => Fault::Panicked { stage: "decode", message: panicked.0 },
+    };
+    Err(Box::new(FailedPhoto { envelope, why }))
+}
+
+/// Reads the original and, at the same time, counts the attempt durably: only then may a decoder touch the
+/// bytes, so that a file that kills the process is known by it.
+async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Fault> {
+    let (job, lease) = (envelope.held.job.id, envelope.held.lease);
+    let attempt = house
+        .metadata
+        .transact("begin attempt", |tx| async move { jobs::begin_attempt(&tx, job, lease).await });
+    let (attempt, original) = tokio::join!(attempt, house.objects.get_whole(&envelope.photo.original.object));
+    match attempt {
+        Ok(ControlFlow::Continue(job)) => envelope.held.job = job,
+        Ok(ControlFlow::Break(())) => return Err(elsewhere("the job's lease was lost")),
+        Err(error) => return Err(elsewhere(&error.to_string())),
+    }
+    match original {
+        Ok(Some(original)) => Ok(original),
+        Ok(None) => {
+            tracing::error!(
+                photo = %envelope.photo.id, object = %envelope.photo.original.object,
+                "the original is missing from the object store: restore it from a backup"
+            );
+            Err(Fault::Photo(Failure {
+                code: "original-missing".to_owned(),
+                detail: "the stored original cannot be found; upload the photo again".to_owned(),
+            }))
+        }
+        Err(error) => Err(elsewhere(&error.to_string())),
+    }
+}
+
+/// Not the photo's fault: due again soon, not counted.
+pub(crate) fn elsewhere(error: &str) -> Fault {
+    Fault::Elsewhere(GiveBack {
+        due: Timestamp::now().after(Duration::from_secs(1)),
+        counts: false,
+        error: Some(error.to_owned()),
+    })
+}

@@ -1,0 +1,321 @@
+//! The Ingestor: streams a body to the object store while it probes and hashes it, and makes the photo
+//! durable with its job in one transaction.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use darkroom_media::{Prober, SourceFormat};
+use darkroom_store::model::jobs::{self, Job, Kind};
+use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, State};
+use darkroom_store::model::{JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+
+use super::decoder::DecoderMessage;
+use super::{House, send, start};
+use crate::error::{BodyError, IngestError};
+use crate::faults::Point;
+use crate::keys::ReservedKey;
+use crate::line::{Line, StageCounters};
+use crate::permits::{Lease, Permit};
+use crate::work::{AcceptedPhoto, Envelope};
+
+/// The bytes of one photo as they arrive. The stream ends a body that stalls with an error by itself.
+pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// One photo to take in.
+pub struct Upload {
+    /// The right to bring it into memory.
+    pub lease: Lease,
+    /// Its bytes.
+    pub body: Body,
+    /// Whose it will be.
+    pub owner: OwnerId,
+    /// The client's word on its type. Not believed, but checked.
+    pub declared_type: Option<String>,
+    /// Make a photo of its own even if the owner has one with these bytes.
+    pub allow_duplicate: bool,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("owner", &self.owner).field("type", &self.declared_type).finish()
+    }
+}
+
+/// A photo that is durable.
+#[derive(Clone, Debug)]
+pub struct Ingested {
+    /// Its record.
+    pub photo: Photo,
+    /// The owner had a photo with these bytes before: this is that one.
+    pub duplicate: bool,
+}
+
+pub(crate) type IngestReply = oneshot::Sender<Result<Ingested, IngestError>>;
+
+pub(crate) enum IngestorMessage {
+    Ingest(Box<Upload>, IngestReply),
+    Finished(Option<Box<AcceptedPhoto>>, bool, Duration),
+}
+
+pub(crate) struct Ingestor;
+
+pub(crate) struct IngestorArguments {
+    pub(crate) house: House,
+    pub(crate) counters: Arc<StageCounters>,
+    pub(crate) decoder: ActorRef<DecoderMessage>,
+}
+
+pub(crate) struct IngestorState {
+    line: Line<(Box<Upload>, IngestReply)>,
+    arguments: IngestorArguments,
+}
+
+impl Actor for Ingestor {
+    type Msg = IngestorMessage;
+    type State = IngestorState;
+    type Arguments = IngestorArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        // Leases bound how many there are.
+        Ok(IngestorState { line: Line::new("ingest", usize::MAX, arguments.counters.clone()), arguments })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            IngestorMessage::Ingest(upload, reply) => state.line.push((upload, reply)),
+            IngestorMessage::Finished(accepted, ok, took) => {
+                state.line.finished(took, ok);
+                if let Some(photo) = accepted {
+                    send(&state.arguments.decoder, DecoderMessage::Decode(photo));
+                }
+            }
+        }
+        while let Some((upload, reply)) = state.line.start_next() {
+            let house = state.arguments.house.clone();
+            let work = async move {
+                let (accepted, answer) = match ingest(&house, *upload).await {
+                    Ok((accepted, ingested)) => (accepted, Ok(ingested)),
+                    Err(error) => (None, Err(error)),
+                };
+                let ok = answer.is_ok();
+                // A client that has gone away does not undo what is durable.
+                let _ = reply.send(answer);
+                (accepted.map(Box::new), ok)
+            };
+            start(&myself, work, |(accepted, ok), took| IngestorMessage::Finished(accepted, ok, took));
+        }
+        Ok(())
+    }
+}
+
+async fn ingest(house: &House, upload: Upload) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
+    let Upload { lease: Lease { slot, window }, body, owner, declared_type, allow_duplicate } = upload;
+    let taken_up = Instant::now();
+    let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
+    drop(window);
+    house.faults.pass(Point::OriginalStored, probe.shown_size().0);
+    let photo = record(owner, &probe, &receipt, &key);
+    let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
+    let job = new_job(house, photo.id, hand_over.is_some());
+    let creation = Creation { photo, job, epoch: house.epoch, allow_duplicate };
+    let created = {
+        let creation = &creation;
+        house.metadata.transact("create photo", |tx| async move { photos::create(&tx, creation).await }).await
+    };
+    let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
+    // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
+    // Reconciler and the Janitor find out.
+    let (photo, duplicate, queued) = match created? {
+        Created::New(photo) => (photo, false, true),
+        Created::Retried(photo) => (photo, true, true),
+        Created::Duplicate(photo) => (photo, true, false),
+        Created::IntentGone => {
+            return Err(IngestError::Store(darkroom_store::StoreError::Unavailable {
+                reason: "the upload took so long that its place in the object store was swept; send it again"
+                    .to_owned(),
+            }));
+        }
+    };
+    house.faults.pass(Point::PhotoCommitted, photo.original.width);
+    if photo.original.object == *key.key() {
+        key.referenced();
+    }
+    note(&photo, duplicate);
+    let ingested = Ingested { photo: photo.clone(), duplicate };
+    let Some(mut held) = held else {
+        if queued {
+            house.backlog.added();
+        }
+        return Ok((None, ingested));
+    };
+    let Some(HandOver { body, pixels }) = hand_over.filter(|_| queued) else {
+        held.settled();
+        return Ok((None, ingested));
+    };
+    held.job.photo = photo.id;
+    let wanted = house.options.presets.clone().into();
+    let envelope = Envelope { photo, held, wanted, taken_up, _slot: slot };
+    Ok((Some(AcceptedPhoto { envelope, probe, body, pixels }), ingested))
+}
+
+/// What a fresh photo needs to go on in memory.
+struct HandOver {
+    body: Permit,
+    pixels: Permit,
+}
+
+impl HandOver {
+    /// Decided before the commit, so that a photo which must wait is committed waiting. Without room, or
+    /// behind a backlog, it waits on disk.
+    fn try_reserve(house: &House, probe: &darkroom_media::Probe, bytes: u64) -> Option<Self> {
+        if house.backlog.is_waiting() || house.admission.is_draining() {
+            return None;
+        }
+        let admission = &house.admission;
+        let body = admission.bodies.try_fresh(bytes)?;
+        let pixels = admission.pixels.try_fresh(probe.cost(&house.options.presets).peak_bytes)?;
+        Some(Self { body, pixels })
+    }
+}
+
+fn new_job(house: &House, photo: PhotoId, leased: bool) -> Job {
+    let now = Timestamp::now();
+    let job = Job::new(JobId::new(), Kind::Process, photo, now);
+    if !leased {
+        return job;
+    }
+    let lease = jobs::Lease { id: LeaseId::new(), epoch: house.epoch };
+    job.leased(lease, now.after(house.options.lease_duration))
+}
+
+fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key: &ReservedKey) -> Photo {
+    let now = Timestamp::now();
+    let (width, height) = probe.shown_size();
+    Photo {
+        id: PhotoId::new(),
+        owner,
+        state: State::Processing,
+        created: now,
+        updated: now,
+        original: Original {
+            media_type: probe.format.mime().to_owned(),
+            width,
+            height,
+            bytes: receipt.bytes,
+            hash: receipt.hash,
+            object: key.key().clone(),
+            // A probe is made of numbers and names: it always has a JSON form.
+            probe: serde_json::to_value(probe).unwrap_or_default(),
+        },
+        variants: Vec::new(),
+        failure: None,
+        settled_by: None,
+    }
+}
+
+fn note(photo: &Photo, duplicate: bool) {
+    let outcome = if duplicate { "duplicate" } else { "created" };
+    metrics::counter!("darkroom_uploads_total", "outcome" => outcome).increment(1);
+    metrics::counter!("darkroom_object_bytes_written_total", "kind" => "original")
+        .increment(photo.original.bytes);
+    tracing::debug!(photo = %photo.id, bytes = photo.original.bytes, duplicate, "upload acknowledged");
+}
+
+/// Streams the body to the store. Whatever is wrong with it is found as soon as the bytes show it; the
+/// store is not touched before the bytes have shown to be a photo.
+async fn receive(
+    house: &House,
+    mut body: Body,
+    declared: Option<&str>,
+) -> Result<(darkroom_media::Probe, Receipt, ReservedKey), IngestError> {
+    let limit = house.options.upload_bytes_max;
+    let mut prober = Prober::new(house.options.limits.clone());
+    let mut writing: Option<(ObjectWriter, ReservedKey)> = None;
+    // Bytes that came before the type was known: less than a header.
+    let mut early = Vec::new();
+    let mut received = 0_u64;
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes?;
+        received += bytes.len() as u64;
+        if received > limit {
+            return Err(BodyError::TooLarge { limit }.into());
+        }
+        prober.feed(&bytes)?;
+        let Some((writer, _)) = &mut writing else {
+            early.push(bytes);
+            if let Some(found) = prober.format() {
+                check_type(declared, found)?;
+                writing = Some(open(house, &mut early).await?);
+            }
+            continue;
+        };
+        writer.write(bytes).await?;
+    }
+    let probe = prober.finish()?;
+    check_price(house, &probe)?;
+    let (writer, key) = match writing {
+        Some(writing) => writing,
+        None => open(house, &mut early).await?,
+    };
+    let receipt = writer.finish().await?;
+    Ok((probe, receipt, key))
+}
+
+async fn open(house: &House, early: &mut Vec<Bytes>) -> Result<(ObjectWriter, ReservedKey), IngestError> {
+    let key = house.keys.take(ObjectKind::Original).await?;
+    let mut writer = house.objects.begin_put(key.key()).await?;
+    for bytes in early.drain(..) {
+        writer.write(bytes).await?;
+    }
+    Ok((writer, key))
+}
+
+/// Refuses a photo that the whole pixel budget could not hold.
+fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), IngestError> {
+    let (needed, budget) = (probe.cost(&house.options.presets).peak_bytes, house.admission.pixels.total());
+    if needed <= budget {
+        return Ok(());
+    }
+    let (width, height) = probe.shown_size();
+    Err(IngestError::TooExpensive { width, height, needed, budget })
+}
+
+/// Refuses a declared image type that is not what the bytes are. A generic or missing type says nothing.
+fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
+    let Some(declared) = declared else { return Ok(()) };
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let generic = ["", "application/octet-stream", "image/*", "application/x-www-form-urlencoded"];
+    if generic.contains(&essence.as_str()) || SourceFormat::from_mime(&essence) == Some(found) {
+        return Ok(());
+    }
+    Err(IngestError::TypeMismatch { declared: declared.to_owned(), found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declared_type_must_be_the_bytes_own_or_say_nothing() {
+        let check = |declared| check_type(declared, SourceFormat::Jpeg).is_ok();
+        assert!(check(None) && check(Some("image/jpeg")) && check(Some("IMAGE/JPEG; q=1")));
+        assert!(check(Some("application/octet-stream")) && check(Some("application/x-www-form-urlencoded")));
+        assert!(!check(Some("image/png")) && !check(Some("text/plain")));
+    }
+}

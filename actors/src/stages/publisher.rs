@@ -1,0 +1,204 @@
+//! The Publisher: settles photos. One transaction makes a photo ready, failed, or due again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use darkroom_store::StoreError;
+use darkroom_store::model::Timestamp;
+use darkroom_store::model::jobs::{self, GiveBack};
+use darkroom_store::model::photos::{self, Failure, Settled, Settling};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rand::Rng;
+
+use super::{House, start};
+use crate::faults::Point;
+use crate::keys::ReservedKey;
+use crate::line::{Line, StageCounters};
+use crate::work::{Envelope, FailedPhoto, Fault, StoredPhoto};
+
+/// Transactions at once. They share fsyncs, so many cost hardly more than one.
+const TRANSACTIONS: usize = 64;
+/// Wait before the second attempt of a photo that panicked; doubles with each.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+pub(crate) enum PublisherMessage {
+    Publish(Box<StoredPhoto>),
+    Fail(Box<FailedPhoto>),
+    Finished(bool, Duration),
+}
+
+pub(crate) struct Publisher;
+
+pub(crate) struct PublisherArguments {
+    pub(crate) house: House,
+    pub(crate) counters: Arc<StageCounters>,
+}
+
+pub(crate) enum Work {
+    Publish(Box<StoredPhoto>),
+    Fail(Box<FailedPhoto>),
+}
+
+pub(crate) struct PublisherState {
+    line: Line<Work>,
+    house: House,
+}
+
+impl Actor for Publisher {
+    type Msg = PublisherMessage;
+    type State = PublisherState;
+    type Arguments = PublisherArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(PublisherState {
+            line: Line::new("publish", TRANSACTIONS, arguments.counters),
+            house: arguments.house,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PublisherMessage::Publish(photo) => state.line.push(Work::Publish(photo)),
+            PublisherMessage::Fail(failed) => state.line.push(Work::Fail(failed)),
+            PublisherMessage::Finished(ok, took) => state.line.finished(took, ok),
+        }
+        while let Some(work) = state.line.start_next() {
+            let house = state.house.clone();
+            let settle = async move {
+                match work {
+                    Work::Publish(photo) => publish(&house, *photo).await,
+                    Work::Fail(failed) => fail(&house, *failed).await,
+                }
+            };
+            start(&myself, settle, PublisherMessage::Finished);
+        }
+        Ok(())
+    }
+}
+
+fn settling(house: &House, envelope: &Envelope) -> Settling {
+    Settling {
+        photo: envelope.photo.id,
+        job: envelope.held.job.id,
+        lease: envelope.held.lease,
+        now: Timestamp::now(),
+        history: house.history,
+    }
+}
+
+async fn publish(house: &House, photo: StoredPhoto) -> bool {
+    let StoredPhoto { envelope, variants, keys } = photo;
+    let (by, variants) = (settling(house, &envelope), &variants);
+    let result = house
+        .metadata
+        .transact("publish photo", |tx| async move { photos::publish(&tx, &by, variants).await })
+        .await;
+    if matches!(result, Ok(Settled::Done(_))) {
+        house.faults.pass(Point::Published, envelope.photo.original.width);
+        keys.into_iter().for_each(ReservedKey::referenced);
+    }
+    conclude(house, envelope, result, "ready")
+}
+
+async fn fail(house: &House, failed: FailedPhoto) -> bool {
+    let FailedPhoto { envelope, why } = failed;
+    match why {
+        Fault::Photo(failure) => settle_failed(house, envelope, failure).await,
+        Fault::Elsewhere(how) => {
+            tracing::warn!(
+                photo = %envelope.photo.id, reason = how.error.as_deref(),
+                "processing interrupted; the job goes back to the queue"
+            );
+            give_back(house, envelope, how).await
+        }
+        Fault::Panicked { stage, message } => {
+            metrics::counter!("darkroom_panics_total", "stage" => stage).increment(1);
+            let attempts = envelope.held.job.attempts;
+            tracing::error!(photo = %envelope.photo.id, stage, attempts, panic = message, "processing panicked");
+            if attempts >= house.options.attempts_max {
+                let failure = Failure {
+                    code: "processing-panicked".to_owned(),
+                    detail: format!(
+                        "processing this photo failed {attempts} times for a reason of our own; the original is \
+                         kept, and uploading it again tries again"
+                    ),
+                };
+                return settle_failed(house, envelope, failure).await;
+            }
+            let backoff = BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1).min(6));
+            let jitter = rand::rng().random_range(0.5..1.5);
+            let due = Timestamp::now().after(backoff.mul_f64(jitter));
+            let error = Some(format!("{stage} panicked: {message}"));
+            give_back(house, envelope, GiveBack { due, counts: true, error }).await
+        }
+    }
+}
+
+async fn settle_failed(house: &House, envelope: Envelope, failure: Failure) -> bool {
+    tracing::info!(photo = %envelope.photo.id, code = failure.code, detail = failure.detail, "photo failed");
+    let (by, failure) = (settling(house, &envelope), &failure);
+    let result = house
+        .metadata
+        .transact("fail photo", |tx| async move { photos::fail(&tx, &by, failure).await })
+        .await;
+    conclude(house, envelope, result, "failed")
+}
+
+/// Ends the photo's way through this process. Returns whether it is settled.
+fn conclude(
+    house: &House,
+    envelope: Envelope,
+    result: Result<Settled, StoreError>,
+    outcome: &'static str,
+) -> bool {
+    let id = envelope.photo.id;
+    match result {
+        Ok(Settled::Done(photo)) => {
+            metrics::counter!("darkroom_photos_settled_total", "outcome" => outcome).increment(1);
+            metrics::histogram!("darkroom_photo_settle_seconds")
+                .record(photo.updated.since(envelope.held.job.enqueued));
+            tracing::debug!(photo = %id, outcome, took = ?envelope.taken_up.elapsed(), "photo settled");
+            envelope.held.settled();
+            house.outcomes.settled(id);
+            true
+        }
+        Ok(settled @ (Settled::LeaseLost | Settled::PhotoGone)) => {
+            tracing::info!(photo = %id, ?settled, "result discarded: the photo is no longer this process's");
+            envelope.held.settled();
+            house.outcomes.settled(id);
+            false
+        }
+        // Dropping the envelope gives the job back through the Reconciler, which tries for as long as it takes.
+        Ok(Settled::IntentGone) => {
+            tracing::warn!(photo = %id, "a variant's key was swept before it was published; trying again");
+            false
+        }
+        Err(error) => {
+            tracing::error!(photo = %id, %error, "could not settle the photo; its job goes back to the queue");
+            false
+        }
+    }
+}
+
+async fn give_back(house: &House, envelope: Envelope, how: GiveBack) -> bool {
+    let (job, lease, how) = (envelope.held.job.id, envelope.held.lease.id, &how);
+    let given = house
+        .metadata
+        .transact("give job back", |tx| async move { jobs::give_back(&tx, job, lease, how).await })
+        .await;
+    match given {
+        Ok(_) => envelope.held.settled(),
+        Err(error) => tracing::error!(%job, %error, "could not give the job back; trying again"),
+    }
+    house.backlog.added();
+    false
+}

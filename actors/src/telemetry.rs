@@ -1,0 +1,56 @@
+//! The names, units and meanings of this crate's metrics.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes every metric that this crate records, for whoever exports them. Call it once, after the
+/// recorder is installed.
+pub fn describe() {
+    describe_counter!("darkroom_uploads_total", "Uploads acknowledged, by outcome (created, duplicate).");
+    describe_counter!(
+        "darkroom_photos_settled_total",
+        "Photos that processing has ended for, by outcome (ready, failed)."
+    );
+    describe_counter!(
+        "darkroom_object_bytes_written_total",
+        Unit::Bytes,
+        "Bytes written to the object store, by kind (original, variant)."
+    );
+    describe_counter!("darkroom_objects_deleted_total", "Objects deleted because nothing refers to them.");
+    describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue.");
+    describe_counter!(
+        "darkroom_jobs_abandoned_total",
+        "Jobs given back to the durable queue because their holder in this process was gone."
+    );
+    describe_counter!("darkroom_panics_total", "Panics caught on the compute pool, by stage.");
+    describe_counter!(
+        "darkroom_actor_restarts_total",
+        "Actors that died and were restarted, by the one that died first. An actor's death is a bug."
+    );
+    describe_histogram!(
+        "darkroom_photo_settle_seconds",
+        Unit::Seconds,
+        "Time from the acknowledgement of an upload until its photo was ready or failed."
+    );
+    describe_histogram!(
+        "darkroom_stage_wait_seconds",
+        Unit::Seconds,
+        "Time a photo waited in a stage's queue."
+    );
+    describe_histogram!("darkroom_stage_duration_seconds", Unit::Seconds, "Time a stage worked on a photo.");
+    describe_histogram!("darkroom_variant_resize_seconds", Unit::Seconds, "Time to resize one variant.");
+    describe_histogram!("darkroom_variant_encode_seconds", Unit::Seconds, "Time to encode one variant.");
+    describe_gauge!("darkroom_stage_queue_photos", "Photos that wait in a stage's queue.");
+    describe_gauge!("darkroom_stage_in_flight_photos", "Photos that a stage works on.");
+    describe_gauge!("darkroom_permits_used", "Held of a budget: slots, or bytes.");
+    describe_gauge!("darkroom_permits_limit", "Size of a budget: slots, or bytes.");
+    describe_gauge!("darkroom_compute_threads", "Threads of the compute pool.");
+    describe_gauge!("darkroom_compute_busy_threads", "Threads of the compute pool that work.");
+    describe_gauge!("darkroom_compute_queue_tasks", "Closures that wait for a thread of the compute pool.");
+    describe_gauge!("darkroom_photos", "Photos by state.");
+    describe_gauge!("darkroom_jobs", "Durable jobs, waiting or held, counted up to 10,000.");
+    describe_gauge!(
+        "darkroom_jobs_oldest_due_seconds",
+        Unit::Seconds,
+        "How long the longest due job has been due; 0 without one."
+    );
+}

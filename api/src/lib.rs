@@ -1,0 +1,82 @@
+//! HTTP: routes, request and response types, problem+json. No pixels, no keys.
+//!
+//! In the order in which a request meets them:
+//!
+//! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
+//! - [`linger`]: closes a connection so that an early refusal can be read.
+//! - [`routes`]: which path and method is which handler. **Start reading there.**
+//! - [`request`]: what handlers read from a request: parameters, preferences, the body.
+//! - [`upload`], [`photos`], [`objects`], [`admin`], [`health`]: the handlers.
+//! - [`view`]: the JSON of a photo.
+//! - [`problem`]: every error's answer, in one place.
+//! - [`response`]: bodies and small answers.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod conditional;
+pub mod health;
+pub mod linger;
+pub mod objects;
+mod options;
+pub mod photos;
+pub mod problem;
+pub mod request;
+pub mod response;
+pub mod routes;
+pub mod serve;
+pub mod telemetry;
+pub mod upload;
+pub mod view;
+
+use std::sync::Arc;
+
+use darkroom_actors::Pipeline;
+
+pub use options::HttpOptions;
+pub use serve::serve;
+
+/// What every handler may use. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+    health_only: bool,
+}
+
+struct Inner {
+    pipeline: Pipeline,
+    options: HttpOptions,
+    metrics: MetricsText,
+}
+
+/// Renders the metrics in Prometheus' text format.
+pub type MetricsText = Box<dyn Fn() -> String + Send + Sync>;
+
+impl Api {
+    /// The API over a running pipeline.
+    pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
+        Self { inner: Arc::new(Inner { pipeline, options, metrics }), health_only: false }
+    }
+
+    /// The same, answering nothing but health and metrics.
+    #[must_use]
+    pub fn health_only(mut self) -> Self {
+        self.health_only = true;
+        self
+    }
+
+    pub(crate) fn is_health_only(&self) -> bool {
+        self.health_only
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.inner.pipeline
+    }
+
+    pub(crate) fn options(&self) -> &HttpOptions {
+        &self.inner.options
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        (self.inner.metrics)()
+    }
+}

@@ -1,0 +1,222 @@
+//! Originals and variants: the bytes, with caching, conditions and ranges.
+
+use std::time::{Duration, SystemTime};
+
+use darkroom_actors::Preset;
+use darkroom_store::model::ContentHash;
+use darkroom_store::model::photos::{Photo, State, Variant};
+use darkroom_store::objects::ObjectKey;
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    LAST_MODIFIED, LOCATION,
+};
+use hyper::{HeaderMap, Method, StatusCode};
+
+use crate::Api;
+use crate::conditional::{Requested, Validators, is_unmodified, requested_range};
+use crate::photos::{find, parse_id, wait_until};
+use crate::problem::Problem;
+use crate::request::{Query, preferred_wait};
+use crate::response::{self, Answer};
+use crate::view::variant_url;
+
+/// The link says which bytes it means, so they never change. `private` while every photo is.
+const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+/// To be asked about each time, by entity tag.
+const REVALIDATE: &str = "private, no-cache";
+/// When to come back for a variant that is being made.
+const RETRY_SECONDS: u64 = 1;
+
+/// What of a request matters here.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    /// `GET` or `HEAD`.
+    pub method: &'r Method,
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// Its query.
+    pub query: Option<&'r str>,
+}
+
+/// `GET /v1/photos/{id}/original`.
+///
+/// # Errors
+/// `photo-not-found`, `range-not-satisfiable`, and those of the store.
+pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
+    Query::parse(asked.query, &[])?;
+    let photo = find(api, parse_id(id)?).await?;
+    let original = &photo.original;
+    let object = Object {
+        key: &original.object,
+        media_type: &original.media_type,
+        bytes: original.bytes,
+        hash: &original.hash,
+        modified: photo.created.into(),
+        cache: REVALIDATE,
+    };
+    object.answer(api, asked).await
+}
+
+/// `GET /v1/photos/{id}/variants/{preset}`.
+///
+/// # Errors
+/// `photo-not-found`, `preset-not-found`, `photo-failed`, `variant-not-ready`, `range-not-satisfiable`, and
+/// those of the store.
+pub async fn variant(api: &Api, asked: Asked<'_>, id: &str, preset: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(asked.query, &["v"])?;
+    let photo = find(api, parse_id(id)?).await?;
+    let configured = api.pipeline().presets().iter().find(|known| known.name == preset);
+    let photo = with_variant(api, asked.headers, photo, preset, configured).await?;
+    let variant =
+        photo.variants.iter().find(|variant| variant.preset == preset).ok_or_else(|| not_ready(preset))?;
+    let cache = match query.get("v") {
+        None => REVALIDATE,
+        Some(v) if v == variant.hash.short() => IMMUTABLE,
+        Some(_) => return Ok(redirect(&variant_url(&photo, variant))),
+    };
+    let object = Object {
+        key: &variant.object,
+        media_type: &variant.media_type,
+        bytes: variant.bytes,
+        hash: &variant.hash,
+        modified: variant.made.into(),
+        cache,
+    };
+    object.answer(api, asked).await
+}
+
+/// The photo, once it has the variant or the client has waited long enough. An outdated variant is served
+/// while its successor is being made.
+async fn with_variant(
+    api: &Api,
+    headers: &HeaderMap,
+    photo: Photo,
+    preset: &str,
+    configured: Option<&Preset>,
+) -> Result<Photo, Problem> {
+    let made = photo.variants.iter().find(|variant| variant.preset == preset);
+    let is_current = |variant: &Variant| configured.is_none_or(|p| p.digest() == variant.preset_digest);
+    match (made, configured) {
+        (Some(variant), _) if is_current(variant) => return Ok(photo),
+        (None, None) => return Err(preset_not_found(api, preset)),
+        _ => {}
+    }
+    let outdated = made.is_some();
+    match photo.state {
+        State::Ready => api.pipeline().request_render(photo.id).await?,
+        State::Failed => return Err(failed(&photo)),
+        State::Processing => {}
+    }
+    if outdated {
+        return Ok(photo);
+    }
+    let wait = preferred_wait(headers).unwrap_or(Duration::ZERO).min(api.options().wait_max);
+    let has_it = |photo: &Photo| {
+        photo.state == State::Failed || photo.variants.iter().any(|variant| variant.preset == preset)
+    };
+    let photo = wait_until(api, photo.id, wait, has_it)
+        .await?
+        .ok_or_else(|| Problem::photo_not_found(&photo.id.to_string()))?;
+    if photo.state == State::Failed { Err(failed(&photo)) } else { Ok(photo) }
+}
+
+fn preset_not_found(api: &Api, preset: &str) -> Problem {
+    let known: Vec<_> = api.pipeline().presets().iter().map(|preset| preset.name.as_str()).collect();
+    Problem::new(
+        "preset-not-found",
+        format!("there is no preset {preset:?}: the presets are {}", known.join(", ")),
+    )
+}
+
+fn failed(photo: &Photo) -> Problem {
+    let reason = photo.failure.as_ref().map_or("no reason is recorded", |failure| &failure.detail);
+    Problem::new("photo-failed", format!("the photo has no variants, since processing failed: {reason}"))
+}
+
+fn not_ready(preset: &str) -> Problem {
+    Problem::new("variant-not-ready", format!("the variant {preset:?} is being made; ask again"))
+        .retry_after(RETRY_SECONDS)
+}
+
+fn redirect(to: &str) -> Answer {
+    let mut answer = response::empty(StatusCode::FOUND);
+    set(&mut answer, LOCATION, to);
+    set(&mut answer, CACHE_CONTROL, REVALIDATE);
+    answer
+}
+
+/// Bytes to be served.
+struct Object<'o> {
+    key: &'o ObjectKey,
+    media_type: &'o str,
+    bytes: u64,
+    hash: &'o ContentHash,
+    modified: SystemTime,
+    cache: &'static str,
+}
+
+impl Object<'_> {
+    async fn answer(&self, api: &Api, asked: Asked<'_>) -> Result<Answer, Problem> {
+        let etag = format!("\"{}\"", self.hash.short());
+        let validators = Validators { etag: &etag, modified: self.modified };
+        if is_unmodified(asked.headers, &validators) {
+            let mut answer = response::empty(StatusCode::NOT_MODIFIED);
+            self.describe(&mut answer, &etag);
+            return Ok(answer);
+        }
+        // RFC 9110, section 14.2: a range is for GET only.
+        let requested = if asked.method == Method::GET {
+            requested_range(asked.headers, self.bytes, &validators)
+        } else {
+            Requested::Whole
+        };
+        let (status, range) = match requested {
+            Requested::Whole => (StatusCode::OK, 0..self.bytes),
+            Requested::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+            Requested::Unsatisfiable => return Ok(self.unsatisfiable()),
+        };
+        let length = range.end - range.start;
+        let mut answer = response::empty(status);
+        if status == StatusCode::PARTIAL_CONTENT {
+            let value = format!("bytes {}-{}/{}", range.start, range.end - 1, self.bytes);
+            set(&mut answer, CONTENT_RANGE, &value);
+        }
+        if asked.method == Method::GET {
+            let reader = api.pipeline().objects().get(self.key, Some(range)).await?;
+            let reader = reader.ok_or_else(|| self.missing())?;
+            *answer.body_mut() = response::stream(reader);
+        }
+        self.describe(&mut answer, &etag);
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        set(&mut answer, CONTENT_TYPE, self.media_type);
+        Ok(answer)
+    }
+
+    fn describe(&self, answer: &mut Answer, etag: &str) {
+        set(answer, ETAG, etag);
+        set(answer, LAST_MODIFIED, &httpdate::fmt_http_date(self.modified));
+        set(answer, CACHE_CONTROL, self.cache);
+        set(answer, ACCEPT_RANGES, "bytes");
+    }
+
+    fn unsatisfiable(&self) -> Answer {
+        let detail = format!("the object has {} bytes; ask for a range that begins within them", self.bytes);
+        let mut answer = Problem::new("range-not-satisfiable", detail).into_answer();
+        set(&mut answer, CONTENT_RANGE, &format!("bytes */{}", self.bytes));
+        answer
+    }
+
+    fn missing(&self) -> Problem {
+        tracing::error!(object = %self.key, "a recorded object is missing from the object store");
+        Problem::new("object-missing", "the stored bytes cannot be found; tell the operator")
+    }
+}
+
+fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+    match HeaderValue::from_str(value) {
+        Ok(value) => {
+            answer.headers_mut().insert(name, value);
+        }
+        Err(error) => tracing::error!(%name, %error, "a header could not be written"),
+    }
+}

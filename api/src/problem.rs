@@ -1,0 +1,253 @@
+//! Errors as RFC 9457 problem details. The only place that knows which error is which status.
+
+use darkroom_actors::{BodyError, IngestError, MediaError, Refused};
+
+use darkroom_store::StoreError;
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+use crate::response::{self, Answer};
+
+/// Where the problem types are described.
+const TYPE_BASE: &str = "/problems/";
+
+/// An error as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// A stable URI reference: `/problems/<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A short name of the kind of problem.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong here, and what to do about it.
+    pub detail: String,
+    /// Seconds after which trying again makes sense; also sent as `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// Methods that the path has; sent as `Allow`.
+    #[serde(skip)]
+    pub allow: Option<&'static str>,
+}
+
+/// Every problem type: code, status, title. Described in docs/errors.md.
+pub const KINDS: &[(&str, StatusCode, &str)] = &[
+    ("not-found", StatusCode::NOT_FOUND, "No such path"),
+    ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The path has no such method"),
+    ("photo-not-found", StatusCode::NOT_FOUND, "No such photo"),
+    ("preset-not-found", StatusCode::NOT_FOUND, "No such preset"),
+    ("photo-failed", StatusCode::NOT_FOUND, "The photo could not be processed"),
+    ("variant-not-ready", StatusCode::SERVICE_UNAVAILABLE, "The variant is being made"),
+    ("object-missing", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes are missing"),
+    ("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter is invalid"),
+    ("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "The range lies outside the object"),
+    ("body-incomplete", StatusCode::BAD_REQUEST, "The body broke off"),
+    ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
+    ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    ("multipart-malformed", StatusCode::BAD_REQUEST, "The multipart body is malformed"),
+    ("multipart-without-file", StatusCode::UNPROCESSABLE_ENTITY, "The multipart body has no file"),
+    ("unknown-field", StatusCode::UNPROCESSABLE_ENTITY, "A form field is not known"),
+    ("type-mismatch", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The bytes are not of the declared type"),
+    ("empty-image", StatusCode::UNPROCESSABLE_ENTITY, "The body is empty"),
+    ("unsupported-image", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not a photo that can be processed"),
+    ("truncated-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is truncated"),
+    ("image-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many pixels"),
+    ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
+    ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
+    ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
+    ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
+    ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
+    ("draining", StatusCode::SERVICE_UNAVAILABLE, "The daemon is shutting down"),
+    ("restarting", StatusCode::SERVICE_UNAVAILABLE, "The pipeline is being restarted"),
+    ("too-many-connections", StatusCode::SERVICE_UNAVAILABLE, "Too many connections"),
+    ("contended", StatusCode::SERVICE_UNAVAILABLE, "Too many changes of the same thing at once"),
+    ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
+    ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
+];
+
+impl Problem {
+    /// A problem of a known kind. An unknown code is a bug, and says so.
+    pub fn new(code: &str, detail: impl Into<String>) -> Self {
+        let (status, title) = KINDS.iter().find(|(known, ..)| *known == code).map_or_else(
+            || {
+                tracing::error!(code, "a problem type is missing from the list");
+                (StatusCode::INTERNAL_SERVER_ERROR, "Unlisted problem")
+            },
+            |(_, status, title)| (*status, *title),
+        );
+        Self {
+            kind: format!("{TYPE_BASE}{code}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// The same, with advice on when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// No photo has this id, or none that the asker may see.
+    pub fn photo_not_found(id: &str) -> Self {
+        Self::new("photo-not-found", format!("there is no photo {id:?}: it was deleted, or the id is wrong"))
+    }
+
+    /// The HTTP status.
+    pub fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The answer.
+    pub fn into_answer(self) -> Answer {
+        let mut answer = response::json(self.status_code(), &self);
+        let headers = answer.headers_mut();
+        headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        answer
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let (code, seconds) = match refused {
+            Refused::Full => ("overloaded", 1),
+            Refused::Backlog => ("backlog-full", 10),
+            Refused::Draining => ("draining", 5),
+        };
+        Self::new(code, format!("{refused}; send the photo again later")).retry_after(seconds)
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let code = match error {
+            BodyError::Stalled { .. } => "body-timeout",
+            BodyError::Broken(_) => "body-incomplete",
+            BodyError::Malformed(_) => "multipart-malformed",
+            BodyError::TooLarge { .. } => "body-too-large",
+        };
+        Self::new(code, format!("{error}; nothing of it was kept, send it again"))
+    }
+}
+
+impl From<MediaError> for Problem {
+    fn from(error: MediaError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Media(error) => error.into(),
+            IngestError::TypeMismatch { .. } => Self::new(
+                "type-mismatch",
+                format!("{error}: send the right type, or none to have it found by the bytes"),
+            ),
+            IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
+            IngestError::Body(error) => error.into(),
+            IngestError::Store(error) => error.into(),
+            IngestError::Restarting => {
+                Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// What a client needs to know; the whole error goes to the log.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict | StoreError::TooOld | StoreError::Contended { .. } => {
+                Self::new("contended", "too many requests change the same thing at once; send yours again")
+                    .retry_after(1)
+            }
+            StoreError::DiskFull { .. } => {
+                tracing::error!(%error, "the storage is full");
+                Self::new("storage-full", "there is no room for more photos; tell the operator")
+                    .retry_after(60)
+            }
+            StoreError::CommitUnknown
+            | StoreError::Unavailable { .. }
+            | StoreError::Closed
+            | StoreError::InUse { .. }
+            | StoreError::Io { .. } => {
+                tracing::error!(%error, "the store is unavailable");
+                Self::new("store-unavailable", "the store cannot be reached now; send the request again")
+                    .retry_after(5)
+            }
+            StoreError::KeyTooLarge { .. }
+            | StoreError::ValueTooLarge { .. }
+            | StoreError::TransactionTooLarge { .. }
+            | StoreError::ReservedKey
+            | StoreError::ReadOnly
+            | StoreError::UnreadableKey
+            | StoreError::TransactionOver
+            | StoreError::Corrupt { .. }
+            | StoreError::Mismatch(_)
+            | StoreError::InvalidOption { .. } => {
+                tracing::error!(%error, "a request failed for a reason of the daemon's own");
+                Self::new(
+                    "internal-error",
+                    "the request failed for a reason of the daemon's own; its log says which",
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own_and_an_error_status() {
+        for (index, (code, status, _)) in KINDS.iter().enumerate() {
+            assert!(status.is_client_error() || status.is_server_error(), "{code}");
+            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
+            assert!(!KINDS[..index].iter().any(|(earlier, ..)| earlier == code), "{code} twice");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_described_for_users() {
+        let docs = include_str!("../../docs/errors.md");
+        for (code, status, _) in KINDS {
+            assert!(
+                docs.contains(&format!("| `{code}` | {} |", status.as_u16())),
+                "docs/errors.md lacks {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let problem = Problem::from(Refused::Full);
+        let answer = problem.into_answer();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[RETRY_AFTER], "1");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+
+    #[test]
+    fn secrets_of_the_store_stay_in_the_log() {
+        let error = StoreError::Io {
+            context: "open /secret/path".to_owned(),
+            source: std::io::Error::other("denied"),
+        };
+        assert!(!Problem::from(error).detail.contains("secret"));
+    }
+}

@@ -1,0 +1,174 @@
+//! What handlers read from a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use darkroom_actors::BodyError;
+use futures_util::{Stream, stream};
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use crate::problem::Problem;
+
+/// The parameters of a query, each known and given at most once.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query, refusing parameters that are not in `known`.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, naming the parameter.
+    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let problem = |what: &str| {
+                Err(Problem::new("invalid-parameter", format!("the query parameter {name:?} {what}")))
+            };
+            if !known.contains(&&*name) {
+                return problem(&match known {
+                    [] => "is not known: this path takes none".to_owned(),
+                    known => format!("is not known: this path takes {}", known.join(", ")),
+                });
+            }
+            if pairs.iter().any(|(earlier, _)| *earlier == name) {
+                return problem("is given twice");
+            }
+            pairs.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Seconds from `Prefer: wait=N` (RFC 7240, section 4.3).
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
+            let (name, value) = preference.split_once('=')?;
+            let seconds = value.trim().trim_matches('"').parse().ok()?;
+            name.trim().eq_ignore_ascii_case("wait").then_some(Duration::from_secs(seconds))
+        })
+}
+
+/// A header as text, if it is there and readable.
+pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether a request's body was read to its end. If not, its connection cannot be used again.
+#[derive(Clone, Debug)]
+pub struct BodyEnd(Arc<AtomicBool>);
+
+impl BodyEnd {
+    /// For this body.
+    pub fn of(body: &Incoming) -> Self {
+        Self(Arc::new(AtomicBool::new(body.is_end_stream())))
+    }
+
+    /// Whether the end was seen.
+    pub fn was_reached(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyDeadlines {
+    /// Between two pieces.
+    pub idle: Duration,
+    /// For all of it.
+    pub whole: Duration,
+}
+
+/// The body's bytes, under deadlines. The stream ends after an error.
+pub fn body_bytes(
+    body: Incoming,
+    end: BodyEnd,
+    deadlines: BodyDeadlines,
+    bytes_max: u64,
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
+    let latest = Instant::now() + deadlines.whole;
+    stream::unfold(Some((body, 0_u64)), move |state| {
+        let end = end.clone();
+        async move {
+            let (mut body, received) = state?;
+            let next = match next_bytes(&mut body, deadlines, latest).await {
+                Ok(next) => next,
+                Err(error) => return Some((Err(error), None)),
+            };
+            if body.is_end_stream() {
+                end.0.store(true, Ordering::Relaxed);
+            }
+            let Some(bytes) = next else {
+                end.0.store(true, Ordering::Relaxed);
+                return None;
+            };
+            let received = received + bytes.len() as u64;
+            if received > bytes_max {
+                return Some((Err(BodyError::TooLarge { limit: bytes_max }), None));
+            }
+            Some((Ok(bytes), Some((body, received))))
+        }
+    })
+}
+
+async fn next_bytes(
+    body: &mut Incoming,
+    deadlines: BodyDeadlines,
+    latest: Instant,
+) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        let deadline = latest.min(Instant::now() + deadlines.idle);
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::Stalled {
+            after: if deadline == latest { deadlines.whole } else { deadlines.idle },
+        })?;
+        match frame {
+            None => return Ok(None),
+            // Trailers carry nothing that is used here.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+                _ => {}
+            },
+            Some(Err(error)) => return Err(BodyError::Broken(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_and_repeated_parameters_are_refused_by_name() {
+        let error = Query::parse(Some("dupliacte=allow"), &["duplicate"]).err().unwrap();
+        assert!(error.detail.contains("dupliacte") && error.detail.contains("duplicate"), "{}", error.detail);
+        assert!(Query::parse(Some("limit=1&limit=2"), &["limit"]).is_err());
+        assert_eq!(Query::parse(Some("limit=1"), &["limit"]).unwrap().get("limit"), Some("1"));
+        assert_eq!(Query::parse(None, &[]).unwrap().get("limit"), None);
+    }
+
+    #[test]
+    fn the_preference_to_wait_is_found_among_others() {
+        let wait = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", value.parse().unwrap());
+            preferred_wait(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("wait=10"), Some(10));
+        assert_eq!(wait("respond-async, Wait=3"), Some(3));
+        assert_eq!(wait("wait"), None);
+        assert_eq!(wait("wait=soon"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Bodies and small answers.
+
+use bytes::Bytes;
+use darkroom_store::StoreError;
+use darkroom_store::objects::ObjectReader;
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+/// The body of every answer.
+pub type Body = UnsyncBoxBody<Bytes, StoreError>;
+/// Every answer.
+pub type Answer = Response<Body>;
+
+/// No body.
+pub fn empty(status: StatusCode) -> Answer {
+    with_status(status, Empty::new().map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Plain text.
+pub fn text(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut answer = with_status(status, full(text.into()));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// A value as JSON.
+pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => text(status, "application/json", bytes),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            empty(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+/// An object's bytes as they are read.
+pub fn stream(reader: ObjectReader) -> Body {
+    let chunks = stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(reader))),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(%error, "an object could not be read to its end");
+                Some((Err(error), None))
+            }
+        }
+    });
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+/// Bytes that are at hand.
+pub fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn with_status(status: StatusCode, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer
+}

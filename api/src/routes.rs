@@ -1,0 +1,228 @@
+//! Which path and method is which handler.
+
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request, StatusCode, Version};
+use uuid::Uuid;
+
+use crate::objects::Asked;
+use crate::problem::Problem;
+use crate::request::BodyEnd;
+use crate::response::{self, Answer};
+use crate::serve::Crowd;
+use crate::{Api, admin, health, objects, photos, upload};
+
+/// Every route, as `openapi.json` names them: method and path.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("POST", "/v1/photos"),
+    ("GET", "/v1/photos"),
+    ("GET", "/v1/photos/{id}"),
+    ("DELETE", "/v1/photos/{id}"),
+    ("GET", "/v1/photos/{id}/original"),
+    ("GET", "/v1/photos/{id}/variants/{preset}"),
+    ("GET", "/v1/admin/actors"),
+    ("POST", "/v1/admin/janitor"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+];
+
+/// The description of the API, served at `/openapi.json`.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken over from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub async fn answer(api: Api, request: Request<Incoming>, crowd: Crowd) -> Answer {
+    let began = Instant::now();
+    let request_id = request_id(&request);
+    let (method, version) = (request.method().clone(), request.version());
+    let path = request.uri().path().to_owned();
+    let end = BodyEnd::of(request.body());
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let (route, result) = route(&api, request, &segments, crowd, end.clone()).await;
+    let mut answer = result.unwrap_or_else(Problem::into_answer);
+    let headers = answer.headers_mut();
+    headers.insert(REQUEST_ID.clone(), request_id.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !end.was_reached() && version < Version::HTTP_2 {
+        // The rest of the body lies between us and the next request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    note(&method, route, answer.status(), began, &request_id, &path);
+    answer
+}
+
+fn request_id<B>(request: &Request<B>) -> HeaderValue {
+    let given = request.headers().get(&REQUEST_ID).filter(|id| {
+        let id = id.as_bytes();
+        id.len() <= REQUEST_ID_BYTES_MAX && !id.is_empty() && id.iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&Uuid::now_v7().to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    })
+}
+
+fn note(
+    method: &Method,
+    route: &'static str,
+    status: StatusCode,
+    began: Instant,
+    id: &HeaderValue,
+    path: &str,
+) {
+    let took = began.elapsed();
+    let method = match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        // Anything a client can make up must not become a label.
+        _ => "other",
+    };
+    metrics::counter!(
+        "darkroom_http_requests_total", "route" => route, "method" => method,
+        "status" => status.as_u16().to_string()
+    )
+    .increment(1);
+    metrics::histogram!("darkroom_http_request_duration_seconds", "route" => route, "method" => method)
+        .record(took);
+    let (status, id) = (status.as_u16(), id.to_str().unwrap_or_default());
+    if status >= 500 && status != 503 {
+        tracing::error!(method, path, status, ?took, request_id = id, "request failed");
+    } else {
+        tracing::debug!(method, path, status, ?took, request_id = id, "request");
+    }
+}
+
+/// The route's name for metrics, and its answer.
+async fn route(
+    api: &Api,
+    request: Request<Incoming>,
+    segments: &[&str],
+    crowd: Crowd,
+    end: BodyEnd,
+) -> (&'static str, Result<Answer, Problem>) {
+    if let Some(answer) = outside_admission(api, &request, segments).await {
+        return answer;
+    }
+    if api.is_health_only() {
+        let detail = "only /livez, /readyz and /metrics are answered here; use the main address";
+        return ("unknown", Err(Problem::new("not-found", detail)));
+    }
+    if let Crowd::TooMany = crowd {
+        let problem =
+            Problem::new("too-many-connections", "as many connections are open as may be; try again");
+        return ("crowded", Err(problem.retry_after(1)));
+    }
+    let method = request.method().clone();
+    let query = request.uri().query().map(ToOwned::to_owned);
+    let query = query.as_deref();
+    // HEAD is answered wherever GET is: hyper drops the body.
+    let get = method == Method::GET || method == Method::HEAD;
+    match segments {
+        ["v1", "photos"] => (
+            "/v1/photos",
+            match method {
+                Method::POST => upload::create(api, request, end).await,
+                _ if get => photos::list(api, query).await,
+                _ => not_allowed("GET, HEAD, POST"),
+            },
+        ),
+        ["v1", "photos", id] => (
+            "/v1/photos/{id}",
+            match method {
+                Method::DELETE => photos::delete(api, query, id).await,
+                _ if get => photos::get(api, request.headers(), query, id).await,
+                _ => not_allowed("GET, HEAD, DELETE"),
+            },
+        ),
+        ["v1", "photos", id, "original"] => ("/v1/photos/{id}/original", {
+            let asked = Asked { method: &method, headers: request.headers(), query };
+            if get { objects::original(api, asked, id).await } else { not_allowed("GET, HEAD") }
+        }),
+        ["v1", "photos", id, "variants", preset] => ("/v1/photos/{id}/variants/{preset}", {
+            let asked = Asked { method: &method, headers: request.headers(), query };
+            if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
+        }),
+        ["v1", "admin", "actors"] => {
+            ("/v1/admin/actors", if get { Ok(admin::actors(api)) } else { not_allowed("GET, HEAD") })
+        }
+        ["v1", "admin", "janitor"] => (
+            "/v1/admin/janitor",
+            match method {
+                Method::POST => admin::janitor(api).await,
+                _ => not_allowed("POST"),
+            },
+        ),
+        ["openapi.json"] => ("/openapi.json", {
+            let description = || response::text(StatusCode::OK, "application/json", OPENAPI);
+            if get { Ok(description()) } else { not_allowed("GET, HEAD") }
+        }),
+        _ => ("unknown", {
+            let path = request.uri().path();
+            Err(Problem::new(
+                "not-found",
+                format!("there is nothing at {path:?}: see /openapi.json for what there is"),
+            ))
+        }),
+    }
+}
+
+/// Health and metrics: answered whatever the load.
+pub(crate) async fn outside_admission<B>(
+    api: &Api,
+    request: &Request<B>,
+    segments: &[&str],
+) -> Option<(&'static str, Result<Answer, Problem>)> {
+    let get = request.method() == Method::GET || request.method() == Method::HEAD;
+    let route = match segments {
+        ["livez"] => "/livez",
+        ["readyz"] => "/readyz",
+        ["metrics"] => "/metrics",
+        _ => return None,
+    };
+    let answer = match route {
+        _ if !get => not_allowed("GET, HEAD"),
+        "/livez" => Ok(health::livez()),
+        "/readyz" => Ok(health::readyz(api).await),
+        _ => Ok(health::metrics(api).await),
+    };
+    Some((route, answer))
+}
+
+fn not_allowed(allow: &'static str) -> Result<Answer, Problem> {
+    let mut problem = Problem::new("method-not-allowed", format!("this path takes {allow}"));
+    problem.allow = Some(allow);
+    Err(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_names_every_route_and_no_other() {
+        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described = Vec::new();
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for method in
+                item.as_object().unwrap().keys().filter(|key| *key != "parameters" && *key != "head")
+            {
+                described.push((method.to_uppercase(), path.clone()));
+            }
+        }
+        let mut routes: Vec<_> =
+            ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+        routes.sort();
+        described.sort();
+        assert_eq!(described, routes);
+    }
+}

@@ -1,0 +1,14 @@
+//! The names, units and meanings of this crate's metrics.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes every metric that this crate records. Call it once, after the recorder is installed.
+pub fn describe() {
+    describe_counter!("darkroom_http_requests_total", "Requests answered, by route, method and status.");
+    describe_histogram!(
+        "darkroom_http_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a request's headers until its answer's headers, by route and method."
+    );
+    describe_gauge!("darkroom_http_connections", "Open connections.");
+}

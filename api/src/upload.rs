@@ -1,0 +1,249 @@
+//! `POST /v1/photos`: one photo as a raw body, or any number in `multipart/form-data`.
+
+use std::time::Duration;
+
+use darkroom_actors::{BodyError, Ingested, Lease, Upload};
+use darkroom_store::model::OwnerId;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{HeaderMap, Request, StatusCode};
+use multer::{Field, Multipart};
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header, preferred_wait};
+use crate::response::{self, Answer};
+use crate::view::{PhotoView, photo_path};
+use crate::{Api, photos};
+
+/// Query parameters of an upload.
+const PARAMETERS: &[&str] = &["duplicate"];
+
+/// What holds for every photo of one request.
+struct Wishes {
+    allow_duplicate: bool,
+    wait: Option<Duration>,
+}
+
+/// Takes one photo or many.
+///
+/// # Errors
+/// The problem of a raw body, or one that concerns a multipart body as a whole.
+pub async fn create(api: &Api, request: Request<Incoming>, end: BodyEnd) -> Result<Answer, Problem> {
+    let query = Query::parse(request.uri().query(), PARAMETERS)?;
+    let wishes = Wishes {
+        allow_duplicate: match query.get("duplicate") {
+            None => false,
+            Some("allow") => true,
+            Some(other) => {
+                let detail = format!("duplicate={other:?} is not known: give \"allow\" or leave it out");
+                return Err(Problem::new("invalid-parameter", detail));
+            }
+        },
+        wait: preferred_wait(request.headers()).map(|wait| wait.min(api.options().wait_max)),
+    };
+    let content_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
+    let boundary = content_type.as_deref().filter(|value| is_multipart(value)).map(multer::parse_boundary);
+    let limit = if boundary.is_some() {
+        api.options().request_bytes_max
+    } else {
+        api.pipeline().options().upload_bytes_max
+    };
+    check_length(request.headers(), limit)?;
+    // Before the body is read: who sent `Expect: 100-continue` has not even sent it.
+    let lease = api.pipeline().lease()?;
+    let deadlines =
+        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
+    let body = body_bytes(request.into_body(), end, deadlines, limit);
+    match boundary {
+        None => raw(api, lease, body.boxed(), content_type, &wishes).await,
+        Some(Ok(boundary)) => many(api, lease, Multipart::new(body, boundary), &wishes).await,
+        Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
+    }
+}
+
+fn is_multipart(content_type: &str) -> bool {
+    content_type
+        .split(';')
+        .next()
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("multipart/form-data"))
+}
+
+fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
+    let length = header(headers, CONTENT_LENGTH.as_str()).and_then(|value| value.parse::<u64>().ok());
+    match length {
+        Some(length) if length > limit => Err(Problem::new(
+            "body-too-large",
+            format!("the body has {length} bytes, and at most {limit} are taken; none of it was read"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn raw(
+    api: &Api,
+    lease: Lease,
+    body: darkroom_actors::Body,
+    declared_type: Option<String>,
+    wishes: &Wishes,
+) -> Result<Answer, Problem> {
+    let view = ingest(api, lease, body, declared_type, wishes).await?;
+    let view = settled(api, view, wishes).await?;
+    let location = format!("/v1/photos/{}", view.id);
+    let status = if view.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    let mut answer = response::json(status, &view);
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    Ok(answer)
+}
+
+async fn ingest(
+    api: &Api,
+    lease: Lease,
+    body: darkroom_actors::Body,
+    declared_type: Option<String>,
+    wishes: &Wishes,
+) -> Result<PhotoView, Problem> {
+    let upload = Upload {
+        lease,
+        body,
+        owner: OwnerId::open(),
+        declared_type,
+        allow_duplicate: wishes.allow_duplicate,
+    };
+    let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
+    tracing::debug!(location = photo_path(&photo), "photo acknowledged");
+    Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+}
+
+/// The photo as it is after the time that the client would wait.
+async fn settled(api: &Api, view: PhotoView, wishes: &Wishes) -> Result<PhotoView, Problem> {
+    let (Some(wait), Ok(id)) = (wishes.wait, view.id.parse()) else { return Ok(view) };
+    match photos::wait_until_settled(api, id, wait).await? {
+        Some(photo) => {
+            Ok(PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+        }
+        // Deleted while we waited: the answer is still that it was created.
+        None => Ok(view),
+    }
+}
+
+/// What became of one file of a multipart body.
+#[derive(Serialize)]
+struct Item {
+    name: String,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+impl Item {
+    fn new(name: String, result: Result<PhotoView, Problem>) -> Self {
+        match result {
+            Ok(photo) => {
+                let status = if photo.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+                Self { name, status: status.as_u16(), photo: Some(photo), problem: None }
+            }
+            Err(problem) => Self { name, status: problem.status, photo: None, problem: Some(problem) },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Items {
+    items: Vec<Item>,
+}
+
+async fn many(
+    api: &Api,
+    first: Lease,
+    mut multipart: Multipart<'static>,
+    wishes: &Wishes,
+) -> Result<Answer, Problem> {
+    let mut lease = Some(first);
+    let mut items = Vec::new();
+    loop {
+        let field = match multipart.next_field().await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            // What was taken before the break is durable, so it is told.
+            Err(error) if !items.is_empty() => {
+                items.push(Item::new(String::new(), Err(multipart_error(error).into())));
+                break;
+            }
+            Err(error) => return Err(multipart_error(error).into()),
+        };
+        let name = field.file_name().or(field.name()).unwrap_or_default().to_owned();
+        let lease = lease.take().map_or_else(|| api.pipeline().lease(), Ok);
+        items.push(Item::new(name, file(api, lease, field, wishes).await));
+    }
+    if items.is_empty() {
+        return Err(Problem::new(
+            "multipart-without-file",
+            "the body has no part with a file: send each photo as a part with a filename",
+        ));
+    }
+    for item in &mut items {
+        if let Some(photo) = item.photo.take() {
+            item.photo = Some(settled(api, photo, wishes).await?);
+        }
+    }
+    let all_new = items.iter().all(|item| item.status == StatusCode::CREATED.as_u16());
+    let status = if all_new { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+    Ok(response::json(status, &Items { items }))
+}
+
+/// Takes one part in. On an error the rest of the part is passed over when the next one is asked for.
+async fn file(
+    api: &Api,
+    lease: Result<Lease, darkroom_actors::Refused>,
+    field: Field<'static>,
+    wishes: &Wishes,
+) -> Result<PhotoView, Problem> {
+    if field.file_name().is_none() && field.content_type().is_none() {
+        let detail = format!(
+            "the form field {:?} is not known; a photo needs a filename",
+            field.name().unwrap_or_default()
+        );
+        return Err(Problem::new("unknown-field", detail));
+    }
+    let declared = field.content_type().map(ToString::to_string);
+    let body = field.map(|bytes| bytes.map_err(multipart_error)).boxed();
+    ingest(api, lease?, body, declared, wishes).await
+}
+
+fn multipart_error(error: multer::Error) -> BodyError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
+            Ok(error) => *error,
+            Err(cause) => BodyError::Broken(cause.to_string()),
+        },
+        multer::Error::IncompleteStream
+        | multer::Error::IncompleteFieldData { .. }
+        | multer::Error::IncompleteHeaders => BodyError::Broken(error.to_string()),
+        error => BodyError::Malformed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multipart_is_known_by_its_essence() {
+        assert!(is_multipart("multipart/form-data; boundary=x"));
+        assert!(is_multipart("Multipart/Form-Data;boundary=x"));
+        assert!(!is_multipart("image/jpeg"));
+    }
+
+    #[test]
+    fn a_stalled_body_is_known_through_the_multipart_reader() {
+        let stalled = BodyError::Stalled { after: Duration::from_secs(1) };
+        let error = multipart_error(multer::Error::StreamReadFailed(Box::new(stalled)));
+        assert!(matches!(error, BodyError::Stalled { .. }));
+    }
+}

@@ -1,0 +1,141 @@
+//! The JSON of a photo.
+
+use darkroom_actors::Preset;
+use darkroom_store::model::Timestamp;
+use darkroom_store::model::photos::{Photo, State, Variant};
+use serde::Serialize;
+
+/// A photo as clients see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhotoView {
+    /// Its id.
+    pub id: String,
+    /// `processing`, `ready` or `failed`.
+    pub state: State,
+    /// Media type of the original, by its bytes.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// Width in pixels as shown.
+    pub width: u32,
+    /// Height in pixels as shown.
+    pub height: u32,
+    /// Size of the original.
+    pub bytes: u64,
+    /// BLAKE3 of the original, 64 hex digits.
+    pub blake3: String,
+    /// When the upload was acknowledged, RFC 3339.
+    pub created_at: String,
+    /// When the record last changed, RFC 3339.
+    pub updated_at: String,
+    /// Where the original is.
+    pub original: Link,
+    /// One for each preset.
+    pub variants: Vec<VariantView>,
+    /// Why it failed, in state `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+    /// In the answer to an upload: the owner had a photo with these bytes, and this is that one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+}
+
+/// A link.
+#[derive(Clone, Debug, Serialize)]
+pub struct Link {
+    /// Path and query, on this server.
+    pub url: String,
+}
+
+/// A variant, made or to be made.
+#[derive(Clone, Debug, Serialize)]
+pub struct VariantView {
+    /// The preset's name.
+    pub preset: String,
+    /// Where it is; carries `v` once it is made.
+    pub url: String,
+    /// What it is, once it is made.
+    #[serde(flatten)]
+    pub made: Option<MadeView>,
+}
+
+/// What a variant is.
+#[derive(Clone, Debug, Serialize)]
+pub struct MadeView {
+    /// Media type.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Size.
+    pub bytes: u64,
+    /// BLAKE3, 64 hex digits.
+    pub blake3: String,
+}
+
+/// Why a photo failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureView {
+    /// Stable, kebab-case.
+    pub code: String,
+    /// A sentence.
+    pub detail: String,
+}
+
+/// The path of a photo.
+pub fn photo_path(photo: &Photo) -> String {
+    format!("/v1/photos/{}", photo.id)
+}
+
+/// The current link of a variant.
+pub fn variant_url(photo: &Photo, variant: &Variant) -> String {
+    format!("{}/variants/{}?v={}", photo_path(photo), variant.preset, variant.hash.short())
+}
+
+impl PhotoView {
+    /// The view of a record; links for every configured preset, made or not.
+    pub fn new(photo: &Photo, presets: &[Preset]) -> Self {
+        let variants = presets.iter().map(|preset| {
+            match photo.variants.iter().find(|variant| variant.preset == preset.name) {
+                Some(variant) => VariantView {
+                    preset: preset.name.clone(),
+                    url: variant_url(photo, variant),
+                    made: Some(MadeView {
+                        media_type: variant.media_type.clone(),
+                        width: variant.width,
+                        height: variant.height,
+                        bytes: variant.bytes,
+                        blake3: variant.hash.to_string(),
+                    }),
+                },
+                None => VariantView {
+                    preset: preset.name.clone(),
+                    url: format!("{}/variants/{}", photo_path(photo), preset.name),
+                    made: None,
+                },
+            }
+        });
+        let failure = photo.failure.as_ref().filter(|_| photo.state == State::Failed);
+        Self {
+            id: photo.id.to_string(),
+            state: photo.state,
+            media_type: photo.original.media_type.clone(),
+            width: photo.original.width,
+            height: photo.original.height,
+            bytes: photo.original.bytes,
+            blake3: photo.original.hash.to_string(),
+            created_at: rfc3339(photo.created),
+            updated_at: rfc3339(photo.updated),
+            original: Link { url: format!("{}/original", photo_path(photo)) },
+            variants: variants.collect(),
+            failure: failure
+                .map(|failure| FailureView { code: failure.code.clone(), detail: failure.detail.clone() }),
+            duplicate: false,
+        }
+    }
+}
+
+fn rfc3339(time: Timestamp) -> String {
+    humantime::format_rfc3339_millis(time.into()).to_string()
+}

@@ -1,0 +1,19 @@
+//! The configuration: a TOML file, then `DARKROOM__SECTION__KEY` variables, then flags.
+//!
+//! - [`sections`]: the file's types. Each section composes the options of one library.
+//! - [`load()`]: reads file and environment; [`error`]: says what is wrong, where, and what may be meant.
+//!
+//! [`DEFAULT_FILE`] is the whole file with every key, its default, and what it is for; a test holds it to
+//! the types.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod load;
+pub mod sections;
+
+pub use error::ConfigError;
+pub use load::load;
+pub use sections::Config;
+
+/// Every key, commented, with its default: what `darkroomd default-config` prints.
+pub const DEFAULT_FILE: &str = include_str!("../darkroom.toml");

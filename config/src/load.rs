@@ -1,0 +1,120 @@
+//! Reads file and environment into a [`Config`].
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+
+use crate::{Config, ConfigError};
+
+/// Variables that begin so set keys: `DARKROOM__HTTP__BODY_TIMEOUT=5m`.
+const PREFIX: &str = "DARKROOM__";
+
+/// The configuration of `file`, if one is given, under the environment's. Not validated yet: flags come on
+/// top.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(ConfigError::NoFile { path: path.to_owned() });
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    Ok(figment.merge(Env::prefixed(PREFIX).split("__")).extract()?)
+}
+
+#[cfg(test)]
+#[expect(clippy::result_large_err, reason = "figment's Jail gives its own error type")]
+mod tests {
+    use figment::Jail;
+
+    use super::*;
+    use crate::DEFAULT_FILE;
+
+    /// Loads `file` with `variables` in a folder and environment of its own.
+    fn load_text(file: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let mut result = Err(String::new());
+        Jail::expect_with(|jail| {
+            jail.create_file("darkroom.toml", file)?;
+            for (name, value) in variables {
+                jail.set_env(name, value);
+            }
+            result = load(Some(Path::new("darkroom.toml"))).map_err(|error| error.to_string());
+            Ok(())
+        });
+        result
+    }
+
+    /// The default file with every commented key switched on.
+    fn uncommented() -> String {
+        let keys = DEFAULT_FILE.lines().map(|line| match line.strip_prefix("#") {
+            // Prose has a space after the mark, keys have none.
+            Some(key) if !key.starts_with(' ') => key,
+            _ => line,
+        });
+        keys.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_default_file_and_the_defaults_are_the_same() {
+        let defaults = Config::default();
+        assert_eq!(load_text(DEFAULT_FILE, &[]).unwrap(), defaults);
+        let mut all = load_text(&uncommented(), &[]).unwrap();
+        // These two have no default value to write down, so the file shows an example.
+        assert!(all.server.health_listen.take().is_some());
+        assert!(all.pipeline.compute_threads.take().is_some());
+        all.testing.faults.clear();
+        assert_eq!(all, defaults);
+        defaults.validate().unwrap();
+    }
+
+    #[test]
+    fn the_default_file_names_every_key() {
+        let file = uncommented();
+        let value = figment::value::Value::serialize(Config::default()).unwrap();
+        for (section, keys) in value.as_dict().unwrap() {
+            for key in keys.as_dict().into_iter().flatten().map(|(key, _)| key) {
+                let named = file.lines().any(|line| line.starts_with(&format!("{key} =")));
+                assert!(
+                    named || file.contains(&format!("[[{section}.{key}]]")),
+                    "darkroom.toml lacks {section}.{key}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_and_where_it_stands() {
+        let error = load_text("[http]\nbody_timout = \"5m\"", &[]).unwrap_err();
+        assert!(error.contains("`http.body_timout`") && error.contains("`http.body_timeout`"), "{error}");
+        assert!(error.contains("darkroom.toml"), "{error}");
+        let error = load_text("", &[("DARKROOM__BUDGETS__PIXEL", "1 GiB")]).unwrap_err();
+        assert!(error.contains("`budgets.pixels`"), "{error}");
+        let error = load_text("[nonsense]", &[]).unwrap_err();
+        assert!(error.contains("known here: server, http"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let file = "[budgets]\npixels = \"2 GiB\"\nbodies = \"300 MiB\"";
+        let config = load_text(file, &[("DARKROOM__BUDGETS__PIXELS", "3 GiB")]).unwrap();
+        assert_eq!((config.budgets.pixels.0, config.budgets.bodies.0), (3 << 30, 300 << 20));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_key() {
+        let error = load_text("[http]\nbody_timeout = \"soon\"", &[]).unwrap_err();
+        assert!(error.contains("http.body_timeout"), "{error}");
+    }
+
+    #[test]
+    fn an_open_door_to_the_world_is_refused() {
+        let mut config = Config::default();
+        config.server.listen = ([0, 0, 0, 0], 8080).into();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("0.0.0.0:8080") && error.contains("loopback"), "{error}");
+    }
+}

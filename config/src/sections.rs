@@ -1,0 +1,289 @@
+//! The sections of the configuration file. What a key is for is said in `darkroom.toml` beside this crate.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use darkroom_actors::PipelineOptions;
+use darkroom_actors::faults::Fault;
+use darkroom_api::HttpOptions;
+use darkroom_media::{Fit, Limits, OutputFormat, Preset};
+use darkroom_store::metadata::EmbeddedOptions;
+use serde::{Deserialize, Serialize};
+
+use crate::ConfigError;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each section is described where its keys are, in darkroom.toml")]
+pub struct Config {
+    pub server: Server,
+    pub http: Http,
+    pub limits: LimitsSection,
+    pub budgets: Budgets,
+    pub pipeline: Pipeline,
+    pub metadata: Metadata,
+    pub log: Log,
+    pub presets: Vec<PresetSection>,
+    pub testing: Testing,
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[expect(missing_docs, reason = "every key is described in darkroom.toml")]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[server]`
+    Server {
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        health_listen: Option<SocketAddr> = None,
+        data: PathBuf = PathBuf::from("darkroom-data"),
+        open: bool = false,
+        #[serde(with = "humantime_serde")]
+        shutdown_deadline: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// `[http]`
+    Http {
+        connections_max: usize = HttpOptions::default().connections_max,
+        request_bytes_max: ByteSize = ByteSize(HttpOptions::default().request_bytes_max),
+        #[serde(with = "humantime_serde")]
+        header_timeout: Duration = HttpOptions::default().header_timeout,
+        #[serde(with = "humantime_serde")]
+        body_idle_timeout: Duration = HttpOptions::default().body_idle_timeout,
+        #[serde(with = "humantime_serde")]
+        body_timeout: Duration = HttpOptions::default().body_timeout,
+        #[serde(with = "humantime_serde")]
+        wait_max: Duration = HttpOptions::default().wait_max,
+        #[serde(with = "humantime_serde")]
+        discard_timeout: Duration = HttpOptions::default().discard_timeout,
+        discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
+    }
+}
+
+section! {
+    /// `[limits]`
+    LimitsSection {
+        upload_bytes_max: ByteSize = ByteSize(PipelineOptions::default().upload_bytes_max),
+        pixels_max: u64 = Limits::default().pixels_max,
+        width_max: u32 = Limits::default().width_max,
+        height_max: u32 = Limits::default().height_max,
+        scans_max: u32 = Limits::default().scans_max,
+        metadata_bytes_max: ByteSize = ByteSize(Limits::default().metadata_bytes_max.into()),
+    }
+}
+
+section! {
+    /// `[budgets]`
+    Budgets {
+        job_slots: u32 = PipelineOptions::default().job_slots,
+        bodies: ByteSize = ByteSize(PipelineOptions::default().bodies_bytes),
+        pixels: ByteSize = ByteSize(PipelineOptions::default().pixels_bytes),
+        upload_window: ByteSize = ByteSize(PipelineOptions::default().upload_window_bytes),
+        reserved_share: f64 = PipelineOptions::default().reserved_share,
+    }
+}
+
+section! {
+    /// `[pipeline]`
+    Pipeline {
+        compute_threads: Option<usize> = None,
+        network_slots: usize = PipelineOptions::default().network_slots,
+        attempts_max: u32 = PipelineOptions::default().attempts_max,
+        #[serde(with = "humantime_serde")]
+        lease_duration: Duration = PipelineOptions::default().lease_duration,
+        backlog_photos_max: u64 = PipelineOptions::default().backlog_photos_max,
+    }
+}
+
+section! {
+    /// `[metadata]`
+    Metadata {
+        cache: ByteSize = ByteSize(EmbeddedOptions::default().cache_bytes),
+        memtable: ByteSize = ByteSize(EmbeddedOptions::default().memtable_bytes),
+        free_space_min: ByteSize = ByteSize(EmbeddedOptions::default().free_space_min_bytes),
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One object per line.
+    Json,
+}
+
+section! {
+    /// `[log]`
+    Log {
+        level: String = "info".to_owned(),
+        format: LogFormat = LogFormat::Auto,
+    }
+}
+
+section! {
+    /// `[testing]`
+    Testing {
+        faults: Vec<Fault> = Vec::new(),
+    }
+}
+
+/// `[[presets]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "every key is described in darkroom.toml")]
+pub struct PresetSection {
+    pub name: String,
+    pub width: u32,
+    pub height: u32,
+    #[serde(default = "inside")]
+    pub fit: Fit,
+    #[serde(default = "jpeg")]
+    pub format: OutputFormat,
+    #[serde(default = "quality")]
+    pub quality: u8,
+}
+
+fn inside() -> Fit {
+    Fit::Inside
+}
+
+fn jpeg() -> OutputFormat {
+    OutputFormat::Jpeg
+}
+
+fn quality() -> u8 {
+    80
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let presets = Preset::default_ladder().into_iter().map(|preset| PresetSection {
+            name: preset.name,
+            width: preset.width,
+            height: preset.height,
+            fit: preset.fit,
+            format: preset.format,
+            quality: preset.quality,
+        });
+        Self {
+            server: Server::default(),
+            http: Http::default(),
+            limits: LimitsSection::default(),
+            budgets: Budgets::default(),
+            pipeline: Pipeline::default(),
+            metadata: Metadata::default(),
+            log: Log::default(),
+            presets: presets.collect(),
+            testing: Testing::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The pipeline's options.
+    pub fn pipeline_options(&self) -> PipelineOptions {
+        let defaults = PipelineOptions::default();
+        PipelineOptions {
+            presets: self
+                .presets
+                .iter()
+                .map(|preset| Preset {
+                    name: preset.name.clone(),
+                    width: preset.width,
+                    height: preset.height,
+                    fit: preset.fit,
+                    format: preset.format,
+                    quality: preset.quality,
+                })
+                .collect(),
+            limits: Limits {
+                width_max: self.limits.width_max,
+                height_max: self.limits.height_max,
+                pixels_max: self.limits.pixels_max,
+                metadata_bytes_max: u32::try_from(self.limits.metadata_bytes_max.0).unwrap_or(u32::MAX),
+                scans_max: self.limits.scans_max,
+            },
+            upload_bytes_max: self.limits.upload_bytes_max.0,
+            job_slots: self.budgets.job_slots,
+            bodies_bytes: self.budgets.bodies.0,
+            pixels_bytes: self.budgets.pixels.0,
+            upload_window_bytes: self.budgets.upload_window.0,
+            reserved_share: self.budgets.reserved_share,
+            compute_threads: self.pipeline.compute_threads.unwrap_or(defaults.compute_threads),
+            network_slots: self.pipeline.network_slots,
+            attempts_max: self.pipeline.attempts_max,
+            lease_duration: self.pipeline.lease_duration,
+            backlog_photos_max: self.pipeline.backlog_photos_max,
+            idle_poll: defaults.idle_poll,
+            faults: self.testing.faults.clone(),
+        }
+    }
+
+    /// The HTTP options.
+    pub fn http_options(&self) -> HttpOptions {
+        HttpOptions {
+            connections_max: self.http.connections_max,
+            request_bytes_max: self.http.request_bytes_max.0,
+            header_timeout: self.http.header_timeout,
+            body_idle_timeout: self.http.body_idle_timeout,
+            body_timeout: self.http.body_timeout,
+            wait_max: self.http.wait_max,
+            discard_timeout: self.http.discard_timeout,
+            discard_bytes_max: self.http.discard_bytes_max.0,
+        }
+    }
+
+    /// The embedded engine's options.
+    pub fn embedded_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions {
+            cache_bytes: self.metadata.cache.0,
+            memtable_bytes: self.metadata.memtable.0,
+            free_space_min_bytes: self.metadata.free_space_min.0,
+            ..EmbeddedOptions::default()
+        }
+    }
+
+    /// Refuses what contradicts itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let loopback = self.server.listen.ip().is_loopback();
+        if !loopback {
+            return Err(ConfigError::Invalid(format!(
+                "server.listen is {}: without authentication, which this version does not have yet, only a \
+                 loopback address such as 127.0.0.1:8080 is allowed; put a proxy that authenticates before it",
+                self.server.listen
+            )));
+        }
+        if !self.testing.faults.is_empty() && !self.server.open {
+            return Err(ConfigError::Invalid(
+                "testing.faults are only taken together with --open: remove them".to_owned(),
+            ));
+        }
+        self.pipeline_options().validate().map_err(ConfigError::Invalid)?;
+        self.http_options().validate().map_err(ConfigError::Invalid)?;
+        self.embedded_options().validate().map_err(|error| ConfigError::Invalid(error.to_string()))
+    }
+}

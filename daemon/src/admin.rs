@@ -1,0 +1,46 @@
+//! How a command reaches the running daemon: HTTP over the socket in the data directory.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+
+/// The socket's name in the data directory.
+pub(crate) const SOCKET: &str = "admin.sock";
+
+/// Longest that a command waits for the daemon's answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Asks the daemon that has `data`; `None` when none runs.
+pub(crate) async fn ask(data: &Path, method: Method, path: &str) -> anyhow::Result<Option<Bytes>> {
+    let socket = data.join(SOCKET);
+    let Ok(stream) = UnixStream::connect(&socket) else { return Ok(None) };
+    stream.set_nonblocking(true)?;
+    let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(stream, method, path)).await;
+    let answer = answer.context("the daemon did not answer in time")?;
+    answer.map(Some).with_context(|| format!("could not talk to the daemon at {}", socket.display()))
+}
+
+async fn exchange(
+    stream: TokioIo<tokio::net::UnixStream>,
+    method: Method,
+    path: &str,
+) -> anyhow::Result<Bytes> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    tokio::spawn(connection);
+    let request =
+        Request::builder().method(method).uri(path).header("host", "darkroomd").body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    if !status.is_success() {
+        bail!("the daemon answered {status}: {}", String::from_utf8_lossy(&body));
+    }
+    Ok(body)
+}

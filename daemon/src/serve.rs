@@ -1,0 +1,159 @@
+//! Starts everything, waits for a reason to end, and ends it in order.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use darkroom_actors::Pipeline;
+use darkroom_api::Api;
+use darkroom_api::serve::Listener;
+use darkroom_config::Config;
+use darkroom_store::life;
+use darkroom_store::metadata::Metadata;
+use darkroom_store::objects::ObjectStore;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{admin, health, lock, telemetry};
+
+/// `darkroomd serve`.
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    telemetry::start_logs(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("runtime")
+        .build()
+        .context("could not start the runtime")?;
+    let result = runtime.block_on(serve(config));
+    // A closure on the compute pool or a file call may still run; it holds nothing that must be finished.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let metrics = telemetry::start_metrics()?;
+    let data = &config.server.data;
+    let _lock = lock::acquire(data)?;
+    let metadata = Metadata::open_embedded(&data.join("metadata"), config.embedded_options())
+        .await
+        .context("could not open the metadata")?;
+    let objects = ObjectStore::open_filesystem(&data.join("objects"))
+        .await
+        .context("could not open the object store")?;
+    let life = life::begin(&metadata, &objects).await?;
+    let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
+    let api = Api::new(pipeline.clone(), config.http_options(), metrics);
+
+    let listener = TcpListener::bind(config.server.listen)
+        .await
+        .with_context(|| format!("could not listen on {}: is another daemon there?", config.server.listen))?;
+    let address = listener.local_addr()?;
+    let health = config.server.health_listen.map(|at| health::start(api.clone(), at)).transpose()?;
+    let stop = CancellationToken::new();
+    let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
+    let socket = admin_socket(data)?.map(Listener::Unix);
+    let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
+
+    greet(config, address, health)?;
+    tracing::info!(%address, data = %data.display(), epoch = %life.epoch, "serving");
+
+    tokio::select! {
+        () = signals.next() => {}
+        () = pipeline.dead() => bail!("the pipeline's actors die too often; the log says why"),
+        why = metadata.fatal() => bail!("the metadata can no longer be written: {why}"),
+    }
+    let deadline = Instant::now() + config.server.shutdown_deadline;
+    tracing::info!(deadline = ?config.server.shutdown_deadline, "shutting down; a second signal ends at once");
+    pipeline.close_admission();
+    stop.cancel();
+    let ending = async {
+        let served = async { tokio::join!(main, admin) };
+        if tokio::time::timeout_at(deadline.into(), served).await.is_err() {
+            tracing::warn!("the deadline has passed; open requests are cut off");
+        }
+        let drained = pipeline.drain(deadline).await;
+        metadata.close().await;
+        drained
+    };
+    tokio::select! {
+        ended = ending => ended.context("could not give unfinished photos back; they come back after the next start")?,
+        () = signals.next() => bail!("ended by a second signal; unfinished photos come back after the next start"),
+    }
+    // What is left of it would be a socket that nobody answers.
+    let _ = fs::remove_file(data.join(admin::SOCKET));
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn serve_admin(api: Api, socket: Option<Listener>, stop: CancellationToken) {
+    if let Some(socket) = socket {
+        darkroom_api::serve(api, socket, stop).await;
+    }
+}
+
+/// Longest path that a Unix socket can have on every system.
+const SOCKET_PATH_BYTES_MAX: usize = 100;
+
+/// The socket for commands. Its permission is the authentication. None where its path would be too long.
+fn admin_socket(data: &Path) -> anyhow::Result<Option<UnixListener>> {
+    let path = data.join(admin::SOCKET);
+    if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        tracing::warn!(path = %path.display(), "the path is too long for a socket: commands cannot reach this daemon");
+        return Ok(None);
+    }
+    // Left by a process that was killed: we hold the lock, so nobody answers there.
+    let _ = fs::remove_file(&path);
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("could not listen on {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("could not protect {}", path.display()))?;
+    Ok(Some(listener))
+}
+
+/// What a newcomer needs, on one screen; the first line is for programs.
+#[expect(clippy::print_stdout, reason = "this is the daemon's one message to whoever started it")]
+fn greet(
+    config: &Config,
+    address: std::net::SocketAddr,
+    health: Option<std::net::SocketAddr>,
+) -> anyhow::Result<()> {
+    use std::io::Write;
+    let data = fs::canonicalize(&config.server.data).unwrap_or_else(|_| config.server.data.clone());
+    println!("listening on http://{address}");
+    println!();
+    println!("  data     {}", data.display());
+    if let Some(health) = health {
+        println!("  health   http://{health}/readyz");
+    }
+    println!("  open     no authentication: only this machine can reach it");
+    println!();
+    println!("Upload a first photo:");
+    println!();
+    println!("  curl -sS -H 'Prefer: wait=10' --data-binary @photo.jpg http://{address}/v1/photos");
+    println!();
+    println!("Its answer has a link for every size. Ctrl-C stops the daemon.");
+    std::io::stdout().flush().context("could not write to standard output")
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("could not listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What is too much.
+
+use serde::{Deserialize, Serialize};
+
+use crate::MediaError;
+
+/// Bounds on what an image may announce. They hold before anything is allocated for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Greatest width in pixels, as stored (before orientation).
+    pub width_max: u32,
+    /// Greatest height in pixels, as stored (before orientation).
+    pub height_max: u32,
+    /// Greatest number of pixels: width × height.
+    pub pixels_max: u64,
+    /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, out of which only the
+    /// orientation is read. Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
+    pub metadata_bytes_max: u32,
+    /// Greatest number of scans of a JPEG. Each is a pass over all its pixels, so that a small file of many scans
+    /// could keep a processor busy for minutes.
+    pub scans_max: u32,
+}
+
+impl Default for Limits {
+    /// 65,535 × 65,535, 100 million pixels, 1 MiB of metadata, 100 scans.
+    fn default() -> Self {
+        Self {
+            width_max: 65_535,
+            height_max: 65_535,
+            pixels_max: 100_000_000,
+            metadata_bytes_max: 1 << 20,
+            scans_max: 100,
+        }
+    }
+}
+
+impl Limits {
+    /// Refuses a size beyond the limits. Sizes are in pixels, as stored.
+    pub(crate) fn check_size(&self, width: u32, height: u32) -> Result<(), MediaError> {
+        if u64::from(width) * u64::from(height) > self.pixels_max {
+            return Err(MediaError::TooManyPixels { width, height, limit: self.pixels_max });
+        }
+        if width > self.width_max {
+            return Err(MediaError::TooWide { width, height, limit: self.width_max });
+        }
+        if height > self.height_max {
+            return Err(MediaError::TooTall { width, height, limit: self.height_max });
+        }
+        Ok(())
+    }
+
+    /// Refuses a block of metadata that would have to be held.
+    pub(crate) fn check_metadata(&self, bytes: u64) -> Result<(), MediaError> {
+        if bytes > u64::from(self.metadata_bytes_max) {
+            return Err(MediaError::MetadataTooLarge { bytes, limit: self.metadata_bytes_max });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_refused_for_the_reason_that_it_breaks() {
+        let limits = Limits::default();
+        assert_eq!(limits.check_size(65_500, 1), Ok(()));
+        assert_eq!(limits.check_size(10_000, 10_000), Ok(()));
+        assert!(matches!(limits.check_size(70_000, 1), Err(MediaError::TooWide { limit: 65_535, .. })));
+        assert!(matches!(limits.check_size(1, 70_000), Err(MediaError::TooTall { limit: 65_535, .. })));
+        assert!(matches!(limits.check_size(10_001, 10_000), Err(MediaError::TooManyPixels { .. })));
+        // The product does not fit into 32 bits.
+        assert!(matches!(limits.check_size(u32::MAX, u32::MAX), Err(MediaError::TooManyPixels { .. })));
+    }
+}

@@ -1,0 +1,19 @@
+//! What must last: metadata in a transactional key-value store, bytes in an object store.
+//!
+//! In the order in which data meets them:
+//!
+//! - [`objects`]: originals and variants, written once under a key that is never used again.
+//! - [`metadata`]: the ordered transactional key-value interface, and the engines behind it.
+//! - [`model`]: one file per noun (photos, blobs, jobs, intents …): typed functions over a
+//!   transaction. No HTTP, no clock, no randomness: ids and times are made by the caller.
+//! - [`life`]: how a process begins: is it the right store, and which epoch is this.
+//! - [`error`]: everything that can go wrong, and whether trying again is safe.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod life;
+pub mod metadata;
+pub mod model;
+pub mod objects;
+
+pub use error::StoreError;

@@ -1,0 +1,49 @@
+//! The store's own identity: a random id in metadata and in the object store, and the format version.
+//!
+//! A daemon whose two ids differ, or where only one side has any, is pointed at the wrong place and must
+//! not start: it would delete what it believes to be orphans, or serve records without objects. The id is
+//! written to metadata as *pending* first, then to the object store, then confirmed, so that a crash in
+//! between can be told from a mismatch.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{record, subspaces::IDENTITY};
+use crate::StoreError;
+use crate::metadata::Transaction;
+
+/// The format version of keys and records that this code reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What the metadata says of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Also in the object store.
+    pub store_id: Uuid,
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Raised when a backup is restored elsewhere; stands before every versionstamp in a key.
+    pub history: u64,
+    /// Whether the object store is known to hold the id too.
+    pub confirmed: bool,
+}
+
+/// The identity, if the store has one.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn get(tx: &Transaction) -> Result<Option<Identity>, StoreError> {
+    let key = IDENTITY.key(&());
+    match tx.get(&key).await? {
+        Some(bytes) => Ok(Some(record::decode(&key, &bytes)?)),
+        None => Ok(None),
+    }
+}
+
+/// Writes the identity.
+///
+/// # Errors
+/// Those of the engine.
+pub fn put(tx: &Transaction, identity: &Identity) -> Result<(), StoreError> {
+    tx.set(&IDENTITY.key(&()), &record::encode(identity)?)
+}

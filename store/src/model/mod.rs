@@ -1,0 +1,29 @@
+//! The nouns of the system, one file each: typed functions over a transaction.
+//!
+//! Nothing here looks at a clock or rolls dice: ids and times are made by the caller, outside the
+//! transaction's function, because that function may run more than once. Each writing function checks
+//! before it writes, and reads a marker that tells a second run what the first one did.
+//!
+//! - [`subspaces`]: which key prefix holds what.
+//! - [`record`]: how a record is encoded, with a version in front.
+//! - [`ids`]: ids, times and content hashes.
+//! - [`identity`]: the store's own identity and format version.
+//! - [`nodes`]: epochs, one for each life of a node.
+//! - [`photos`]: a photo's record and its way from `processing` to `ready`, `failed` or deleted.
+//! - [`blobs`]: content stored once, with a reference key per photo.
+//! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
+//! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
+//! - [`changes`]: the change log, sharded by subject.
+
+pub mod blobs;
+pub mod changes;
+pub mod identity;
+pub mod ids;
+pub mod jobs;
+pub mod nodes;
+pub mod objects;
+pub mod photos;
+pub mod record;
+pub mod subspaces;
+
+pub use ids::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};

@@ -1,0 +1,414 @@
+//! A photo's record and its way: created `processing`, then `ready` or `failed`, until it is deleted.
+//!
+//! Readers see one of these states and never half of one, because each change is one transaction that
+//! moves everything which must move together: record, indexes, job, blob reference, intents, counters,
+//! change log.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::changes::{self, Change, What};
+use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use super::{blobs, jobs, objects, record};
+use crate::StoreError;
+use crate::metadata::{KeyRange, RangeOptions, Transaction};
+use crate::objects::ObjectKey;
+
+/// Where a photo stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The original is durable; its variants are being made.
+    Processing,
+    /// Every variant is stored.
+    Ready,
+    /// It cannot be processed; the record says why.
+    Failed,
+}
+
+impl State {
+    /// Every state, in the order of a photo's life.
+    pub const ALL: [Self; 3] = [Self::Processing, Self::Ready, Self::Failed];
+
+    /// The word in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processing => "processing",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A user's photo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Photo {
+    /// Its id.
+    pub id: PhotoId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Where it stands.
+    pub state: State,
+    /// When it was acknowledged.
+    pub created: Timestamp,
+    /// When the record last changed.
+    pub updated: Timestamp,
+    /// What was uploaded.
+    pub original: Original,
+    /// What was made of it, in the order of the presets.
+    pub variants: Vec<Variant>,
+    /// Why it failed, in state `failed`.
+    pub failure: Option<Failure>,
+    /// The lease whose holder last published or failed it: tells a second run of that transaction apart.
+    pub settled_by: Option<LeaseId>,
+}
+
+/// The bytes that were uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Media type, by the bytes and not by the client's word.
+    pub media_type: String,
+    /// Width in pixels as shown, after orientation.
+    pub width: u32,
+    /// Height in pixels as shown, after orientation.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub hash: ContentHash,
+    /// Where they are stored. Shared with every photo that has the same bytes.
+    pub object: ObjectKey,
+    /// What the probe found, in the media engine's own words: opaque to the store.
+    pub probe: Value,
+}
+
+/// A photo in a preset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The preset's name.
+    pub preset: String,
+    /// Digest of the preset's settings when the variant was made.
+    pub preset_digest: String,
+    /// Media type.
+    pub media_type: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub hash: ContentHash,
+    /// Where they are stored.
+    pub object: ObjectKey,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// Why a photo failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, kebab-case.
+    pub code: String,
+    /// A sentence for the photo's user.
+    pub detail: String,
+}
+
+/// The photo, if it exists.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn get(tx: &Transaction, id: PhotoId) -> Result<Option<Photo>, StoreError> {
+    let key = PHOTOS.key(&(id.0,));
+    tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
+}
+
+fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
+    tx.set(&PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?)
+}
+
+/// The owner's photos, newest first, older than `before`, at most `limit`.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn list(
+    tx: &Transaction,
+    owner: &OwnerId,
+    before: Option<PhotoId>,
+    limit: usize,
+) -> Result<Vec<Photo>, StoreError> {
+    let mut range = PHOTOS_BY_OWNER.range(&(owner.as_str(),));
+    if let Some(before) = before {
+        range = KeyRange::new(range.begin, PHOTOS_BY_OWNER.key(&(owner.as_str(), before.0)));
+    }
+    let rows = tx.get_range(&range, RangeOptions { limit, reverse: true, snapshot: true }).await?;
+    let mut photos = Vec::with_capacity(rows.len());
+    for (key, _) in rows {
+        let (_, id) = PHOTOS_BY_OWNER.unpack::<(String, uuid::Uuid)>(&key)?;
+        photos.extend(get(tx, PhotoId(id)).await?);
+    }
+    Ok(photos)
+}
+
+/// How many photos are in each state.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn counts(tx: &Transaction) -> Result<[(State, i64); 3], StoreError> {
+    let mut counts = State::ALL.map(|state| (state, 0));
+    for (state, count) in &mut counts {
+        *count = count_of(tx, *state).await?;
+    }
+    Ok(counts)
+}
+
+/// How many photos are in this state. A look that conflicts with nobody.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn count_of(tx: &Transaction, state: State) -> Result<i64, StoreError> {
+    let key = count_key(state);
+    let Some(bytes) = tx.snapshot_get(&key).await? else { return Ok(0) };
+    let bytes: [u8; 8] =
+        (&bytes[..]).try_into().map_err(|_| record::corrupt_key(&key, "not an 8-byte counter"))?;
+    Ok(i64::from_le_bytes(bytes))
+}
+
+fn count_key(state: State) -> Vec<u8> {
+    COUNTS.key(&("photos", state.as_str()))
+}
+
+fn count(tx: &Transaction, state: State, by: i64) -> Result<(), StoreError> {
+    tx.atomic_add(&count_key(state), by)
+}
+
+/// A photo to be created, with its job.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// The record, in state `processing`; its original's object has just been put.
+    pub photo: Photo,
+    /// Its job: leased by the caller, or due at once.
+    pub job: jobs::Job,
+    /// The epoch under which the object was intended.
+    pub epoch: Epoch,
+    /// Make a photo of its own even if the owner has one with these bytes.
+    pub allow_duplicate: bool,
+}
+
+/// What became of a [`Creation`].
+#[derive(Clone, Debug)]
+pub enum Created {
+    /// The photo is durable. Its original's object is the one of the record returned, which may be one
+    /// that was stored before.
+    New(Photo),
+    /// The owner has a photo with these bytes; nothing was made.
+    Duplicate(Photo),
+    /// As `Duplicate`, and since that photo had failed it is tried again, with the job of the creation.
+    Retried(Photo),
+    /// The object's intent is gone: it may have been deleted, and must be put again under another key.
+    IntentGone,
+}
+
+/// Makes a photo durable.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
+    let mut photo = creation.photo.clone();
+    if let Some(photo) = get(tx, photo.id).await? {
+        return Ok(Created::New(photo)); // An earlier run of this transaction has committed.
+    }
+    let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
+    let same = match tx.get(&by_content).await? {
+        Some(bytes) => get(tx, record::decode(&by_content, &bytes)?).await?,
+        None => None,
+    };
+    if !creation.allow_duplicate
+        && let Some(same) = same
+    {
+        return duplicate(tx, same, creation).await;
+    }
+    match blobs::get(tx, &photo.original.hash).await? {
+        Some(blob) => photo.original.object = blob.object,
+        None => {
+            let object = photo.original.object.clone();
+            if !objects::is_intended(tx, creation.epoch, &object).await? {
+                return Ok(Created::IntentGone);
+            }
+            objects::fulfil(tx, creation.epoch, &object)?;
+            blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
+        }
+    }
+    blobs::add_reference(tx, &photo.original.hash, photo.id)?;
+    put(tx, &photo)?;
+    tx.set(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), photo.id.0)), &[])?;
+    tx.set(&by_content, &record::encode(&photo.id)?)?;
+    jobs::enqueue(tx, &creation.job)?;
+    count(tx, photo.state, 1)?;
+    Ok(Created::New(photo))
+}
+
+async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> Result<Created, StoreError> {
+    let own_job = jobs::get(tx, creation.job.id).await?.is_some();
+    if photo.state != State::Failed {
+        // With the creation's own job, an earlier run of this transaction has revived the photo.
+        return Ok(if own_job { Created::Retried(photo) } else { Created::Duplicate(photo) });
+    }
+    count(tx, photo.state, -1)?;
+    photo.state = State::Processing;
+    photo.failure = None;
+    photo.updated = creation.photo.created;
+    count(tx, photo.state, 1)?;
+    put(tx, &photo)?;
+    jobs::enqueue(tx, &jobs::Job { photo: photo.id, ..creation.job.clone() })?;
+    Ok(Created::Retried(photo))
+}
+
+/// Who settles a photo: the holder of its job.
+#[derive(Clone, Copy, Debug)]
+pub struct Settling {
+    /// The photo.
+    pub photo: PhotoId,
+    /// Its job.
+    pub job: JobId,
+    /// The caller's lease on it.
+    pub lease: jobs::Lease,
+    /// When.
+    pub now: Timestamp,
+    /// See [`identity::Identity::history`](super::identity::Identity::history).
+    pub history: u64,
+}
+
+/// What became of a photo that was to be published or failed.
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// It is as it was to be.
+    Done(Photo),
+    /// Somebody else holds the job now, or it is finished: nothing changed.
+    LeaseLost,
+    /// The photo was deleted in the meantime: nothing changed.
+    PhotoGone,
+    /// A variant's intent is gone: nothing changed, and its objects must be put again under other keys.
+    IntentGone,
+}
+
+/// Either the photo and the job that the caller holds, or why not.
+async fn settle(tx: &Transaction, by: &Settling) -> Result<Result<(Photo, jobs::Job), Settled>, StoreError> {
+    let Some(photo) = get(tx, by.photo).await? else { return Ok(Err(Settled::PhotoGone)) };
+    if photo.settled_by == Some(by.lease.id) {
+        return Ok(Err(Settled::Done(photo))); // An earlier run of this transaction has committed.
+    }
+    match jobs::held(tx, by.job, by.lease.id).await? {
+        Some(job) => Ok(Ok((photo, job))),
+        None => Ok(Err(Settled::LeaseLost)),
+    }
+}
+
+/// Makes a photo ready: its variants recorded, its job gone, all at once. A variant replaces the one of the
+/// same preset, whose object gets a tombstone.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn publish(tx: &Transaction, by: &Settling, variants: &[Variant]) -> Result<Settled, StoreError> {
+    let (mut photo, job) = match settle(tx, by).await? {
+        Ok(found) => found,
+        Err(settled) => return Ok(settled),
+    };
+    for variant in variants {
+        if !objects::is_intended(tx, by.lease.epoch, &variant.object).await? {
+            return Ok(Settled::IntentGone);
+        }
+    }
+    for variant in variants {
+        objects::fulfil(tx, by.lease.epoch, &variant.object)?;
+        match photo.variants.iter_mut().find(|old| old.preset == variant.preset) {
+            Some(old) => {
+                objects::bury(tx, &old.object)?;
+                *old = variant.clone();
+            }
+            None => photo.variants.push(variant.clone()),
+        }
+    }
+    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?;
+    jobs::remove(tx, &job)?;
+    Ok(Settled::Done(photo))
+}
+
+/// Ends a photo as failed, with a reason that its user can read. A ready photo whose new variants could not
+/// be made stays ready with those it has.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn fail(tx: &Transaction, by: &Settling, failure: &Failure) -> Result<Settled, StoreError> {
+    let (mut photo, job) = match settle(tx, by).await? {
+        Ok(found) => found,
+        Err(settled) => return Ok(settled),
+    };
+    jobs::remove(tx, &job)?;
+    photo.failure = Some(failure.clone());
+    let photo = match photo.state {
+        State::Processing => transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })?,
+        state => transition(tx, photo, state, by, What::PhotoReady { photo: by.photo })?,
+    };
+    Ok(Settled::Done(photo))
+}
+
+fn transition(
+    tx: &Transaction,
+    mut photo: Photo,
+    to: State,
+    by: &Settling,
+    what: What,
+) -> Result<Photo, StoreError> {
+    count(tx, photo.state, -1)?;
+    count(tx, to, 1)?;
+    photo.state = to;
+    photo.updated = by.now;
+    photo.settled_by = Some(by.lease.id);
+    put(tx, &photo)?;
+    changes::append(tx, by.history, &Change { at: by.now, what })?;
+    Ok(photo)
+}
+
+/// Asks for the variants that a ready photo lacks. Returns whether there is a job now that was not there
+/// before.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, StoreError> {
+    let photo = get(tx, job.photo).await?;
+    if photo.is_none_or(|photo| photo.state != State::Ready) || jobs::of_photo(tx, job.photo).await?.is_some()
+    {
+        return Ok(false);
+    }
+    jobs::enqueue(tx, job)?;
+    Ok(true)
+}
+
+/// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
+/// is left to the Janitor.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64) -> Result<bool, StoreError> {
+    let Some(photo) = get(tx, id).await? else { return Ok(false) };
+    for variant in &photo.variants {
+        objects::bury(tx, &variant.object)?;
+    }
+    blobs::remove_reference(tx, &photo.original.hash, id)?;
+    if let Some(job) = jobs::of_photo(tx, id).await? {
+        jobs::remove(tx, &job)?;
+    }
+    let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
+    if let Some(bytes) = tx.get(&by_content).await?
+        && record::decode::<PhotoId>(&by_content, &bytes)? == id
+    {
+        tx.clear(&by_content)?;
+    }
+    tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
+    tx.clear(&PHOTOS.key(&(id.0,)))?;
+    count(tx, photo.state, -1)?;
+    changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
+    Ok(true)
+}

@@ -1,0 +1,101 @@
+//! Which key prefix holds what: the one place that names them.
+//!
+//! Keys are FoundationDB tuples (<https://github.com/apple/foundationdb/blob/master/design/tuple.md>)
+//! behind a one-byte prefix, so that a range of one noun never meets another's.
+
+use foundationdb_tuple::TuplePack;
+
+use crate::metadata::KeyRange;
+
+/// A one-byte prefix with the tuples below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subspace(u8);
+
+/// `()` → [`identity::Identity`](super::identity::Identity).
+pub const IDENTITY: Subspace = Subspace(0x01);
+/// `()` → the newest epoch; `(epoch)` → [`nodes::Node`](super::nodes::Node).
+pub const NODES: Subspace = Subspace(0x02);
+/// `(photo)` → [`photos::Photo`](super::photos::Photo).
+pub const PHOTOS: Subspace = Subspace(0x10);
+/// `(owner, photo)` → nothing. Photos of an owner by time of creation.
+pub const PHOTOS_BY_OWNER: Subspace = Subspace(0x11);
+/// `(owner, content hash)` → photo id. The owner's photo that has these bytes.
+pub const PHOTOS_BY_CONTENT: Subspace = Subspace(0x12);
+/// `(content hash)` → [`blobs::Blob`](super::blobs::Blob).
+pub const BLOBS: Subspace = Subspace(0x20);
+/// `(content hash, photo)` → nothing. One key per photo that refers to a blob.
+pub const BLOB_REFERENCES: Subspace = Subspace(0x21);
+/// `(content hash)` → nothing. Blobs that lost a reference; the Janitor looks whether it was the last.
+pub const BLOBS_TO_CHECK: Subspace = Subspace(0x22);
+/// `(epoch, object key)` → nothing. Object keys that may have been written and are not yet referenced.
+pub const INTENTS: Subspace = Subspace(0x28);
+/// `(object key)` → nothing. Objects that nothing refers to, to be deleted.
+pub const TOMBSTONES: Subspace = Subspace(0x29);
+/// `(job)` → [`jobs::Job`](super::jobs::Job).
+pub const JOBS: Subspace = Subspace(0x30);
+/// `(class, vesting ms, job)` → nothing. The queue: due jobs first.
+pub const JOBS_BY_VESTING: Subspace = Subspace(0x31);
+/// `(photo)` → job id. A photo has at most one job.
+pub const JOBS_BY_PHOTO: Subspace = Subspace(0x32);
+/// `(shard, history, versionstamp)` → [`changes::Change`](super::changes::Change).
+pub const CHANGES: Subspace = Subspace(0x40);
+
+/// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
+pub const COUNTS: Subspace = Subspace(0x50);
+
+impl Subspace {
+    /// The key of `tuple` in this subspace.
+    pub fn key<T: TuplePack>(self, tuple: &T) -> Vec<u8> {
+        let mut key = vec![self.0];
+        foundationdb_tuple::pack_into(tuple, &mut key);
+        key
+    }
+
+    /// Every key in this subspace whose tuple begins with `prefix` and has more elements.
+    pub fn range<T: TuplePack>(self, prefix: &T) -> KeyRange {
+        let key = self.key(prefix);
+        // Tuple type codes lie between 0x00 and 0xFF exclusive.
+        KeyRange::new([&key[..], &[0x00]].concat(), [&key[..], &[0xFF]].concat())
+    }
+
+    /// Every key in this subspace.
+    pub fn all(self) -> KeyRange {
+        KeyRange::new(vec![self.0], vec![self.0 + 1])
+    }
+
+    /// The tuple of a key of this subspace.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) if the key is of another subspace or shape.
+    pub fn unpack<'k, T: foundationdb_tuple::TupleUnpack<'k>>(
+        self,
+        key: &'k [u8],
+    ) -> Result<T, crate::StoreError> {
+        let tuple =
+            key.strip_prefix(&[self.0]).ok_or_else(|| super::record::corrupt_key(key, "wrong prefix"))?;
+        foundationdb_tuple::unpack(tuple).map_err(|e| super::record::corrupt_key(key, &e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_holds_its_own_keys_and_no_neighbours() {
+        let range = JOBS_BY_VESTING.range(&(1_u64,));
+        let inside = JOBS_BY_VESTING.key(&(1_u64, 7_u64, "x"));
+        let next_class = JOBS_BY_VESTING.key(&(2_u64, 0_u64, "x"));
+        let bare = JOBS_BY_VESTING.key(&(1_u64,));
+        assert!(range.begin <= inside && inside < range.end);
+        assert!(next_class >= range.end);
+        assert!(bare < range.begin, "a key that equals the prefix is not below it");
+    }
+
+    #[test]
+    fn keys_unpack_to_what_was_packed_and_refuse_other_subspaces() {
+        let key = PHOTOS_BY_OWNER.key(&("open", 3_u64));
+        assert_eq!(PHOTOS_BY_OWNER.unpack::<(String, u64)>(&key).unwrap(), ("open".to_owned(), 3));
+        assert!(PHOTOS.unpack::<(String, u64)>(&key).is_err());
+    }
+}

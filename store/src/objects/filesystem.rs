@@ -1,0 +1,412 @@
+//! Objects as files of this machine.
+//!
+//! A put goes to a temporary file, which is synced, renamed into place, and made durable by syncing the
+//! folder: at every moment the final name holds the whole object or nothing. Objects are spread over 256
+//! folders by the last two hex digits of their key, which are random.
+//!
+//! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_blocking};
+use uuid::Uuid;
+
+use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
+use crate::StoreError;
+use crate::model::ContentHash;
+
+/// Bytes gathered before they are handed to the disk in one call. While they are written the next window
+/// fills, so a put holds at most two.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A folder as an object store.
+#[derive(Clone, Debug)]
+pub struct Filesystem {
+    root: Arc<Path>,
+    /// Numbers temporary files.
+    temporary: Arc<AtomicU64>,
+}
+
+impl Filesystem {
+    /// Opens `root`. Only one process at a time may have it, which the lock on the data directory sees to: so
+    /// every temporary file that is there belongs to a dead process.
+    pub(super) async fn open(root: &Path) -> Result<Self, StoreError> {
+        let files = Self { root: root.into(), temporary: Arc::default() };
+        let root = files.root.clone();
+        blocking(move || {
+            let temporary = root.join("tmp");
+            for kind in ObjectKind::ALL {
+                for shard in 0..=255_u8 {
+                    create_dir(&root.join(kind.prefix()).join(format!("{shard:02x}")))?;
+                }
+                sync_dir(&root.join(kind.prefix()))?;
+            }
+            create_dir(&temporary)?;
+            sync_dir(&root)?;
+            for left in fs::read_dir(&temporary).map_err(|e| failed("list", &temporary, e))? {
+                let path = left.map_err(|e| failed("list", &temporary, e))?.path();
+                fs::remove_file(&path).map_err(|e| failed("remove the temporary file", &path, e))?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(files)
+    }
+
+    fn path(&self, key: &ObjectKey) -> Result<PathBuf, StoreError> {
+        // Keys come from metadata; a damaged one must not lead out of the folder.
+        let parsed = key.as_str().split_once('/').and_then(|(kind, id)| {
+            let kind = ObjectKind::ALL.into_iter().find(|known| known.prefix() == kind)?;
+            Some((kind, Uuid::parse_str(id).ok()?))
+        });
+        let Some((kind, id)) = parsed else {
+            return Err(StoreError::Corrupt {
+                what: format!("object key {:?}", key.as_str()),
+                detail: "is not of the form <kind>/<uuid>".to_owned(),
+            });
+        };
+        let name = id.as_hyphenated().to_string();
+        Ok(self.root.join(kind.prefix()).join(&name[name.len() - 2..]).join(&name))
+    }
+
+    fn temporary(&self) -> PathBuf {
+        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
+        self.root.join("tmp").join(number.to_string())
+    }
+
+    pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
+        let (target, temporary) = (self.path(key)?, self.temporary());
+        let file = blocking(move || Unfinished::create(temporary)).await?;
+        Ok(FileWriter { target, window: VecDeque::new(), window_bytes: 0, sink: Sink::Idle(Box::new(file)) })
+    }
+
+    pub(super) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
+        let (target, temporary) = (self.path(key)?, self.temporary());
+        blocking(move || {
+            let mut file = Unfinished::create(temporary)?;
+            file.append(&bytes)?;
+            file.finish(&target)
+        })
+        .await
+    }
+
+    pub(super) async fn get(
+        &self,
+        key: &ObjectKey,
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<Option<FileReader>, StoreError> {
+        let path = self.path(key)?;
+        blocking(move || {
+            let Some(mut file) = open(&path)? else { return Ok(None) };
+            let bytes = file.metadata().map_err(|e| failed("look at", &path, e))?.len();
+            let range = range.unwrap_or(0..bytes);
+            if range.start > 0 {
+                file.seek(SeekFrom::Start(range.start)).map_err(|e| failed("seek in", &path, e))?;
+            }
+            let mut reader = OpenFile { file, path, remaining: range.end.saturating_sub(range.start) };
+            // Most variants are smaller than one read: open and read in the same hop.
+            let first = reader.read()?;
+            Ok(Some(FileReader { first, rest: Some(reader) }))
+        })
+        .await
+    }
+
+    pub(super) async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(key)?;
+        blocking(move || match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed("read", &path, e)),
+        })
+        .await
+    }
+
+    pub(super) async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, StoreError> {
+        let path = self.path(key)?;
+        blocking(move || match fs::metadata(&path).and_then(|m| Ok((m.len(), m.modified()?))) {
+            Ok((bytes, modified)) => Ok(Some(ObjectInfo { bytes, modified })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed("look at", &path, e)),
+        })
+        .await
+    }
+
+    pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        blocking(move || {
+            let mut folders = BTreeSet::new();
+            let mut deleted = 0;
+            for path in &paths {
+                match fs::remove_file(path) {
+                    Ok(()) => {
+                        deleted += 1;
+                        folders.extend(path.parent());
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(failed("delete", path, e)),
+                }
+            }
+            // Before a tombstone may go, the file must be gone for good, also after a power cut.
+            folders.into_iter().try_for_each(sync_dir)?;
+            Ok(deleted)
+        })
+        .await
+    }
+
+    pub(super) async fn list(
+        &self,
+        kind: ObjectKind,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<ObjectKey>, StoreError> {
+        let folder = self.root.join(kind.prefix());
+        let after = after.map(|key| key.as_str().to_owned());
+        blocking(move || {
+            let mut keys = BTreeSet::new();
+            for shard in 0..=255_u8 {
+                let shard = folder.join(format!("{shard:02x}"));
+                for entry in fs::read_dir(&shard).map_err(|e| failed("list", &shard, e))? {
+                    let name = entry.map_err(|e| failed("list", &shard, e))?.file_name();
+                    let key = format!("{}/{}", kind.prefix(), name.to_string_lossy());
+                    if after.as_ref().is_none_or(|after| key > *after) {
+                        keys.insert(key);
+                        if keys.len() > limit {
+                            keys.pop_last();
+                        }
+                    }
+                }
+            }
+            Ok(keys.into_iter().map(ObjectKey::from_stored).collect())
+        })
+        .await
+    }
+
+    fn store_id_path(&self) -> PathBuf {
+        self.root.join("store-id")
+    }
+
+    pub(super) async fn store_id(&self) -> Result<Option<Uuid>, StoreError> {
+        let path = self.store_id_path();
+        blocking(move || match fs::read_to_string(&path) {
+            Ok(text) => Uuid::parse_str(text.trim()).map(Some).map_err(|e| StoreError::Corrupt {
+                what: format!("store id in {}", path.display()),
+                detail: e.to_string(),
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed("read", &path, e)),
+        })
+        .await
+    }
+
+    pub(super) async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
+        let (target, temporary) = (self.store_id_path(), self.temporary());
+        blocking(move || {
+            let mut file = Unfinished::create(temporary)?;
+            file.append(format!("{id}\n").as_bytes())?;
+            file.finish(&target).map(drop)
+        })
+        .await
+    }
+}
+
+/// A temporary file, removed unless it is finished.
+#[derive(Debug)]
+struct Unfinished {
+    file: File,
+    path: Option<PathBuf>,
+    bytes: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Unfinished {
+    fn create(path: PathBuf) -> Result<Self, StoreError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|e| failed("create the temporary file", &path, e))?;
+        Ok(Self { file, path: Some(path), bytes: 0, hasher: blake3::Hasher::new() })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(|e| self.failed("write", e))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn finish(mut self, target: &Path) -> Result<Receipt, StoreError> {
+        self.file.sync_all().map_err(|e| self.failed("sync", e))?;
+        if let Some(path) = &self.path {
+            fs::rename(path, target).map_err(|e| failed("rename to", target, e))?;
+        }
+        self.path = None;
+        target.parent().map_or(Ok(()), sync_dir)?;
+        Ok(Receipt { bytes: self.bytes, hash: ContentHash::from(self.hasher.finalize()) })
+    }
+
+    fn failed(&self, action: &str, error: io::Error) -> StoreError {
+        failed(action, self.path.as_deref().unwrap_or(Path::new("(renamed)")), error)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(path = %path.display(), %error, "could not remove a temporary file; the next start will");
+        }
+    }
+}
+
+/// Writes a stream of bytes to a file, one window behind the caller.
+#[derive(Debug)]
+pub struct FileWriter {
+    target: PathBuf,
+    window: VecDeque<Bytes>,
+    window_bytes: usize,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Idle(Box<Unfinished>),
+    Writing(JoinHandle<Result<Box<Unfinished>, StoreError>>),
+    /// A write has failed; the error was returned.
+    Broken,
+}
+
+impl Sink {
+    async fn idle(&mut self) -> Result<Box<Unfinished>, StoreError> {
+        match std::mem::replace(self, Self::Broken) {
+            Self::Idle(file) => Ok(file),
+            Self::Writing(writing) => joined(writing.await),
+            Self::Broken => Err(StoreError::Io {
+                context: "write to an object after an earlier write failed".to_owned(),
+                source: io::Error::other("the writer is broken"),
+            }),
+        }
+    }
+}
+
+impl FileWriter {
+    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.window_bytes += bytes.len();
+        self.window.push_back(bytes);
+        if self.window_bytes >= WINDOW_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let mut file = self.sink.idle().await?;
+        let window = std::mem::take(&mut self.window);
+        self.window_bytes = 0;
+        self.sink = Sink::Writing(spawn_blocking(move || {
+            window.iter().try_for_each(|bytes| file.append(bytes))?;
+            Ok(file)
+        }));
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self) -> Result<Receipt, StoreError> {
+        let mut file = self.sink.idle().await?;
+        let (window, target) = (std::mem::take(&mut self.window), self.target);
+        blocking(move || {
+            window.iter().try_for_each(|bytes| file.append(bytes))?;
+            file.finish(&target)
+        })
+        .await
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    path: PathBuf,
+    remaining: u64,
+}
+
+impl OpenFile {
+    fn read(&mut self) -> Result<Bytes, StoreError> {
+        let size = READ_BYTES.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let mut buffer = vec![0; size];
+        self.file.read_exact(&mut buffer).map_err(|e| failed("read", &self.path, e))?;
+        self.remaining -= size as u64;
+        Ok(buffer.into())
+    }
+}
+
+/// Reads a file in pieces of at most 256 KiB.
+#[derive(Debug)]
+pub struct FileReader {
+    first: Bytes,
+    rest: Option<OpenFile>,
+}
+
+impl FileReader {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if !self.first.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.first)));
+        }
+        match self.rest.take() {
+            Some(mut file) if file.remaining > 0 => {
+                let (file, bytes) = blocking(move || file.read().map(|bytes| (file, bytes))).await?;
+                self.rest = Some(file);
+                Ok(Some(bytes))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn remaining(&self) -> u64 {
+        self.first.len() as u64 + self.rest.as_ref().map_or(0, |file| file.remaining)
+    }
+}
+
+fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed("open", path, e)),
+    }
+}
+
+fn create_dir(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(|e| failed("create the folder", path, e))
+}
+
+fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| failed("sync the folder", path, e))
+}
+
+fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
+    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        let folder = path.parent().unwrap_or(path);
+        let free = rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+        return StoreError::DiskFull { path: folder.to_owned(), free_bytes: free };
+    }
+    StoreError::Io { context: format!("{action} {}", path.display()), source }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    joined(spawn_blocking(work).await)
+}
+
+fn joined<T>(result: Result<Result<T, StoreError>, tokio::task::JoinError>) -> Result<T, StoreError> {
+    result.unwrap_or_else(|e| {
+        Err(StoreError::Io { context: "run a file operation".to_owned(), source: io::Error::other(e) })
+    })
+}
