@@ -28,7 +28,7 @@ impl Default for HttpOptions {
         Self {
             connections_max: 1024,
             request_bytes_max: 4 << 30,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(600),
             wait_max: Duration::from_secs(60),

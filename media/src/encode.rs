@@ -9,9 +9,50 @@ use crate::frame::{Frame, Layout};
 /// Greatest width or height that JPEG can express.
 const JPEG_SIDE_MAX: u32 = u16::MAX as u32;
 
-/// Interleaved `YCbCr`, handed to the encoder as three rows.
+/// Interleaved `YCbCr`, handed to the encoder as three rows, chroma averaged over 2 × 2 pixels.
+///
+/// The encoder can average itself, but from planes that it has filled first: 5 ms more for the five variants of a photo.
+/// So it is told to take the nearest sample, which is the one at even columns of even rows, and finds the average there.
 struct YCbCrRows<'a> {
     frame: &'a Frame,
+}
+
+/// Pixels that are taken apart at a time: a fixed multiple of four, which the compiler turns into shuffles.
+const GROUP: usize = 32;
+
+impl YCbCrRows<'_> {
+    fn row(&self, y: usize) -> &[[u8; 3]] {
+        let (pixels, _) = self.frame.data.as_chunks::<3>();
+        let width = self.frame.width as usize;
+        &pixels[y * width..][..width]
+    }
+}
+
+/// The mean of four samples. Halves are rounded down in even columns of means and up in odd ones, so that neither side
+/// gains over a picture (libjpeg's jcsample.c).
+fn mean([a, b, c, d]: [u8; 4], column: usize) -> u8 {
+    let bias = 1 + (column % 2) as u16;
+    // At most 255.
+    ((u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d) + bias) / 4) as u8
+}
+
+/// Appends the means of channel `C` of 2 × 2 pixels, each twice, so that columns stay where they are.
+fn push_means<const C: usize>(means: &mut Vec<u8>, top: &[[u8; 3]], bottom: &[[u8; 3]]) {
+    let (top_groups, top_rest) = top.as_chunks::<GROUP>();
+    let (bottom_groups, bottom_rest) = bottom.as_chunks::<GROUP>();
+    for (above, below) in top_groups.iter().zip(bottom_groups) {
+        let group: [u8; GROUP] = std::array::from_fn(|index| {
+            let (even, odd) = (index & !1, index | 1);
+            mean([above[even][C], above[odd][C], below[even][C], below[odd][C]], index / 2)
+        });
+        means.extend_from_slice(&group);
+    }
+    for (column, (above, below)) in top_rest.chunks(2).zip(bottom_rest.chunks(2)).enumerate() {
+        // The last column of an odd width is its own neighbour.
+        let last = above.len() - 1;
+        let value = mean([above[0][C], above[last][C], below[0][C], below[last][C]], column);
+        means.extend(std::iter::repeat_n(value, above.len()));
+    }
 }
 
 impl ImageBuffer for YCbCrRows<'_> {
@@ -29,23 +70,24 @@ impl ImageBuffer for YCbCrRows<'_> {
     }
 
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        // In groups of a fixed size, which the compiler turns into shuffles.
-        const GROUP: usize = 32;
-        let stride = self.frame.width as usize * 3;
-        let row = &self.frame.data[usize::from(y) * stride..][..stride];
+        let (y, last) = (usize::from(y), self.frame.height as usize - 1);
         let [luma, blue, red, _] = buffers;
-        let (pixels, _) = row.as_chunks::<3>();
-        let (groups, rest) = pixels.as_chunks::<GROUP>();
+        let top = self.row(y);
+        let (groups, rest) = top.as_chunks::<GROUP>();
         for group in groups {
             luma.extend_from_slice(&group.map(|pixel| pixel[0]));
-            blue.extend_from_slice(&group.map(|pixel| pixel[1]));
-            red.extend_from_slice(&group.map(|pixel| pixel[2]));
         }
-        for pixel in rest {
-            luma.push(pixel[0]);
-            blue.push(pixel[1]);
-            red.push(pixel[2]);
+        luma.extend(rest.iter().map(|pixel| pixel[0]));
+        if y % 2 == 1 && y != last {
+            // Never looked at, but it must be there.
+            blue.resize(blue.len() + top.len(), 0);
+            red.resize(red.len() + top.len(), 0);
+            return;
         }
+        // The last row is repeated to fill a unit, so its mean is needed whatever its number.
+        let (top, bottom) = if y % 2 == 1 { (top, top) } else { (top, self.row((y + 1).min(last))) };
+        push_means::<1>(blue, top, bottom);
+        push_means::<2>(red, top, bottom);
     }
 }
 
@@ -70,7 +112,10 @@ pub(crate) fn encode_jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>, String>
     let mut bytes = Vec::with_capacity(first_capacity(frame.width, frame.height));
     let mut encoder = Encoder::new(&mut bytes, quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    encoder.set_chroma_subsampling_method(match frame.layout {
+        Layout::YCbCr => ChromaSubsamplingMethod::Nearest,
+        Layout::Luma | Layout::Rgb => ChromaSubsamplingMethod::Average,
+    });
     let outcome = match frame.layout {
         Layout::Luma => encoder.encode(&frame.data, width, height, ColorType::Luma),
         Layout::Rgb => encoder.encode(&frame.data, width, height, ColorType::Rgb),
@@ -127,6 +172,29 @@ mod tests {
                 assert!(bytes <= bound, "{layout:?} at quality {quality}: {bytes} bytes, bound {bound}");
             }
         }
+    }
+
+    #[test]
+    fn chroma_is_averaged_as_the_encoder_would() {
+        // Widths without padding, in which alone the two round differently.
+        for (width, height) in [(64, 48), (16, 47), (32, 1), (48, 2), (80, 33)] {
+            let frame = noise(width, height, Layout::YCbCr);
+            let mut expected = Vec::new();
+            let mut encoder = Encoder::new(&mut expected, 90);
+            encoder.set_sampling_factor(SamplingFactor::F_2_2);
+            encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+            encoder.encode(&frame.data, width as u16, height as u16, ColorType::Ycbcr).unwrap();
+            assert!(encode_jpeg(&frame, 90).unwrap() == expected, "{width}×{height}");
+        }
+    }
+
+    #[test]
+    fn the_last_column_of_an_odd_width_is_its_own_neighbour() {
+        let top = [[0, 10, 1], [0, 20, 2], [0, 30, 3], [0, 41, 4], [0, 50, 5]];
+        let bottom = [[0, 10, 1], [0, 20, 2], [0, 30, 3], [0, 41, 4], [0, 51, 5]];
+        let mut means = Vec::new();
+        push_means::<1>(&mut means, &top, &bottom);
+        assert_eq!(means, [15, 15, 36, 36, 50]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The estimate of memory against the truth, counted by the allocator.
 //!
 //! One test, because the allocator counts for the whole process.
+#![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 #![allow(unsafe_code, reason = "a global allocator cannot be written without; it only counts and passes on")]
 
 mod common;
@@ -68,6 +69,7 @@ fn truth(original: &[u8], presets: &[Preset], scratch: &mut Scratch) -> u64 {
     (PEAK.load(Ordering::Relaxed) - before) as u64
 }
 
+#[expect(clippy::print_stdout, reason = "`cargo test --test memory -- --nocapture` shows the figures")]
 /// Compares estimate and truth with a fresh scratch. `tight` also asks for an estimate of at most half above the truth.
 fn compare(name: &str, original: &[u8], presets: &[Preset], tight: bool) {
     let estimate = probe(original, &Limits::default()).unwrap().cost(presets).peak_bytes;

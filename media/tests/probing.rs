@@ -1,4 +1,5 @@
 //! The probe on whole, cut, lying and foreign files, fed in pieces of every size.
+#![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 
 mod common;
 

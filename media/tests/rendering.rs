@@ -1,4 +1,5 @@
 //! From the bytes of an original to the pixels of its variants, for every format and every way up.
+#![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 
 mod common;
 
@@ -260,7 +261,7 @@ fn pngs_of_every_kind() {
 }
 
 /// A chunk with its checksum (ISO/IEC 15948, section 5.3 and annex D).
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let covered = [kind.as_slice(), data].concat();
     let crc = !covered.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
@@ -309,9 +310,9 @@ fn an_interlaced_png() {
     header.extend([8, 2, 0, 0, 1]);
     let original = [
         b"\x89PNG\r\n\x1A\n".to_vec(),
-        chunk(b"IHDR", &header),
-        chunk(b"IDAT", &stored(&lines)),
-        chunk(b"IEND", &[]),
+        chunk(*b"IHDR", &header),
+        chunk(*b"IDAT", &stored(&lines)),
+        chunk(*b"IEND", &[]),
     ]
     .concat();
     assert!(assert_corners(&original, CORNERS, "interlaced").progressive);
@@ -425,7 +426,7 @@ fn pixel_data_that_ends_early_is_an_error_although_the_end_marker_is_there() {
 #[test]
 fn whole_jpegs_of_any_size_and_density_are_not_taken_for_cut_ones() {
     // Flat ones end within a few bits of their last row, which is where reading ahead could be taken for a shortage.
-    let mut encoded = 0;
+    let mut count = 0;
     for (width, height) in [(1, 1), (8, 300), (16, 200), (33, 65), (300, 8), (64, 64)] {
         for quality in [1, 50, 100] {
             for restart in [0, 1, 3] {
@@ -448,13 +449,13 @@ fn whole_jpegs_of_any_size_and_density_are_not_taken_for_cut_ones() {
                             outcome.is_ok(),
                             "{width}×{height} q{quality} restart {restart}: {outcome:?}"
                         );
-                        encoded += 1;
+                        count += 1;
                     }
                 }
             }
         }
     }
-    assert_eq!(encoded, 6 * 3 * 3 * 2 * 2);
+    assert_eq!(count, 6 * 3 * 3 * 2 * 2);
 }
 
 #[test]

@@ -1,1 +1,27 @@
-//! Skeleton.
+//! What the end-to-end tests stand on: the real `darkroomd`, started, spoken to over HTTP, killed and
+//! restarted.
+//!
+//! - [`daemon`]: the process and its data directory.
+//! - [`client`]: requests, and photos as clients see them.
+//! - [`photos`](mod@photos): pictures to upload.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
+#![expect(missing_docs, reason = "read by those who write tests, beside the code")]
+
+pub mod client;
+pub mod daemon;
+pub mod photos;
+
+pub use client::{Answer, Client};
+pub use daemon::{Daemon, Setup};
+
+/// A number from the environment: how large a test is to be.
+pub fn scale(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Whether a program is installed; in CI it has to be.
+pub fn has_program(name: &str) -> bool {
+    let found = std::process::Command::new(name).arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "CI must install {name}");
+    found
+}

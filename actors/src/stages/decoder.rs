@@ -50,7 +50,7 @@ impl Actor for Decoder {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let limit = arguments.house.options.compute_threads + READ_AHEAD;
-        Ok(DecoderState { line: Line::new("decode", limit, arguments.counters.clone()), arguments })
+        Ok(DecoderState { line: Line::new("decoder", limit, arguments.counters.clone()), arguments })
     }
 
     async fn handle(
@@ -102,7 +102,7 @@ async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>,
     let why = match decoded {
         Ok(Ok((frame, pixels))) => return Ok(Box::new(DecodedPhoto { envelope, frame, pixels })),
         Ok(Err(error)) => Fault::media(&error),
-        Err(panicked) => Fault::Panicked { stage: "decode", message: panicked.0 },
+        Err(panicked) => Fault::Panicked { stage: "decoder", message: panicked.0 },
     };
     Err(Box::new(FailedPhoto { envelope, why }))
 }

@@ -88,7 +88,7 @@ impl Actor for Ingestor {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         // Leases bound how many there are.
-        Ok(IngestorState { line: Line::new("ingest", usize::MAX, arguments.counters.clone()), arguments })
+        Ok(IngestorState { line: Line::new("ingestor", usize::MAX, arguments.counters.clone()), arguments })
     }
 
     async fn handle(

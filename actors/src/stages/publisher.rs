@@ -55,7 +55,7 @@ impl Actor for Publisher {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(PublisherState {
-            line: Line::new("publish", TRANSACTIONS, arguments.counters),
+            line: Line::new("publisher", TRANSACTIONS, arguments.counters),
             house: arguments.house,
         })
     }

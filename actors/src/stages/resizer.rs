@@ -42,7 +42,7 @@ impl Actor for Resizer {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         // Every decoded frame goes to the pool at once: there it comes before the next decode.
-        Ok(ResizerState { line: Line::new("resize", usize::MAX, arguments.counters.clone()), arguments })
+        Ok(ResizerState { line: Line::new("resizer", usize::MAX, arguments.counters.clone()), arguments })
     }
 
     async fn handle(
@@ -89,7 +89,7 @@ async fn resize(house: House, photo: DecodedPhoto) -> Result<Box<EncodedPhoto>, 
     let why = match rendered {
         Ok(Ok((variants, encoded))) => return Ok(Box::new(EncodedPhoto { envelope, variants, encoded })),
         Ok(Err(error)) => Fault::media(&error),
-        Err(panicked) => Fault::Panicked { stage: "resize", message: panicked.0 },
+        Err(panicked) => Fault::Panicked { stage: "resizer", message: panicked.0 },
     };
     Err(Box::new(FailedPhoto { envelope, why }))
 }

@@ -51,7 +51,7 @@ impl Actor for Uploader {
     ) -> Result<Self::State, ActorProcessingErr> {
         let slots = arguments.house.options.network_slots;
         Ok(UploaderState {
-            line: Line::new("upload", slots, arguments.counters.clone()),
+            line: Line::new("uploader", slots, arguments.counters.clone()),
             network: Arc::new(Semaphore::new(slots)),
             arguments,
         })

@@ -1,5 +1,5 @@
 //! What the integration tests share: a picture whose corners tell which way is up, and how to look at variants.
-
+#![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use darkroom_media::{Limits, Preset, Probe, Scratch, Variant, decode, probe, render};

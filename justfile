@@ -1,0 +1,28 @@
+# What is done often. `just` alone lists it.
+
+default:
+    @just --list
+
+# Format, lints, licences and advisories: what CI checks before it tests.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    if command -v cargo-deny > /dev/null; then cargo deny check; else echo 'cargo-deny is not installed: cargo install cargo-deny --locked'; fi
+
+# Every test, as in CI.
+test:
+    cargo test --workspace
+
+# The end-to-end tests at full size: 200 photos of 12 MP, 20 kills, on an optimised daemon.
+test-full:
+    cargo build --release -p darkroomd
+    DARKROOMD_BIN="$PWD/target/release/darkroomd" DARKROOM_TEST_PHOTOS=200 DARKROOM_TEST_KILLS=20 \
+        cargo test --release -p darkroom-tests -- --nocapture --test-threads 1
+
+# Photos per second through the ladder, by threads and stage.
+bench *arguments:
+    cargo run --release -p darkroom-bench -- resize {{arguments}}
+
+# The daemon, with its data in ./darkroom-data.
+run *arguments:
+    cargo run --release -- {{arguments}}

@@ -1,0 +1,73 @@
+//! Memory stays within the budgets, whatever arrives.
+
+use darkroom_tests::{Daemon, Setup, photos, scale};
+use futures_util::StreamExt;
+use hyper::StatusCode;
+
+const MIB: u64 = 1 << 20;
+
+/// 12-megapixel photos over 16 connections. `DARKROOM_TEST_PHOTOS=200` for the whole of it.
+#[tokio::test]
+async fn many_photos_over_many_connections_stay_within_the_budgets() {
+    let count = scale("DARKROOM_TEST_PHOTOS", 32);
+    let daemon = Daemon::start_with(&Setup::config(
+        "[limits]\npixels_max = 24000000\nupload_bytes_max = '32 MiB'\n[budgets]\nbodies = '128 MiB'\npixels = '256 MiB'",
+    ));
+    let client = daemon.client();
+    let ids: Vec<String> = futures_util::stream::iter(0..count as u64)
+        .map(|seed| {
+            let client = client.clone();
+            async move {
+                let photo = tokio::task::spawn_blocking(move || photos::phone(seed)).await.unwrap();
+                let answer = client.upload(&photo).await;
+                assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+                answer.json()["id"].as_str().unwrap().to_owned()
+            }
+        })
+        .buffer_unordered(16)
+        .collect()
+        .await;
+    for id in &ids {
+        assert_eq!(client.settled(id).await["state"], "ready");
+    }
+    let tree = client.idle().await;
+    assert_eq!(client.all().await.len(), count, "{tree}");
+    let (peak, allowed) = (daemon.memory_peak(), (128 + 256 + 150) * MIB);
+    println!("{count} photos: peak of {} MiB resident, {} MiB allowed", peak / MIB, allowed / MIB);
+    assert!(peak <= allowed, "{} MiB resident", peak / MIB);
+}
+
+#[tokio::test]
+async fn a_full_house_refuses_readably_and_recovers() {
+    // Room for three uploads; one connection per photo, all at once.
+    let daemon = Daemon::start_with(&Setup::config("[budgets]\njob_slots = 4"));
+    let client = daemon.client();
+    let photo = photos::photo(1, 1500, 1000);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(stalled(&client, &photo).await);
+    }
+    let refused = loop {
+        let answer = client.upload(&photo).await;
+        if !answer.status.is_success() {
+            break answer;
+        }
+        // The three have not been read yet: the next try comes behind them.
+        client.delete(answer.header("location")).await;
+    };
+    assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("overloaded", "1"));
+    assert_eq!(client.get("/readyz").await.status, StatusCode::OK, "a full house is ready");
+    drop(open);
+    client.idle().await;
+    assert_eq!(client.upload_settled(&photo).await["state"], "ready");
+}
+
+/// A connection that sends half a photo and keeps its lease.
+async fn stalled(client: &darkroom_tests::Client, photo: &[u8]) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt;
+    let mut stream = tokio::net::TcpStream::connect(client.address()).await.unwrap();
+    let head = format!("POST /v1/photos HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", photo.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&photo[..photo.len() / 2]).await.unwrap();
+    stream
+}

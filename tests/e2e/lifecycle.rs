@@ -1,0 +1,125 @@
+//! Starting, ending, and the commands.
+
+use darkroom_tests::daemon::{binary, run};
+use darkroom_tests::{Daemon, Setup, photos};
+use hyper::StatusCode;
+use rustix::process::Signal;
+
+#[tokio::test]
+async fn a_signal_ends_it_in_order_and_what_waits_goes_on_after_the_next_start() {
+    let daemon = Daemon::start_with(&Setup::config("[server]\nshutdown_deadline = '1s'"));
+    let client = daemon.client();
+    let mut ids = Vec::new();
+    for seed in 0..30 {
+        let answer = client.upload(&photos::photo(seed, 2000, 1500)).await;
+        ids.push(answer.json()["id"].as_str().unwrap().to_owned());
+    }
+    let daemon = Daemon::start_on(daemon.stop(), &Setup::default());
+    for id in ids {
+        assert_eq!(daemon.client().settled(&id).await["state"], "ready");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_run_are_finished_and_new_ones_refused() {
+    let mut daemon = Daemon::start();
+    let client = daemon.client();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let headers = [("prefer", "wait=30")];
+            client.send(hyper::Method::POST, "/v1/photos", &headers, photos::phone(1)).await
+        })
+    };
+    // The request runs once its photo exists.
+    while client.all().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    daemon.signal(Signal::TERM);
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status, answer.json()["state"].as_str()), (StatusCode::CREATED, Some("ready")));
+    assert!(daemon.wait(), "{}", daemon.log());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::start();
+    // A request that never ends keeps the first signal waiting.
+    let stalled = std::net::TcpStream::connect(daemon.client().address()).unwrap();
+    std::io::Write::write_all(
+        &mut &stalled,
+        b"POST /v1/photos HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+    )
+    .unwrap();
+    while !daemon.log().contains("shutting down") {
+        daemon.signal(Signal::TERM);
+        if daemon.log().contains("second signal;") {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    daemon.signal(Signal::TERM);
+    assert!(!daemon.wait(), "cut short, it ends with a non-zero status");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_is_refused() {
+    let daemon = Daemon::start();
+    let error = Daemon::try_start_on(daemon.home(), &Setup::default()).err().unwrap();
+    assert!(error.contains("in use by another darkroomd"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_not_loopback_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(&["serve", "--listen", "0.0.0.0:0", "--open"], home.path());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("loopback"), "{error}");
+}
+
+#[test]
+fn metadata_and_objects_that_do_not_belong_together_are_refused() {
+    let home = Daemon::start().stop();
+    let id = home.path().join("data/objects/store-id");
+    std::fs::write(&id, "01890000-0000-7000-8000-000000000000").unwrap();
+    let error = Daemon::try_start_on(home.clone(), &Setup::default()).err().unwrap();
+    assert!(error.contains("belongs to store"), "{error}");
+    std::fs::remove_file(&id).unwrap();
+    let error = Daemon::try_start_on(home, &Setup::default()).err().unwrap();
+    assert!(error.contains("has no id"), "{error}");
+}
+
+#[test]
+fn commands_speak_to_the_running_daemon_and_to_none() {
+    let daemon = Daemon::start();
+    let report = daemon.command(&["janitor", "--now"]);
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    assert!(String::from_utf8_lossy(&report.stdout).contains("objects_deleted"));
+    let actors = daemon.command(&["actors"]);
+    assert!(String::from_utf8_lossy(&actors.stdout).contains("reconciler"));
+    let data = daemon.data();
+    let _home = daemon.stop();
+    assert!(run(&["janitor", "--now"], &data).status.success());
+    let error = run(&["actors"], &data);
+    assert!(String::from_utf8_lossy(&error.stderr).contains("no daemon runs"));
+}
+
+#[test]
+fn the_configuration_is_checked_without_starting() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("darkroom.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output =
+            std::process::Command::new(binary()).args(["check-config", "--config"]).arg(&file).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(check("[http]\nbody_timeout = '5m'").0);
+    let (fine, error) = check("[budgets]\npixel = '1 GiB'");
+    assert!(!fine && error.contains("did you mean `budgets.pixels`"), "{error}");
+    let (fine, error) = check("[budgets]\npixels = '64 MiB'");
+    assert!(!fine && error.contains("raise budgets.pixels"), "{error}");
+    let (fine, error) = check("[[testing.faults]]\npoint = 'decode'\naction = 'panic'");
+    assert!(!fine && error.contains("--open"), "{error}");
+}

@@ -1,0 +1,157 @@
+//! Ways to upload, and what becomes of the same bytes twice.
+
+use bytes::Bytes;
+use darkroom_tests::daemon::files;
+use darkroom_tests::{Daemon, photos};
+use hyper::{Method, StatusCode};
+
+/// A multipart body with these parts: name, file name, content type, bytes.
+fn multipart(parts: &[(&str, Option<&str>, Option<&str>, &[u8])]) -> Bytes {
+    let mut body = Vec::new();
+    for (name, file, content_type, bytes) in parts {
+        body.extend_from_slice(
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes(),
+        );
+        if let Some(file) = file {
+            body.extend_from_slice(format!("; filename=\"{file}\"").as_bytes());
+        }
+        if let Some(content_type) = content_type {
+            body.extend_from_slice(format!("\r\nContent-Type: {content_type}").as_bytes());
+        }
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--edge--\r\n");
+    body.into()
+}
+
+const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=edge");
+
+#[tokio::test]
+async fn a_form_with_good_files_answers_with_every_photo() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let (a, b) = (photos::photo(1, 300, 200), photos::photo(2, 200, 300));
+    let body =
+        multipart(&[("photo", Some("a.jpg"), Some("image/jpeg"), &a), ("photo", Some("b.jpg"), None, &b)]);
+    let answer = client.send(Method::POST, "/v1/photos", &[FORM, ("prefer", "wait=30")], body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let items = answer.json()["items"].clone();
+    for (item, (name, bytes)) in items.as_array().unwrap().iter().zip([("a.jpg", &a), ("b.jpg", &b)]) {
+        assert_eq!((&item["name"], &item["status"]), (&name.into(), &201.into()));
+        assert_eq!(item["photo"]["state"], "ready");
+        assert_eq!(item["photo"]["blake3"], blake3::hash(bytes).to_hex().as_str());
+    }
+}
+
+#[tokio::test]
+async fn one_bad_file_of_a_form_does_not_fail_the_others() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let (good, twice) = (photos::photo(1, 300, 200), photos::photo(2, 300, 200));
+    client.upload_settled(&twice).await;
+    let body = multipart(&[
+        ("note", None, None, b"hello"),
+        ("photo", Some("text.jpg"), Some("image/jpeg"), &b"this is no photo ".repeat(50_000)),
+        ("photo", Some("cut.jpg"), None, &good[..good.len() / 2]),
+        ("photo", Some("good.jpg"), None, &good),
+        ("photo", Some("twice.jpg"), None, &twice),
+    ]);
+    let answer = client.send(Method::POST, "/v1/photos", &[FORM], body).await;
+    assert_eq!(answer.status, StatusCode::MULTI_STATUS, "{answer:?}");
+    let json = answer.json();
+    let outcomes: Vec<_> = json["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            let problem = item["problem"]["type"].as_str().unwrap_or_default();
+            (item["name"].as_str().unwrap(), item["status"].as_u64().unwrap(), problem)
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("note", 422, "/problems/unknown-field"),
+            ("text.jpg", 415, "/problems/unsupported-image"),
+            ("cut.jpg", 422, "/problems/truncated-image"),
+            ("good.jpg", 201, ""),
+            ("twice.jpg", 200, ""),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_form_without_files_or_without_sense_is_refused() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let post = |headers: [(&'static str, &'static str); 1], body: Bytes| {
+        let client = client.clone();
+        async move { client.send(Method::POST, "/v1/photos", &headers, body).await.problem() }
+    };
+    assert_eq!(post([FORM], multipart(&[])).await, "multipart-without-file");
+    assert_eq!(post([("content-type", "multipart/form-data")], multipart(&[])).await, "multipart-malformed");
+    assert_eq!(post([FORM], Bytes::from_static(b"--edge\r\nnonsense")).await, "body-incomplete");
+}
+
+#[tokio::test]
+async fn the_same_bytes_twice_are_one_photo_unless_two_are_wanted() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photos::photo(1, 400, 300);
+    // At once, so that they race.
+    let answers = futures_util::future::join_all((0..8).map(|_| client.upload(&photo))).await;
+    let new = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    assert_eq!(new, 1, "{answers:?}");
+    let id = answers[0].json()["id"].clone();
+    for answer in &answers {
+        assert_eq!(answer.json()["id"], id);
+        assert_eq!(answer.json()["duplicate"] == true, answer.status == StatusCode::OK);
+    }
+    let second = client.send(Method::POST, "/v1/photos?duplicate=allow", &[], photo.clone()).await;
+    assert_eq!(second.status, StatusCode::CREATED);
+    let second = second.json()["id"].as_str().unwrap().to_owned();
+    assert_ne!(second, id);
+    client.settled(&second).await;
+    client.settled(id.as_str().unwrap()).await;
+    client.idle().await;
+    client.sweep().await;
+    let originals = || files(&daemon.data().join("objects/originals")).len();
+    assert_eq!(originals(), 1, "the content is stored once");
+
+    // The original goes with the last photo that has it.
+    assert_eq!(
+        client.delete(&format!("/v1/photos/{}", id.as_str().unwrap())).await.status,
+        StatusCode::NO_CONTENT
+    );
+    client.sweep().await;
+    assert_eq!(originals(), 1);
+    assert_eq!(client.get(&format!("/v1/photos/{second}/original")).await.body, photo);
+    assert_eq!(client.delete(&format!("/v1/photos/{second}")).await.status, StatusCode::NO_CONTENT);
+    client.sweep().await;
+    assert_eq!(files(&daemon.data().join("objects")).len(), 1, "only the store id is left");
+    assert_eq!(client.delete(&format!("/v1/photos/{second}")).await.problem(), "photo-not-found");
+}
+
+#[tokio::test]
+async fn a_client_may_wait_and_may_not() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let at_once = client.upload(&photos::phone(1)).await;
+    assert_eq!(at_once.json()["state"], "processing");
+    let waited = client.send(Method::POST, "/v1/photos", &[("prefer", "wait=60")], photos::phone(2)).await;
+    assert_eq!(waited.json()["state"], "ready");
+}
+
+#[tokio::test]
+async fn unknown_parameters_are_refused_before_the_body_is_read() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    for query in ["dupliacte=allow", "duplicate=no", "duplicate=allow&duplicate=allow"] {
+        let answer =
+            client.send(Method::POST, &format!("/v1/photos?{query}"), &[], photos::photo(1, 64, 64)).await;
+        assert_eq!(answer.problem(), "invalid-parameter");
+    }
+    assert!(client.all().await.is_empty());
+}
