@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use darkroom_media::{Limits, SourceFormat, probe};
 
 /// A photo in memory.
@@ -13,7 +14,7 @@ pub(crate) struct Photo {
     pub(crate) format: SourceFormat,
     /// Pixels, as stored.
     pub(crate) pixels: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
 }
 
 /// Every photo directly inside a folder, by name. Files that are no complete photo of a supported format are left out and
@@ -32,7 +33,7 @@ pub(crate) fn read_photos(folder: &Path) -> anyhow::Result<Vec<Photo>> {
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {name}"))?;
         match probe(&bytes, &Limits::default()) {
             Ok(found) => {
-                photos.push(Photo { name, format: found.format, pixels: found.pixels(), bytes });
+                photos.push(Photo { name, format: found.format, pixels: found.pixels(), bytes: bytes.into() });
             }
             Err(error) => eprintln!("{name} is left out: {error}"),
         }

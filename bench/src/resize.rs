@@ -93,7 +93,7 @@ fn generated() -> Vec<Photo> {
             let spec = PhotoSpec { seed, ..PhotoSpec::default() };
             let pixels = u64::from(spec.width) * u64::from(spec.height);
             let name = format!("generated photo {seed}");
-            Photo { name, format: SourceFormat::Jpeg, pixels, bytes: jpeg(&spec) }
+            Photo { name, format: SourceFormat::Jpeg, pixels, bytes: jpeg(&spec).into() }
         })
         .collect()
 }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn all_stages_are_measured() {
         let bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
-        let photo = Photo { name: "a".to_owned(), format: SourceFormat::Jpeg, pixels: 640 * 480, bytes };
+        let photo = Photo { name: "a".to_owned(), format: SourceFormat::Jpeg, pixels: 640 * 480, bytes: bytes.into() };
         let presets = Preset::default_ladder();
         let measured = measure(&[photo], &presets, 2, Duration::from_millis(50)).unwrap();
         assert!(measured.photos >= 2, "each thread takes at least one");
@@ -256,7 +256,7 @@ mod tests {
         let mut bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
         let middle = bytes.len() / 2;
         bytes[middle..middle + 64].fill(0xFF);
-        let photo = Photo { name: "broken.jpg".to_owned(), format: SourceFormat::Jpeg, pixels: 1, bytes };
+        let photo = Photo { name: "broken.jpg".to_owned(), format: SourceFormat::Jpeg, pixels: 1, bytes: bytes.into() };
         let error = measure(&[photo], &Preset::default_ladder(), 1, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.to_string(), "broken.jpg");
     }

@@ -93,11 +93,15 @@ impl Connection {
         body: Bytes,
     ) -> anyhow::Result<Answer> {
         let mut request = Request::builder()
-            .method(method)
+            .method(method.clone())
             .uri(format!("{}{path}", self.target.prefix))
             .header(HOST, &self.target.authority);
         if let Some(mime) = mime {
             request = request.header(CONTENT_TYPE, mime);
+        }
+        if method == Method::GET {
+            // A question costs the server that is being measured: where it can, it answers when there is news.
+            request = request.header("prefer", "wait=5");
         }
         if let Some(authorization) = &self.target.authorization {
             request = request.header(AUTHORIZATION, authorization);

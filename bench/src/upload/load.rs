@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use hyper::StatusCode;
 use indicatif::ProgressBar;
@@ -101,16 +100,18 @@ impl Uploaded {
     }
 }
 
-/// Microseconds, to three digits.
+/// Longest latency that is told apart, in microseconds: longer than any upload is tried.
+const LATENCY_MICROS_MAX: u64 = 2 * REFUSED_SECONDS_MAX * 1_000_000;
+
+/// Microseconds, to three digits. With fixed bounds: one that grows by itself would saturate at its first ones.
 fn latency_histogram() -> Histogram<u64> {
     #[expect(clippy::expect_used, reason = "constant arguments, which are valid: 3 is among 0 to 5")]
-    Histogram::new(3).expect("three significant digits")
+    Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("valid bounds")
 }
 
 /// What the workers share.
 struct Shared {
     load: Load,
-    bodies: Vec<Bytes>,
     next: AtomicU64,
     deadline: Option<Instant>,
     bar: ProgressBar,
@@ -122,9 +123,7 @@ pub(super) async fn run(load: Load, connections: u16, bar: ProgressBar) -> Uploa
         Amount::For(time) => Some(Instant::now() + time),
         Amount::Uploads(_) => None,
     };
-    // Shared, so that a photo is in memory once, however many connections send it.
-    let bodies = load.photos.iter().map(|photo| Bytes::copy_from_slice(&photo.bytes)).collect();
-    let shared = Arc::new(Shared { load, bodies, next: AtomicU64::new(0), deadline, bar });
+    let shared = Arc::new(Shared { load, next: AtomicU64::new(0), deadline, bar });
     let workers: Vec<_> = (0..connections).map(|_| tokio::spawn(worker(Arc::clone(&shared)))).collect();
     let mut sum = Uploaded::new();
     for worker in workers {
@@ -177,7 +176,7 @@ impl Shared {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         match self.load.amount {
             Amount::Uploads(count) if number >= count => None,
-            _ => Some((number % self.bodies.len() as u64) as usize),
+            _ => Some((number % self.load.photos.len() as u64) as usize),
         }
     }
 
@@ -231,7 +230,7 @@ impl Shared {
         let query = if self.load.repeated { "?duplicate=allow" } else { "" };
         let photo = &self.load.photos[index];
         let connection = line.open(&self.load.target).await?;
-        connection.upload(query, photo.format.mime(), self.bodies[index].clone()).await
+        connection.upload(query, photo.format.mime(), photo.bytes.clone()).await
     }
 
     fn acknowledged(&self, index: usize, answer: &Answer, uploaded: &mut Uploaded) {
@@ -248,7 +247,7 @@ impl Shared {
         } else {
             uploaded.duplicates += 1;
         }
-        uploaded.bytes += self.bodies[index].len() as u64;
+        uploaded.bytes += self.load.photos[index].bytes.len() as u64;
     }
 }
 

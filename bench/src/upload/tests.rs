@@ -86,7 +86,7 @@ fn photos(bodies: &[&str]) -> Vec<Photo> {
         name: format!("{body}.jpg"),
         format: SourceFormat::Jpeg,
         pixels: 1,
-        bytes: body.as_bytes().to_vec(),
+        bytes: body.as_bytes().to_vec().into(),
     };
     bodies.iter().map(photo).collect()
 }
