@@ -25,14 +25,32 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Book {
     held: HashMap<JobId, LeaseId>,
-    abandoned: Vec<(JobId, LeaseId)>,
+    abandoned: Vec<Abandoned>,
+}
+
+/// A lease whose holder is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abandoned {
+    pub(crate) job: JobId,
+    pub(crate) lease: LeaseId,
+    /// Whether an attempt had begun.
+    pub(crate) began: bool,
+}
+
+impl Book {
+    /// Only this lease's entry: the job may be held by a newer one.
+    fn forget(&mut self, job: JobId, lease: LeaseId) {
+        if self.held.get(&job) == Some(&lease) {
+            self.held.remove(&job);
+        }
+    }
 }
 
 impl HeldJobs {
     /// Notes that this process holds `job` by `lease`.
     pub(crate) fn hold(&self, job: Job, lease: Lease) -> HeldJob {
         self.lock().held.insert(job.id, lease.id);
-        HeldJob { job, lease, book: Some(self.clone()) }
+        HeldJob { job, lease, began: false, book: Some(self.clone()) }
     }
 
     /// Everything held, for the heartbeat.
@@ -40,18 +58,24 @@ impl HeldJobs {
         self.lock().held.iter().map(|(job, lease)| (*job, *lease)).collect()
     }
 
-    /// The heartbeat found that another process has taken the job.
-    pub(crate) fn lost(&self, job: JobId) {
-        self.lock().held.remove(&job);
+    /// The heartbeat found that this lease is no longer good.
+    pub(crate) fn lost(&self, job: JobId, lease: LeaseId) {
+        self.lock().forget(job, lease);
+    }
+
+    /// Whether this process holds the job: then it is not to be claimed a second time, even if it has vested
+    /// because the process or its clock stood still.
+    pub(crate) fn holds(&self, job: JobId) -> bool {
+        self.lock().held.contains_key(&job)
     }
 
     /// What was abandoned since the last call.
-    pub(crate) fn take_abandoned(&self) -> Vec<(JobId, LeaseId)> {
+    pub(crate) fn take_abandoned(&self) -> Vec<Abandoned> {
         std::mem::take(&mut self.lock().abandoned)
     }
 
     /// Puts back what could not be given back now.
-    pub(crate) fn keep_abandoned(&self, jobs: Vec<(JobId, LeaseId)>) {
+    pub(crate) fn keep_abandoned(&self, jobs: impl IntoIterator<Item = Abandoned>) {
         self.lock().abandoned.extend(jobs);
     }
 
@@ -70,6 +94,8 @@ impl HeldJobs {
 pub(crate) struct HeldJob {
     pub(crate) job: Job,
     pub(crate) lease: Lease,
+    /// Whether an attempt has begun under this lease.
+    pub(crate) began: bool,
     /// Taken when the job is settled.
     book: Option<HeldJobs>,
 }
@@ -78,7 +104,7 @@ impl HeldJob {
     /// The job is finished, given back, or somebody else's: nothing is left to do for it.
     pub(crate) fn settled(mut self) {
         if let Some(book) = self.book.take() {
-            book.lock().held.remove(&self.job.id);
+            book.lock().forget(self.job.id, self.lease.id);
         }
     }
 }
@@ -87,8 +113,8 @@ impl Drop for HeldJob {
     fn drop(&mut self) {
         if let Some(book) = self.book.take() {
             let mut lists = book.lock();
-            lists.held.remove(&self.job.id);
-            lists.abandoned.push((self.job.id, self.lease.id));
+            lists.forget(self.job.id, self.lease.id);
+            lists.abandoned.push(Abandoned { job: self.job.id, lease: self.lease.id, began: self.began });
             drop(lists);
             book.0.abandoned.notify_one();
         }
@@ -117,7 +143,17 @@ mod tests {
         let id = dropped.job.id;
         drop(dropped);
         book.abandonment().await;
-        assert_eq!(book.take_abandoned().iter().map(|(job, _)| *job).collect::<Vec<_>>(), [id]);
+        assert_eq!(book.take_abandoned().iter().map(|lost| lost.job).collect::<Vec<_>>(), [id]);
         assert!(book.all().is_empty());
+    }
+
+    #[test]
+    fn an_old_lease_leaves_a_newer_one_of_the_same_job_alone() {
+        let book = HeldJobs::default();
+        let old = hold(&book);
+        let new = book.hold(old.job.clone(), Lease { id: LeaseId::new(), epoch: Epoch(1) });
+        book.lost(old.job.id, old.lease.id);
+        drop(old);
+        assert_eq!(book.all(), [(new.job.id, new.lease.id)]);
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::{Epoch, blobs, nodes, objects};
-use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::{ObjectKey, ObjectStore};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::errand::Errand;
 use crate::keys::Keys;
-use crate::stages::send;
+use crate::stages::{send, start};
 
 /// Rows handled in one transaction.
 const BATCH: usize = 200;
@@ -154,21 +155,51 @@ impl Sweep {
         }
     }
 
+    /// Goes through the tombstones once. One whose object cannot be deleted stays, and does not hold up those
+    /// behind it.
     async fn delete_buried(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let mut after = None;
         loop {
-            let keys = self
-                .metadata
-                .read("list tombstones", |tx| async move { objects::tombstones(&tx, DELETE_BATCH).await })
-                .await?;
+            let from: Option<&ObjectKey> = after.as_ref();
+            let keys =
+                self.metadata
+                    .read("list tombstones", |tx| async move {
+                        objects::tombstones(&tx, from, DELETE_BATCH).await
+                    })
+                    .await?;
             if keys.is_empty() {
                 return Ok(());
             }
-            report.objects_deleted += self.objects.delete(&keys).await?;
-            let keys = &keys;
-            self.metadata
-                .transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) })
-                .await?;
+            match self.objects.delete(&keys).await {
+                Ok(deleted) => {
+                    report.objects_deleted += deleted;
+                    self.clear_tombstones(&keys).await?;
+                }
+                Err(_) => report.objects_deleted += self.delete_one_by_one(&keys).await?,
+            }
+            after = keys.into_iter().next_back();
         }
+    }
+
+    async fn delete_one_by_one(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
+        let mut deleted = 0;
+        for key in keys {
+            let key = std::slice::from_ref(key);
+            match self.objects.delete(key).await {
+                Ok(existed) => {
+                    deleted += existed;
+                    self.clear_tombstones(key).await?;
+                }
+                Err(error) => {
+                    tracing::error!(object = %key[0], %error, "an object cannot be deleted; its tombstone stays");
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn clear_tombstones(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+        self.metadata.transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) }).await
     }
 }
 
@@ -195,8 +226,7 @@ pub(crate) struct JanitorArguments {
 
 pub(crate) struct JanitorState {
     sweep: Sweep,
-    running: bool,
-    wanted: bool,
+    errand: Errand,
     asked: Vec<SweepReply>,
     _timer: tokio::task::JoinSet<()>,
 }
@@ -228,8 +258,7 @@ impl Actor for Janitor {
         });
         Ok(JanitorState {
             sweep: arguments.sweep,
-            running: false,
-            wanted: false,
+            errand: Errand::default(),
             asked: Vec::new(),
             _timer: timer,
         })
@@ -242,17 +271,18 @@ impl Actor for Janitor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            JanitorMessage::Sweep => state.wanted = true,
-            JanitorMessage::SweepNow(reply) => state.asked.push(reply),
-            JanitorMessage::Ended => state.running = false,
+            JanitorMessage::Sweep => state.errand.want(),
+            JanitorMessage::SweepNow(reply) => {
+                state.asked.push(reply);
+                state.errand.want();
+            }
+            JanitorMessage::Ended => state.errand.ended(),
         }
-        if state.running || !(state.wanted || !state.asked.is_empty()) {
+        if !state.errand.begins() {
             return Ok(());
         }
-        state.running = true;
-        state.wanted = false;
         let (sweep, asked) = (state.sweep.clone(), std::mem::take(&mut state.asked));
-        tokio::spawn(async move {
+        let work = async move {
             let result = sweep.run().await.map_err(|error| error.to_string());
             if let Err(error) = &result {
                 tracing::warn!(error, "the sweep stopped; the next one goes on");
@@ -261,8 +291,8 @@ impl Actor for Janitor {
                 // Who asked may have gone away.
                 let _ = reply.send(result.clone());
             }
-            send(&myself, JanitorMessage::Ended);
-        });
+        };
+        start(&myself, work, |(), _| JanitorMessage::Ended);
         Ok(())
     }
 }

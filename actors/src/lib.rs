@@ -18,6 +18,7 @@
 
 mod backlog;
 pub mod compute;
+mod errand;
 mod error;
 pub mod faults;
 mod held;

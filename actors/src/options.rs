@@ -8,6 +8,10 @@ use crate::faults::Fault;
 
 /// One mebibyte.
 const MIB: u64 = 1 << 20;
+/// A photo's record lists its variants, about 500 bytes each, in a value of at most 100 kB.
+const PRESETS_MAX: usize = 64;
+/// Longest lease that makes sense: its holder's death is noticed when it ends.
+const LEASE_MAX: Duration = Duration::from_secs(3600);
 
 /// How the pipeline runs.
 #[derive(Clone, Debug)]
@@ -96,10 +100,12 @@ impl PipelineOptions {
                 self.job_slots
             ));
         }
-        if self.lease_duration < Duration::from_secs(1) {
-            return Err("pipeline.lease_duration is below 1 s: set it to several times a photo's \
+        if !(Duration::from_secs(1)..=LEASE_MAX).contains(&self.lease_duration) {
+            return Err(
+                "pipeline.lease_duration must be from 1 s to 1 h: set it to several times a photo's \
                         processing time"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         self.validate_budgets()
     }
@@ -107,6 +113,12 @@ impl PipelineOptions {
     fn validate_presets(&self) -> Result<(), String> {
         if self.presets.is_empty() {
             return Err("no preset is configured: add at least one [[presets]]".to_owned());
+        }
+        if self.presets.len() > PRESETS_MAX {
+            return Err(format!(
+                "{} presets are configured, and at most {PRESETS_MAX} fit into a photo's record: remove some",
+                self.presets.len()
+            ));
         }
         for (index, preset) in self.presets.iter().enumerate() {
             preset.validate()?;
@@ -119,16 +131,15 @@ impl PipelineOptions {
 
     fn validate_budgets(&self) -> Result<(), String> {
         let window = self.upload_window_bytes;
-        if window < 1 << 19 || window as f64 > self.bodies_bytes as f64 * (1.0 - self.reserved_share) {
+        if window < MIB {
             return Err(format!(
-                "budgets.upload_window is {window} bytes: set it to at least 512 KiB and at most what \
-                 budgets.bodies leaves to uploads"
+                "budgets.upload_window is {window} bytes, and an upload takes up to 1 MiB: set it to 1 MiB or more"
             ));
         }
-        if self.upload_bytes_max > self.bodies_bytes {
+        if self.upload_bytes_max + window > self.bodies_bytes {
             return Err(format!(
-                "budgets.bodies ({} bytes) cannot hold the largest allowed original ({} bytes): raise \
-                 budgets.bodies or lower limits.upload_bytes_max",
+                "budgets.bodies ({} bytes) cannot hold the largest allowed original ({} bytes) beside the window \
+                 of an upload: raise budgets.bodies or lower limits.upload_bytes_max",
                 self.bodies_bytes, self.upload_bytes_max
             ));
         }

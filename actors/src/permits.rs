@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// The name of the budget of slots; the others are of bytes.
+pub(crate) const SLOTS: &str = "job_slots";
+
 /// A resource of which only so much may be held. Cheap to clone.
 ///
 /// Two parties spend it. *Fresh* work (an upload that has just arrived) never waits: it gets its share at
@@ -35,19 +38,19 @@ pub struct Permit {
 }
 
 impl Budget {
-    /// A budget of `total` bytes (rounded down to KiB), of which fresh work may hold all but
-    /// `reserved_share`.
-    pub fn bytes(name: &'static str, total: u64, reserved_share: f64) -> Self {
-        Self::new(name, 1024, u32::try_from(total / 1024).unwrap_or(u32::MAX), reserved_share)
+    /// A budget of `total` bytes (rounded down to KiB), of which fresh work may hold all but `reserved`.
+    pub fn bytes(name: &'static str, total: u64, reserved: u64) -> Self {
+        let kib = |bytes: u64| u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        Self::new(name, 1024, kib(total), kib(reserved))
     }
 
-    /// A budget of `total` slots.
-    pub fn slots(name: &'static str, total: u32, reserved_share: f64) -> Self {
-        Self::new(name, 1, total, reserved_share)
+    /// A budget of `total` slots, of which fresh work may hold all but `reserved`.
+    pub fn slots(name: &'static str, total: u32, reserved: u32) -> Self {
+        Self::new(name, 1, total, reserved)
     }
 
-    fn new(name: &'static str, unit: u64, total: u32, reserved_share: f64) -> Self {
-        let reserved = (f64::from(total) * reserved_share).round() as u32;
+    fn new(name: &'static str, unit: u64, total: u32, reserved: u32) -> Self {
+        let reserved = reserved.min(total);
         Self {
             name,
             unit,
@@ -155,11 +158,14 @@ pub struct Admission {
 
 impl Admission {
     pub(crate) fn new(options: &crate::PipelineOptions) -> Self {
-        let share = options.reserved_share;
+        let share = |total: f64| (total * options.reserved_share).round();
+        // At least one original of any size can be read for decoding, however slowly uploads arrive.
+        let bodies_reserved = (share(options.bodies_bytes as f64) as u64).max(options.upload_bytes_max);
+        let pixels_reserved = share(options.pixels_bytes as f64) as u64;
         Self {
-            slots: Budget::slots("job_slots", options.job_slots, share),
-            bodies: Budget::bytes("bodies", options.bodies_bytes, share),
-            pixels: Budget::bytes("pixels", options.pixels_bytes, share),
+            slots: Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32),
+            bodies: Budget::bytes("bodies", options.bodies_bytes, bodies_reserved),
+            pixels: Budget::bytes("pixels", options.pixels_bytes, pixels_reserved),
             window_bytes: options.upload_window_bytes,
             draining: Arc::default(),
             backlog_full: Arc::default(),
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn fresh_work_leaves_the_reserved_share_to_waiting_work() {
-        let budget = Budget::bytes("test", 100 * 1024, 0.25);
+        let budget = Budget::bytes("test", 100 * 1024, 25 * 1024);
         let fresh = budget.try_fresh(75 * 1024).unwrap();
         assert!(budget.try_fresh(1).is_none(), "the fresh share is spent");
         let waiting = budget.try_waiting(25 * 1024).unwrap();
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn fresh_work_does_not_overtake_who_waits() {
-        let budget = Budget::bytes("test", 100 * 1024, 0.0);
+        let budget = Budget::bytes("test", 100 * 1024, 0);
         let held = budget.try_fresh(50 * 1024).unwrap();
         let mut large = Box::pin(budget.waiting(80 * 1024));
         assert!((&mut large).now_or_never().is_none());
@@ -232,13 +238,13 @@ mod tests {
 
     #[test]
     fn who_needs_more_than_everything_gets_everything() {
-        let budget = Budget::bytes("test", 10 * 1024, 0.0);
+        let budget = Budget::bytes("test", 10 * 1024, 0);
         assert_eq!(budget.try_waiting(1 << 40).unwrap().amount(), 10 * 1024);
     }
 
     #[test]
     fn shrinking_gives_the_rest_back_to_both_shares() {
-        let budget = Budget::bytes("test", 100 * 1024, 0.5);
+        let budget = Budget::bytes("test", 100 * 1024, 50 * 1024);
         let mut permit = budget.try_fresh(50 * 1024).unwrap();
         permit.shrink_to(1);
         assert_eq!((permit.amount(), budget.used()), (1024, 1024));

@@ -8,7 +8,7 @@ use darkroom_media::Preset;
 use darkroom_store::StoreError;
 use darkroom_store::life::Life;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::jobs::{self, GiveBack, Job, Kind};
+use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::{JobId, PhotoId, Timestamp, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
@@ -18,11 +18,11 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::compute::ComputePool;
 use crate::error::{IngestError, StartError};
 use crate::faults::Faults;
-use crate::held::HeldJobs;
+use crate::held::{Abandoned, HeldJobs};
 use crate::janitor::{JanitorMessage, JanitorReport, Sweep};
 use crate::keys::Keys;
 use crate::outcomes::{Outcomes, Waiting};
-use crate::permits::Admission;
+use crate::permits::{Admission, SLOTS};
 use crate::reconciler::give_back_abandoned;
 use crate::stages::House;
 use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
@@ -32,7 +32,7 @@ use crate::{Backlog, Lease, PipelineOptions, Refused};
 /// Longest that a sweep that somebody asked for may take, in milliseconds.
 const SWEEP_MS_MAX: u64 = 300_000;
 /// Longest that the actors together may take to end, in milliseconds.
-const DRAIN_MS_MAX: u64 = 60_000;
+const DRAIN_MS_MAX: u64 = 10_000;
 /// Jobs counted for the metrics.
 const JOBS_COUNTED_MAX: usize = 10_000;
 
@@ -300,8 +300,15 @@ impl Pipeline {
                 .set(actor.in_flight as f64);
         }
         for budget in tree.budgets {
-            metrics::gauge!("darkroom_permits_used", "budget" => budget.name).set(budget.used as f64);
-            metrics::gauge!("darkroom_permits_limit", "budget" => budget.name).set(budget.limit as f64);
+            if budget.name == SLOTS {
+                metrics::gauge!("darkroom_job_slots_used").set(budget.used as f64);
+                metrics::gauge!("darkroom_job_slots_limit").set(budget.limit as f64);
+            } else {
+                metrics::gauge!("darkroom_permits_used_bytes", "budget" => budget.name)
+                    .set(budget.used as f64);
+                metrics::gauge!("darkroom_permits_limit_bytes", "budget" => budget.name)
+                    .set(budget.limit as f64);
+            }
         }
         let (threads, busy, queued) = self.0.house.compute.load();
         metrics::gauge!("darkroom_compute_threads").set(threads as f64);
@@ -328,30 +335,31 @@ impl Pipeline {
         Ok(())
     }
 
-    /// From now on every upload is refused, and no waiting job is taken up.
-    pub fn close_admission(&self) {
-        self.0.house.admission.close();
-    }
-
-    /// Ends the pipeline: waits until `deadline` for what is in memory, gives the rest back to the queue,
-    /// lets every actor handle what it has, source first, and stops it. Call after
-    /// [`Pipeline::close_admission`], when no request runs any more.
-    ///
-    /// # Errors
-    /// Those of the engine: then unfinished jobs come back when their lease ends.
-    pub async fn drain(&self, deadline: Instant) -> Result<(), StoreError> {
-        self.close_admission();
-        let house = &self.0.house;
-        let returned = house.admission.slots.all_returned();
-        if tokio::time::timeout_at(deadline.into(), returned).await.is_err() {
-            let unfinished = house.held.all();
+    /// Refuses uploads from now on, takes up no waiting job, and waits until `deadline` for what is in memory.
+    pub async fn finish(&self, deadline: Instant) {
+        let admission = &self.0.house.admission;
+        admission.close();
+        if tokio::time::timeout_at(deadline.into(), admission.slots.all_returned()).await.is_err() {
+            let unfinished = self.0.house.held.all().len();
             tracing::warn!(
-                photos = unfinished.len(),
+                photos = unfinished,
                 "the deadline has passed; unfinished photos wait for the next start"
             );
-            house.held.keep_abandoned(unfinished);
         }
-        give_back_abandoned(house, &GiveBack { due: Timestamp::now(), counts: false, error: None }).await?;
+    }
+
+    /// Ends the pipeline: gives what is unfinished back to the queue, lets every actor handle what it has,
+    /// source first, and stops it. Call after [`Pipeline::finish`], when no request runs any more.
+    ///
+    /// # Errors
+    /// Those of the engine: then unfinished jobs come back when their lease ends, or with the next start.
+    pub async fn drain(&self) -> Result<(), StoreError> {
+        let house = &self.0.house;
+        house.admission.close();
+        // An attempt that had begun counts for nothing: it was us who ended it.
+        let ended = |(job, lease)| Abandoned { job, lease, began: true };
+        house.held.keep_abandoned(house.held.all().into_iter().map(ended));
+        give_back_abandoned(house).await?;
         if let Err(error) = call_t!(self.0.supervisor, SupervisorMessage::Drain, DRAIN_MS_MAX) {
             tracing::warn!(%error, "the actors did not end in time");
         }

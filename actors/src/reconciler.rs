@@ -14,11 +14,12 @@ use darkroom_store::model::photos::{self, Failure, Photo, State};
 use darkroom_store::model::{LeaseId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::held::HeldJob;
+use crate::errand::Errand;
+use crate::held::{Abandoned, HeldJob};
 use crate::permits::Permit;
 use crate::stages::decoder::DecoderMessage;
 use crate::stages::publisher::PublisherMessage;
-use crate::stages::{House, send};
+use crate::stages::{House, send, start};
 use crate::work::{AcceptedPhoto, Envelope, FailedPhoto, Fault};
 
 /// Jobs looked at, and at most claimed, in one round.
@@ -35,6 +36,8 @@ pub(crate) enum ReconcilerMessage {
     RoundEnded { more: bool },
     /// The heartbeat has ended.
     BeatEnded,
+    /// Abandoned jobs were given back.
+    Tended,
 }
 
 pub(crate) struct Reconciler;
@@ -47,9 +50,9 @@ pub(crate) struct ReconcilerArguments {
 
 pub(crate) struct ReconcilerState {
     reach: Arc<ReconcilerArguments>,
-    in_round: bool,
-    woken_in_round: bool,
-    in_beat: bool,
+    round: Errand,
+    beat: Errand,
+    tending: Errand,
     _timers: tokio::task::JoinSet<()>,
 }
 
@@ -66,9 +69,9 @@ impl Actor for Reconciler {
         let timers = timers(&myself, &arguments.house);
         Ok(ReconcilerState {
             reach: Arc::new(arguments),
-            in_round: false,
-            woken_in_round: false,
-            in_beat: false,
+            round: Errand::default(),
+            beat: Errand::default(),
+            tending: Errand::default(),
             _timers: timers,
         })
     }
@@ -80,34 +83,42 @@ impl Actor for Reconciler {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ReconcilerMessage::Wake => state.woken_in_round = true,
+            ReconcilerMessage::Wake => {
+                state.round.want();
+                state.tending.want();
+            }
             ReconcilerMessage::RoundEnded { more } => {
-                state.in_round = false;
-                state.woken_in_round |= more;
+                state.round.ended();
+                if more {
+                    state.round.want();
+                }
             }
-            ReconcilerMessage::Beat if !state.in_beat => {
-                state.in_beat = true;
-                let reach = state.reach.clone();
-                tokio::spawn(async move {
-                    beat(&reach.house).await;
-                    send(&myself, ReconcilerMessage::BeatEnded);
-                });
-                return Ok(());
-            }
-            ReconcilerMessage::Beat => {}
-            ReconcilerMessage::BeatEnded => state.in_beat = false,
+            ReconcilerMessage::Tended => state.tending.ended(),
+            ReconcilerMessage::Beat => state.beat.want(),
+            ReconcilerMessage::BeatEnded => state.beat.ended(),
         }
-        if state.woken_in_round && !state.in_round {
-            state.woken_in_round = false;
-            state.in_round = true;
+        if state.beat.begins() {
             let reach = state.reach.clone();
-            tokio::spawn(async move {
-                let more = round(&reach).await.unwrap_or_else(|error| {
+            start(&myself, async move { beat(&reach.house).await }, |(), _| ReconcilerMessage::BeatEnded);
+        }
+        if state.tending.begins() {
+            let reach = state.reach.clone();
+            let work = async move {
+                if let Err(error) = tend(&reach.house).await {
+                    tracing::warn!(%error, "could not give abandoned jobs back; trying again");
+                }
+            };
+            start(&myself, work, |(), _| ReconcilerMessage::Tended);
+        }
+        if state.round.begins() {
+            let reach = state.reach.clone();
+            let work = async move {
+                round(&reach).await.unwrap_or_else(|error| {
                     tracing::warn!(%error, "could not look for waiting jobs; trying again");
                     false
-                });
-                send(&myself, ReconcilerMessage::RoundEnded { more });
-            });
+                })
+            };
+            start(&myself, work, |more, _| ReconcilerMessage::RoundEnded { more });
         }
         Ok(())
     }
@@ -143,30 +154,34 @@ fn timers(myself: &ActorRef<ReconcilerMessage>, house: &House) -> tokio::task::J
 /// One round. Returns whether another should follow at once.
 async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
     let house = &reach.house;
-    give_back_abandoned(house, &GiveBack { due: Timestamp::now(), counts: false, error: None }).await?;
     if house.admission.is_draining() {
         return Ok(false);
     }
     let look = house.backlog.before_look();
     let now = Timestamp::now();
-    let (due, processing) = house
+    let due = house
         .metadata
         .read("look for due jobs", |tx| async move {
             let mut found = Vec::new();
             for job in jobs::due(&tx, now, ROUND).await? {
-                let photo = photos::get(&tx, job.photo).await?;
-                found.push((job, photo));
+                // One that this process holds has vested because process or clock stood still; its lease is
+                // about to be extended.
+                if !house.held.holds(job.id) {
+                    let photo = photos::get(&tx, job.photo).await?;
+                    found.push((job, photo));
+                }
             }
-            Ok((found, photos::count_of(&tx, State::Processing).await?))
+            Ok(found)
         })
         .await?;
-    let full = u64::try_from(processing).is_ok_and(|count| count >= house.options.backlog_photos_max);
-    house.admission.set_backlog_full(full);
     let Some(first) = due.first() else {
         house.backlog.found_empty(look);
         return Ok(false);
     };
     let Some(permits) = Permits::in_order(house, first).await else { return Ok(false) };
+    if house.admission.is_draining() {
+        return Ok(false); // The wait may have been long.
+    }
     let mut reserved = vec![(first, permits)];
     for entry in &due[1..] {
         let Some(permits) = Permits::at_once(house, entry) else { break };
@@ -294,7 +309,18 @@ fn hand_over(reach: &ReconcilerArguments, photo: Photo, held: HeldJob, permits: 
     send(&reach.decoder, DecoderMessage::Decode(Box::new(accepted)));
 }
 
-/// Extends every lease that this process holds, and looks whether too many photos wait.
+/// What must not wait behind a round that waits for permits: abandoned jobs, and whether too many photos wait.
+async fn tend(house: &House) -> Result<(), StoreError> {
+    let processing = house
+        .metadata
+        .read("count photos", |tx| async move { photos::count_of(&tx, State::Processing).await })
+        .await?;
+    let full = u64::try_from(processing).is_ok_and(|count| count >= house.options.backlog_photos_max);
+    house.admission.set_backlog_full(full);
+    give_back_abandoned(house).await
+}
+
+/// Extends every lease that this process holds.
 async fn beat(house: &House) {
     for batch in house.held.all().chunks(BATCH) {
         let until = Timestamp::now().after(house.options.lease_duration);
@@ -304,7 +330,7 @@ async fn beat(house: &House) {
                 let mut lost = Vec::new();
                 for (job, lease) in batch {
                     if !jobs::extend(&tx, *job, *lease, until).await? {
-                        lost.push(*job);
+                        lost.push((*job, *lease));
                     }
                 }
                 Ok(lost)
@@ -312,14 +338,15 @@ async fn beat(house: &House) {
             .await;
         match lost {
             // Settled since the list was made, or taken by another process.
-            Ok(lost) => lost.into_iter().for_each(|job| house.held.lost(job)),
+            Ok(lost) => lost.into_iter().for_each(|(job, lease)| house.held.lost(job, lease)),
             Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
         }
     }
 }
 
 /// Gives back jobs whose holder in this process has gone: an actor died, or the store failed under it.
-pub(crate) async fn give_back_abandoned(house: &House, how: &GiveBack) -> Result<(), StoreError> {
+pub(crate) async fn give_back_abandoned(house: &House) -> Result<(), StoreError> {
+    let now = Timestamp::now();
     loop {
         let mut abandoned = house.held.take_abandoned();
         let later = abandoned.split_off(abandoned.len().min(BATCH));
@@ -332,14 +359,18 @@ pub(crate) async fn give_back_abandoned(house: &House, how: &GiveBack) -> Result
         let given = house
             .metadata
             .transact("give abandoned jobs back", |tx| async move {
-                for (job, lease) in batch {
-                    jobs::give_back(&tx, *job, *lease, how).await?;
+                for Abandoned { job, lease, began } in batch {
+                    let how = GiveBack { due: now, counts: false, began: *began, error: None };
+                    jobs::give_back(&tx, *job, *lease, &how).await?;
                 }
                 Ok(())
             })
             .await;
         match given {
-            Ok(()) => metrics::counter!("darkroom_jobs_abandoned_total").increment(abandoned.len() as u64),
+            Ok(()) => {
+                metrics::counter!("darkroom_jobs_abandoned_total").increment(abandoned.len() as u64);
+                house.backlog.added();
+            }
             Err(error) => {
                 house.held.keep_abandoned(abandoned);
                 return Err(error);

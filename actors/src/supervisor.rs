@@ -31,7 +31,7 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How long each actor may take to handle what it has when the pipeline is drained.
-const DRAIN_EACH: Duration = Duration::from_secs(5);
+const DRAIN_EACH: Duration = Duration::from_secs(1);
 
 /// The stages and loops, in the order in which a photo meets them.
 pub(crate) const STAGES: [&str; 5] = ["ingestor", "decoder", "resizer", "uploader", "publisher"];
@@ -169,6 +169,8 @@ impl SupervisorState {
             self.janitor = None;
             self.cells.retain(|(other, _)| *other != "janitor");
         } else {
+            // Uploads are refused until the next generation stands; without a Janitor they go on.
+            self.arguments.health.send_replace(Health::Restarting);
             counters.restarts.fetch_add(1, Ordering::Relaxed);
             self.ingestor = None;
             for (_, cell) in self.cells.extract_if(.., |(other, _)| *other != "janitor") {
@@ -191,7 +193,6 @@ impl SupervisorState {
         }
         let backoff = (BACKOFF_MIN * 2_u32.pow(self.restarts.len() as u32 - 1)).min(BACKOFF_MAX);
         tracing::error!(actor = name, why, ?backoff, "an actor died; starting its successors");
-        self.arguments.health.send_replace(Health::Restarting);
         myself.send_after(backoff, || SupervisorMessage::Restart);
     }
 

@@ -11,7 +11,7 @@ pub fn describe() {
         "Photos that processing has ended for, by outcome (ready, failed)."
     );
     describe_counter!(
-        "darkroom_object_bytes_written_total",
+        "darkroom_object_written_bytes_total",
         Unit::Bytes,
         "Bytes written to the object store, by kind (original, variant)."
     );
@@ -41,8 +41,10 @@ pub fn describe() {
     describe_histogram!("darkroom_variant_encode_seconds", Unit::Seconds, "Time to encode one variant.");
     describe_gauge!("darkroom_stage_queue_photos", "Photos that wait in a stage's queue.");
     describe_gauge!("darkroom_stage_in_flight_photos", "Photos that a stage works on.");
-    describe_gauge!("darkroom_permits_used", "Held of a budget: slots, or bytes.");
-    describe_gauge!("darkroom_permits_limit", "Size of a budget: slots, or bytes.");
+    describe_gauge!("darkroom_job_slots_used", "Photos in memory, in any stage, uploads included.");
+    describe_gauge!("darkroom_job_slots_limit", "Photos that may be in memory.");
+    describe_gauge!("darkroom_permits_used_bytes", Unit::Bytes, "Memory held, by budget (bodies, pixels).");
+    describe_gauge!("darkroom_permits_limit_bytes", Unit::Bytes, "Size of a budget (bodies, pixels).");
     describe_gauge!("darkroom_compute_threads", "Threads of the compute pool.");
     describe_gauge!("darkroom_compute_busy_threads", "Threads of the compute pool that work.");
     describe_gauge!("darkroom_compute_queue_tasks", "Closures that wait for a thread of the compute pool.");

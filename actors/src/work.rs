@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use darkroom_media::{Preset, Probe};
-use darkroom_store::model::jobs::GiveBack;
 use darkroom_store::model::photos::{self, Failure, Photo};
 
 use crate::held::HeldJob;
@@ -83,7 +82,7 @@ pub(crate) enum Fault {
         message: String,
     },
     /// Not the photo's (the store, a lost lease): back to the queue, without counting.
-    Elsewhere(GiveBack),
+    Elsewhere(String),
 }
 
 impl Fault {

@@ -18,6 +18,10 @@ pub fn actors(api: &Api) -> Answer {
 pub async fn janitor(api: &Api) -> Result<Answer, Problem> {
     match api.pipeline().sweep().await {
         Ok(report) => Ok(response::json(StatusCode::OK, &report)),
-        Err(error) => Err(Problem::new("store-unavailable", error).retry_after(1)),
+        Err(error) => {
+            tracing::error!(error, "the sweep that was asked for stopped");
+            let detail = "the sweep stopped before its end; the log says why, and the next one goes on";
+            Err(Problem::new("store-unavailable", detail).retry_after(1))
+        }
     }
 }

@@ -45,13 +45,18 @@ fn describe<E: std::fmt::Display>(found: Result<Result<bool, E>, tokio::time::er
     match found {
         Ok(Ok(true)) => OK.to_owned(),
         Ok(Ok(false)) => "has lost its identity".to_owned(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "not ready");
+            "cannot be read; the log says why".to_owned()
+        }
         Err(_) => format!("did not answer within {} s", STORE_TIMEOUT.as_secs()),
     }
 }
 
 /// `GET /metrics`.
 pub async fn metrics(api: &Api) -> Answer {
-    api.pipeline().record_gauges().await;
+    if timeout(STORE_TIMEOUT, api.pipeline().record_gauges()).await.is_err() {
+        tracing::warn!("the store does not answer: some gauges are those of the last scrape");
+    }
     response::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", api.metrics())
 }

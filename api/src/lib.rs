@@ -3,9 +3,10 @@
 //! In the order in which a request meets them:
 //!
 //! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
-//! - [`linger`]: closes a connection so that an early refusal can be read.
+//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
+//! - [`multipart`]: a body of many photos, read within bounds.
 //! - [`upload`], [`photos`], [`objects`], [`admin`], [`health`]: the handlers.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod conditional;
 pub mod health;
 pub mod linger;
+pub mod multipart;
 pub mod objects;
 mod options;
 pub mod photos;

@@ -1,8 +1,10 @@
-//! Closing a connection so that an early refusal can be read.
+//! A stream with deadlines where HTTP has none, and a close that lets an early refusal be read.
 //!
-//! A client that is still sending when the server closes gets a reset, and may never see the answer that
-//! was sent before (RFC 9112, section 9.6). So the server closes its writing side first, goes on reading
-//! and discarding within a bound, and only then closes. What is discarded costs no memory and no lease.
+//! - **Closing**: a client that is still sending when the server closes gets a reset, and may never see the
+//!   answer that was sent before (RFC 9112, section 9.6). So the server closes its writing side first, goes on
+//!   reading and discarding within a bound, and only then closes. What is discarded costs no memory and no lease.
+//! - **Opening**: until the first bytes have told HTTP/1.1 from HTTP/2, no timer of either runs.
+//! - **Writing**: a client that asks and never reads would hold its connection for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -12,14 +14,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::HttpOptions;
+
 /// Bytes discarded at once.
 const DISCARD_AT_ONCE: usize = 16 * 1024;
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A stream whose shutdown lingers.
+/// A stream with deadlines, whose shutdown lingers.
 pub struct Lingering<S> {
     stream: S,
-    timeout: Duration,
-    bytes_left: u64,
+    discard_timeout: Duration,
+    discard_bytes_left: u64,
+    write_timeout: Duration,
+    /// Runs until the protocol is known; with how much of the h2 preface has been seen.
+    opening: Option<(Pin<Box<Sleep>>, usize)>,
+    /// Runs while the client takes nothing.
+    writing: Option<Pin<Box<Sleep>>>,
     state: State,
 }
 
@@ -30,21 +41,59 @@ enum State {
     Closed,
 }
 
+fn timer(after: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(sleep_until(Instant::now() + after))
+}
+
 impl<S> Lingering<S> {
-    /// Discards at most `bytes_max` bytes for at most `timeout` when it is shut down.
-    pub fn new(stream: S, timeout: Duration, bytes_max: u64) -> Self {
-        Self { stream, timeout, bytes_left: bytes_max, state: State::Open }
+    /// Over a connection that was just accepted.
+    pub fn new(stream: S, options: &HttpOptions) -> Self {
+        Self {
+            stream,
+            discard_timeout: options.discard_timeout,
+            discard_bytes_left: options.discard_bytes_max,
+            write_timeout: options.body_idle_timeout,
+            opening: Some((timer(options.header_timeout), 0)),
+            writing: None,
+            state: State::Open,
+        }
+    }
+
+    /// Looks at what was read: from the first byte that is not the h2 preface's, or with its last, the protocol
+    /// is known.
+    fn opened_by(&mut self, read: &[u8]) {
+        if let Some((_, seen)) = &mut self.opening {
+            let wanted = &H2_PREFACE[*seen..];
+            let same = read.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+            *seen += same;
+            if same < read.len() || same == wanted.len() {
+                self.opening = None;
+            }
+        }
+    }
+
+    /// Keeps the time while the client takes nothing.
+    fn poll_patience<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.writing = None;
+            return poll;
+        }
+        let timeout = self.write_timeout;
+        let timer = self.writing.get_or_insert_with(|| timer(timeout));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [0; DISCARD_AT_ONCE];
-        while self.bytes_left > 0 {
+        while self.discard_bytes_left > 0 {
             let mut buffer = ReadBuf::new(&mut space);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {
-                    self.bytes_left = self.bytes_left.saturating_sub(buffer.filled().len() as u64);
+                    let read = buffer.filled().len() as u64;
+                    self.discard_bytes_left = self.discard_bytes_left.saturating_sub(read);
                 }
                 // The client has closed its side, or is gone.
                 _ => break,
@@ -60,8 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             match &mut self.state {
                 State::Open => {
                     ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-                    let deadline = Instant::now() + self.timeout;
-                    self.state = State::Discarding(Box::pin(sleep_until(deadline)));
+                    self.state = State::Discarding(timer(self.discard_timeout));
                 }
                 State::Discarding(timer) => {
                     if timer.as_mut().poll(cx).is_pending() {
@@ -75,11 +123,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     }
 
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.poll_patience(cx, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        self.poll_patience(cx, poll)
     }
 
     fn poll_write_vectored(
@@ -87,7 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.poll_patience(cx, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,7 +152,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if poll.is_ready() {
+            self.opened_by(&buffer.filled()[before..]);
+        } else if let Some((timer, _)) = &mut self.opening {
+            ready!(timer.as_mut().poll(cx));
+            let silent = io::Error::new(io::ErrorKind::TimedOut, "the client sends no request");
+            return Poll::Ready(Err(silent));
+        }
+        poll
     }
 }
 
@@ -111,15 +171,26 @@ mod tests {
 
     use super::*;
 
+    fn lingering<S>(stream: S, discard_bytes_max: u64) -> Lingering<S> {
+        let options = HttpOptions {
+            discard_timeout: Duration::from_secs(3),
+            discard_bytes_max,
+            header_timeout: Duration::from_secs(5),
+            body_idle_timeout: Duration::from_secs(7),
+            ..HttpOptions::default()
+        };
+        Lingering::new(stream, &options)
+    }
+
     #[tokio::test]
     async fn the_rest_is_discarded_until_the_client_has_read_the_answer() {
         let (mut client, server) = duplex(1024);
-        let mut server = Lingering::new(server, Duration::from_secs(60), u64::MAX);
+        let mut server = lingering(server, u64::MAX);
         let closing = tokio::spawn(async move {
             server.write_all(b"no").await.unwrap();
             server.shutdown().await.unwrap();
         });
-        client.write_all(&[0; 100_000]).await.unwrap();
+        client.write_all(&vec![0; 100_000]).await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"no");
@@ -130,7 +201,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_goes_on_sending_is_cut_off() {
         let (mut client, server) = duplex(1024);
-        let mut by_bytes = Lingering::new(server, Duration::from_secs(60), 2048);
+        let mut by_bytes = lingering(server, 2048);
         let sending = tokio::spawn(async move { while client.write_all(&[0; 512]).await.is_ok() {} });
         by_bytes.shutdown().await.unwrap();
         drop(by_bytes);
@@ -138,7 +209,40 @@ mod tests {
 
         let (_silent, server) = duplex(1024);
         let began = Instant::now();
-        Lingering::new(server, Duration::from_secs(3), 2048).shutdown().await.unwrap();
+        lingering(server, 2048).shutdown().await.unwrap();
         assert_eq!(began.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_no_request_is_cut_off() {
+        for sent in [&b""[..], b"PRI * HT"] {
+            let (mut client, server) = duplex(1024);
+            let mut server = lingering(server, 0);
+            client.write_all(sent).await.unwrap();
+            let began = Instant::now();
+            let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 5));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_the_protocol_is_known_its_own_deadlines_hold() {
+        for sent in [&b"G"[..], b"POST", H2_PREFACE] {
+            let (mut client, server) = duplex(1024);
+            let mut server = lingering(server, 0);
+            client.write_all(sent).await.unwrap();
+            let mut read = Vec::new();
+            let waiting = tokio::time::timeout(Duration::from_secs(60), server.read_to_end(&mut read));
+            assert!(waiting.await.is_err(), "{}", sent.escape_ascii());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let (_client, server) = duplex(1024);
+        let mut server = lingering(server, 0);
+        let began = Instant::now();
+        let error = server.write_all(&[0; 4096]).await.unwrap_err();
+        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 7));
     }
 }

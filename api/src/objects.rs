@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use darkroom_actors::Preset;
-use darkroom_store::model::ContentHash;
 use darkroom_store::model::photos::{Photo, State, Variant};
+use darkroom_store::model::{ContentHash, PhotoId};
 use darkroom_store::objects::ObjectKey;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
@@ -44,7 +44,15 @@ pub struct Asked<'r> {
 /// `photo-not-found`, `range-not-satisfiable`, and those of the store.
 pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
     Query::parse(asked.query, &[])?;
-    let photo = find(api, parse_id(id)?).await?;
+    let id = parse_id(id)?;
+    match try_original(api, asked, id).await {
+        Err(problem) if problem.is("object-missing") => try_original(api, asked, id).await,
+        answer => answer,
+    }
+}
+
+async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
+    let photo = find(api, id).await?;
     let original = &photo.original;
     let object = Object {
         key: &original.object,
@@ -64,7 +72,22 @@ pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, P
 /// those of the store.
 pub async fn variant(api: &Api, asked: Asked<'_>, id: &str, preset: &str) -> Result<Answer, Problem> {
     let query = Query::parse(asked.query, &["v"])?;
-    let photo = find(api, parse_id(id)?).await?;
+    let id = parse_id(id)?;
+    match try_variant(api, asked, &query, id, preset).await {
+        // Replaced or deleted between reading the record and opening the object: the record now says which.
+        Err(problem) if problem.is("object-missing") => try_variant(api, asked, &query, id, preset).await,
+        answer => answer,
+    }
+}
+
+async fn try_variant(
+    api: &Api,
+    asked: Asked<'_>,
+    query: &Query,
+    id: PhotoId,
+    preset: &str,
+) -> Result<Answer, Problem> {
+    let photo = find(api, id).await?;
     let configured = api.pipeline().presets().iter().find(|known| known.name == preset);
     let photo = with_variant(api, asked.headers, photo, preset, configured).await?;
     let variant =
@@ -102,17 +125,30 @@ async fn with_variant(
         _ => {}
     }
     let outdated = made.is_some();
-    match photo.state {
-        State::Ready => api.pipeline().request_render(photo.id).await?,
-        State::Failed => return Err(failed(&photo)),
-        State::Processing => {}
+    if photo.state == State::Failed {
+        return Err(failed(&photo));
+    }
+    let hopeless = configured.is_some_and(|preset| photo.unrenderable.contains(&preset.digest()));
+    if photo.state == State::Ready && !hopeless {
+        match api.pipeline().request_render(photo.id).await {
+            // What can be read goes on being read.
+            Err(error) if outdated => {
+                tracing::warn!(%error, "an outdated variant could not be asked for anew");
+            }
+            requested => requested?,
+        }
     }
     if outdated {
         return Ok(photo);
     }
+    if hopeless {
+        return Err(unrenderable(preset));
+    }
     let wait = preferred_wait(headers).unwrap_or(Duration::ZERO).min(api.options().wait_max);
     let has_it = |photo: &Photo| {
-        photo.state == State::Failed || photo.variants.iter().any(|variant| variant.preset == preset)
+        photo.state == State::Failed
+            || photo.variants.iter().any(|variant| variant.preset == preset)
+            || configured.is_some_and(|preset| photo.unrenderable.contains(&preset.digest()))
     };
     let photo = wait_until(api, photo.id, wait, has_it)
         .await?
@@ -131,6 +167,12 @@ fn preset_not_found(api: &Api, preset: &str) -> Problem {
 fn failed(photo: &Photo) -> Problem {
     let reason = photo.failure.as_ref().map_or("no reason is recorded", |failure| &failure.detail);
     Problem::new("photo-failed", format!("the photo has no variants, since processing failed: {reason}"))
+}
+
+fn unrenderable(preset: &str) -> Problem {
+    let detail =
+        format!("the photo could not be made in the preset {preset:?}; its other variants are there");
+    Problem::new("photo-failed", detail)
 }
 
 fn not_ready(preset: &str) -> Problem {
@@ -207,7 +249,7 @@ impl Object<'_> {
     }
 
     fn missing(&self) -> Problem {
-        tracing::error!(object = %self.key, "a recorded object is missing from the object store");
+        tracing::warn!(object = %self.key, "a recorded object is missing from the object store");
         Problem::new("object-missing", "the stored bytes cannot be found; tell the operator")
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Longest deadline that makes sense.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// How requests are taken.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -9,6 +12,8 @@ pub struct HttpOptions {
     pub connections_max: usize,
     /// Largest body of a request that carries several photos, in bytes.
     pub request_bytes_max: u64,
+    /// Files in such a request.
+    pub parts_max: usize,
     /// Until a request's headers must be complete.
     pub header_timeout: Duration,
     /// How long a body may send nothing.
@@ -28,6 +33,7 @@ impl Default for HttpOptions {
         Self {
             connections_max: 1024,
             request_bytes_max: 4 << 30,
+            parts_max: 1000,
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(600),
@@ -51,6 +57,18 @@ impl HttpOptions {
         ];
         if let Some((name, _)) = durations.iter().find(|(_, value)| value.is_zero()) {
             return Err(format!("{name} is 0: a request without a deadline is not allowed"));
+        }
+        let all = [
+            self.header_timeout,
+            self.body_idle_timeout,
+            self.body_timeout,
+            self.wait_max,
+            self.discard_timeout,
+        ];
+        if all.iter().any(|value| *value > DURATION_MAX) {
+            return Err(
+                "a time in [http] is longer than a day: set it to what a client may really take".to_owned()
+            );
         }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());

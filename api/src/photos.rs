@@ -62,7 +62,7 @@ pub async fn wait_until(
 ) -> Result<Option<Photo>, StoreError> {
     let deadline = Instant::now() + wait;
     // Before the record is read, so that no change falls between.
-    let waiting = api.pipeline().wait_for(id);
+    let mut waiting = api.pipeline().wait_for(id);
     loop {
         let photo = load(api, id).await?;
         if photo.as_ref().is_none_or(&done) || Instant::now() >= deadline {

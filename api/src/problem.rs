@@ -47,6 +47,8 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
     ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
     ("multipart-malformed", StatusCode::BAD_REQUEST, "The multipart body is malformed"),
+    ("too-many-parts", StatusCode::PAYLOAD_TOO_LARGE, "The multipart body has too many parts"),
+    ("cross-site-request", StatusCode::FORBIDDEN, "The request comes from a page of another site"),
     ("multipart-without-file", StatusCode::UNPROCESSABLE_ENTITY, "The multipart body has no file"),
     ("unknown-field", StatusCode::UNPROCESSABLE_ENTITY, "A form field is not known"),
     ("type-mismatch", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The bytes are not of the declared type"),
@@ -100,6 +102,11 @@ impl Problem {
         Self::new("photo-not-found", format!("there is no photo {id:?}: it was deleted, or the id is wrong"))
     }
 
+    /// Whether it is of this kind.
+    pub fn is(&self, code: &str) -> bool {
+        self.kind.strip_prefix(TYPE_BASE) == Some(code)
+    }
+
     /// The HTTP status.
     pub fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -133,13 +140,17 @@ impl From<Refused> for Problem {
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
-        let code = match error {
-            BodyError::Stalled { .. } => "body-timeout",
-            BodyError::Broken(_) => "body-incomplete",
-            BodyError::Malformed(_) => "multipart-malformed",
-            BodyError::TooLarge { .. } => "body-too-large",
+        let (code, advice) = match error {
+            BodyError::Stalled { .. } => ("body-timeout", "send it again, nothing of this photo was kept"),
+            BodyError::Broken(_) => ("body-incomplete", "send it again, nothing of this photo was kept"),
+            BodyError::Malformed(_) => {
+                ("multipart-malformed", "check the boundary and the headers of the parts")
+            }
+            BodyError::TooLarge { .. } => {
+                ("body-too-large", "send a smaller one, nothing of this photo was kept")
+            }
         };
-        Self::new(code, format!("{error}; nothing of it was kept, send it again"))
+        Self::new(code, format!("{error}; {advice}"))
     }
 }
 

@@ -116,6 +116,7 @@ pub fn body_bytes(
                 return None;
             };
             let received = received + bytes.len() as u64;
+            metrics::counter!("darkroom_http_received_body_bytes_total").increment(bytes.len() as u64);
             if received > bytes_max {
                 return Some((Err(BodyError::TooLarge { limit: bytes_max }), None));
             }

@@ -7,7 +7,7 @@ use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -18,7 +18,12 @@ pub type Answer = Response<Body>;
 
 /// No body.
 pub fn empty(status: StatusCode) -> Answer {
-    with_status(status, Empty::new().map_err(|never| match never {}).boxed_unsync())
+    with_status(status, nothing())
+}
+
+/// A body without bytes.
+pub fn nothing() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Plain text.
@@ -28,10 +33,14 @@ pub fn text(status: StatusCode, content_type: &'static str, text: impl Into<Byte
     answer
 }
 
-/// A value as JSON.
+/// A value as JSON, as it is now: to be asked for again each time.
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     match serde_json::to_vec(value) {
-        Ok(bytes) => text(status, "application/json", bytes),
+        Ok(bytes) => {
+            let mut answer = text(status, "application/json", bytes);
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+            answer
+        }
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             empty(StatusCode::INTERNAL_SERVER_ERROR)
@@ -44,7 +53,10 @@ pub fn stream(reader: ObjectReader) -> Body {
     let chunks = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
-            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(reader))),
+            Ok(Some(bytes)) => {
+                metrics::counter!("darkroom_http_sent_object_bytes_total").increment(bytes.len() as u64);
+                Some((Ok(Frame::data(bytes)), Some(reader)))
+            }
             Ok(None) => None,
             Err(error) => {
                 tracing::error!(%error, "an object could not be read to its end");

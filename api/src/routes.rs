@@ -1,15 +1,17 @@
 //! Which path and method is which handler.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use futures_util::FutureExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode, Version};
 use uuid::Uuid;
 
 use crate::objects::Asked;
 use crate::problem::Problem;
-use crate::request::BodyEnd;
+use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
 use crate::{Api, admin, health, objects, photos, upload};
@@ -46,17 +48,33 @@ pub async fn answer(api: Api, request: Request<Incoming>, crowd: Crowd) -> Answe
     let path = request.uri().path().to_owned();
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let (route, result) = route(&api, request, &segments, crowd, end.clone()).await;
+    let routed = AssertUnwindSafe(route(&api, request, &segments, crowd, end.clone())).catch_unwind().await;
+    let (route, result) = routed.unwrap_or_else(|_| {
+        // The panic hook has logged it.
+        ("panicked", Err(Problem::new("internal-error", "a bug of the daemon's own; its log says where")))
+    });
     let mut answer = result.unwrap_or_else(Problem::into_answer);
+    if method == Method::HEAD {
+        without_body(&mut answer);
+    }
     let headers = answer.headers_mut();
     headers.insert(REQUEST_ID.clone(), request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !end.was_reached() && version < Version::HTTP_2 {
-        // The rest of the body lies between us and the next request.
+    if version < Version::HTTP_2 && (!end.was_reached() || crowd == Crowd::TooMany) {
+        // The rest of the body lies between us and the next request; and one connection too many must go.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     note(&method, route, answer.status(), began, &request_id, &path);
     answer
+}
+
+/// Headers as for GET, and nothing else: on HTTP/2 hyper would send the body.
+fn without_body(answer: &mut Answer) {
+    let length = answer.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| !answer.headers().contains_key(CONTENT_LENGTH)) {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *answer.body_mut() = response::nothing();
 }
 
 fn request_id<B>(request: &Request<B>) -> HeaderValue {
@@ -122,10 +140,14 @@ async fn route(
             Problem::new("too-many-connections", "as many connections are open as may be; try again");
         return ("crowded", Err(problem.retry_after(1)));
     }
+    if is_cross_site(&request) {
+        let detail = "a page of another site may not change anything here; send the request from your own";
+        return ("cross-site", Err(Problem::new("cross-site-request", detail)));
+    }
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);
     let query = query.as_deref();
-    // HEAD is answered wherever GET is: hyper drops the body.
+    // HEAD is answered wherever GET is.
     let get = method == Method::GET || method == Method::HEAD;
     match segments {
         ["v1", "photos"] => (
@@ -196,6 +218,13 @@ pub(crate) async fn outside_admission<B>(
         _ => Ok(health::metrics(api).await),
     };
     Some((route, answer))
+}
+
+/// Whether a browser sends this for a page of another site: without authentication, any page that its user
+/// visits could otherwise upload or delete.
+fn is_cross_site<B>(request: &Request<B>) -> bool {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    changes && header(request.headers(), "sec-fetch-site") == Some("cross-site")
 }
 
 fn not_allowed(allow: &'static str) -> Result<Answer, Problem> {

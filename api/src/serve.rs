@@ -18,14 +18,15 @@ use crate::linger::Lingering;
 use crate::{Api, HttpOptions, routes};
 
 /// Largest read of a connection at once: a part of an upload's window.
-const READ_BYTES_MAX: usize = 256 * 1024;
-/// What an h2 stream may send ahead. With the object store's two windows of 256 KiB it stays below an
-/// upload's window of 1 MiB.
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// What an h2 stream may send ahead. With the object store's windows it stays below an upload's window.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
-/// What an h2 connection may send ahead.
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What an h2 connection may send ahead, in all its streams.
+const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
+/// What an h2 stream may hold that its client has not taken.
+const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Requests at once on one h2 connection.
-const H2_STREAMS_MAX: u32 = 64;
+const H2_STREAMS_MAX: u32 = 32;
 /// Bytes of headers.
 const HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// Wait after a failed accept: most often the process is out of file descriptors.
@@ -66,7 +67,7 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
             }
         };
         let count = open.fetch_add(1, Ordering::Relaxed) + 1;
-        metrics::gauge!("darkroom_http_connections").set(count as f64);
+        metrics::gauge!("darkroom_http_connections").increment(1.0);
         let max = api.options().connections_max;
         let (api, stop, place) = (api.clone(), stop.clone(), Place(open.clone()));
         if count > max * 2 {
@@ -92,8 +93,8 @@ struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let left = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        metrics::gauge!("darkroom_http_connections").set(left as f64);
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("darkroom_http_connections").decrement(1.0);
     }
 }
 
@@ -119,7 +120,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let options = api.options();
-    let stream = Lingering::new(stream, options.discard_timeout, options.discard_bytes_max);
+    let stream = Lingering::new(stream, options);
     let builder = protocol(options);
     let service = service_fn(move |request| {
         let api = api.clone();
@@ -157,6 +158,7 @@ fn protocol(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_send_buf_size(H2_SEND_BYTES_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
         .keep_alive_interval(Some(options.body_idle_timeout))
         .keep_alive_timeout(options.header_timeout);

@@ -10,5 +10,15 @@ pub fn describe() {
         Unit::Seconds,
         "Time from a request's headers until its answer's headers, by route and method."
     );
+    describe_counter!(
+        "darkroom_http_received_body_bytes_total",
+        Unit::Bytes,
+        "Bytes of request bodies read, also of those that were refused in the end."
+    );
+    describe_counter!(
+        "darkroom_http_sent_object_bytes_total",
+        Unit::Bytes,
+        "Bytes of originals and variants sent."
+    );
     describe_gauge!("darkroom_http_connections", "Open connections.");
 }

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use darkroom_actors::{BodyError, Ingested, Lease, Upload};
+use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::OwnerId;
 use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, Request, StatusCode};
-use multer::{Field, Multipart};
 use serde::Serialize;
+use tokio::time::Instant;
 
+use crate::multipart::{Part, Parts};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header, preferred_wait};
 use crate::response::{self, Answer};
-use crate::view::{PhotoView, photo_path};
+use crate::view::PhotoView;
 use crate::{Api, photos};
 
 /// Query parameters of an upload.
@@ -24,6 +25,13 @@ const PARAMETERS: &[&str] = &["duplicate"];
 struct Wishes {
     allow_duplicate: bool,
     wait: Option<Duration>,
+}
+
+impl Wishes {
+    /// Until when the client would wait, from now on.
+    fn deadline(&self) -> Option<Instant> {
+        self.wait.map(|wait| Instant::now() + wait)
+    }
 }
 
 /// Takes one photo or many.
@@ -58,7 +66,7 @@ pub async fn create(api: &Api, request: Request<Incoming>, end: BodyEnd) -> Resu
     let body = body_bytes(request.into_body(), end, deadlines, limit);
     match boundary {
         None => raw(api, lease, body.boxed(), content_type, &wishes).await,
-        Some(Ok(boundary)) => many(api, lease, Multipart::new(body, boundary), &wishes).await,
+        Some(Ok(boundary)) => many(api, lease, Parts::new(body.boxed(), boundary), &wishes).await,
         Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
     }
 }
@@ -84,12 +92,12 @@ fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
 async fn raw(
     api: &Api,
     lease: Lease,
-    body: darkroom_actors::Body,
+    body: Body,
     declared_type: Option<String>,
     wishes: &Wishes,
 ) -> Result<Answer, Problem> {
     let view = ingest(api, lease, body, declared_type, wishes).await?;
-    let view = settled(api, view, wishes).await?;
+    let view = settled(api, view, wishes.deadline()).await;
     let location = format!("/v1/photos/{}", view.id);
     let status = if view.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = response::json(status, &view);
@@ -102,7 +110,7 @@ async fn raw(
 async fn ingest(
     api: &Api,
     lease: Lease,
-    body: darkroom_actors::Body,
+    body: Body,
     declared_type: Option<String>,
     wishes: &Wishes,
 ) -> Result<PhotoView, Problem> {
@@ -114,19 +122,24 @@ async fn ingest(
         allow_duplicate: wishes.allow_duplicate,
     };
     let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
-    tracing::debug!(location = photo_path(&photo), "photo acknowledged");
     Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
 }
 
-/// The photo as it is after the time that the client would wait.
-async fn settled(api: &Api, view: PhotoView, wishes: &Wishes) -> Result<PhotoView, Problem> {
-    let (Some(wait), Ok(id)) = (wishes.wait, view.id.parse()) else { return Ok(view) };
-    match photos::wait_until_settled(api, id, wait).await? {
-        Some(photo) => {
-            Ok(PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+/// The photo as it is at the deadline, or once it is settled. Whatever happens while waiting, it is durable,
+/// and that is the answer.
+async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> PhotoView {
+    let (Some(deadline), Ok(id)) = (deadline, view.id.parse()) else { return view };
+    let wait = deadline.saturating_duration_since(Instant::now());
+    match photos::wait_until_settled(api, id, wait).await {
+        Ok(Some(photo)) => {
+            PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) }
         }
         // Deleted while we waited: the answer is still that it was created.
-        None => Ok(view),
+        Ok(None) => view,
+        Err(error) => {
+            tracing::warn!(photo = view.id, %error, "could not wait for a photo; it was answered as it was");
+            view
+        }
     }
 }
 
@@ -158,38 +171,19 @@ struct Items {
     items: Vec<Item>,
 }
 
-async fn many(
-    api: &Api,
-    first: Lease,
-    mut multipart: Multipart<'static>,
-    wishes: &Wishes,
-) -> Result<Answer, Problem> {
-    let mut lease = Some(first);
-    let mut items = Vec::new();
-    loop {
-        let field = match multipart.next_field().await {
-            Ok(Some(field)) => field,
-            Ok(None) => break,
-            // What was taken before the break is durable, so it is told.
-            Err(error) if !items.is_empty() => {
-                items.push(Item::new(String::new(), Err(multipart_error(error).into())));
-                break;
-            }
-            Err(error) => return Err(multipart_error(error).into()),
-        };
-        let name = field.file_name().or(field.name()).unwrap_or_default().to_owned();
-        let lease = lease.take().map_or_else(|| api.pipeline().lease(), Ok);
-        items.push(Item::new(name, file(api, lease, field, wishes).await));
-    }
+async fn many(api: &Api, first: Lease, mut parts: Parts, wishes: &Wishes) -> Result<Answer, Problem> {
+    let mut items = take_parts(api, first, &mut parts, wishes).await?;
     if items.is_empty() {
         return Err(Problem::new(
             "multipart-without-file",
             "the body has no part with a file: send each photo as a part with a filename",
         ));
     }
+    // One deadline for all: who waits ten seconds waits ten seconds, however many photos there are.
+    let deadline = wishes.deadline();
     for item in &mut items {
         if let Some(photo) = item.photo.take() {
-            item.photo = Some(settled(api, photo, wishes).await?);
+            item.photo = Some(settled(api, photo, deadline).await);
         }
     }
     let all_new = items.iter().all(|item| item.status == StatusCode::CREATED.as_u16());
@@ -197,36 +191,53 @@ async fn many(
     Ok(response::json(status, &Items { items }))
 }
 
-/// Takes one part in. On an error the rest of the part is passed over when the next one is asked for.
-async fn file(
+/// The outcome of each part. A body that breaks off is an error only if nothing came of it before: what is
+/// durable must be told.
+async fn take_parts(
     api: &Api,
-    lease: Result<Lease, darkroom_actors::Refused>,
-    field: Field<'static>,
+    first: Lease,
+    parts: &mut Parts,
     wishes: &Wishes,
-) -> Result<PhotoView, Problem> {
-    if field.file_name().is_none() && field.content_type().is_none() {
-        let detail = format!(
-            "the form field {:?} is not known; a photo needs a filename",
-            field.name().unwrap_or_default()
-        );
-        return Err(Problem::new("unknown-field", detail));
+) -> Result<Vec<Item>, Problem> {
+    let mut lease = Some(first);
+    let mut items = Vec::new();
+    loop {
+        let part = match parts.next().await {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(items),
+            Err(error) if items.is_empty() => return Err(error.into()),
+            Err(error) => {
+                items.push(Item::new(String::new(), Err(error.into())));
+                return Ok(items);
+            }
+        };
+        if items.len() >= api.options().parts_max {
+            let detail = format!("only the first {} parts were taken; send the rest again", items.len());
+            items.push(Item::new(part.name, Err(Problem::new("too-many-parts", detail))));
+            return Ok(items);
+        }
+        let name = part.name.clone();
+        let outcome = take_part(api, &mut lease, &part, wishes).await;
+        part.pass_over().await;
+        items.push(Item::new(name, outcome));
+        if parts.is_broken() {
+            return Ok(items); // The part's own outcome says how.
+        }
     }
-    let declared = field.content_type().map(ToString::to_string);
-    let body = field.map(|bytes| bytes.map_err(multipart_error)).boxed();
-    ingest(api, lease?, body, declared, wishes).await
 }
 
-fn multipart_error(error: multer::Error) -> BodyError {
-    match error {
-        multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
-            Ok(error) => *error,
-            Err(cause) => BodyError::Broken(cause.to_string()),
-        },
-        multer::Error::IncompleteStream
-        | multer::Error::IncompleteFieldData { .. }
-        | multer::Error::IncompleteHeaders => BodyError::Broken(error.to_string()),
-        error => BodyError::Malformed(error.to_string()),
+async fn take_part(
+    api: &Api,
+    lease: &mut Option<Lease>,
+    part: &Part,
+    wishes: &Wishes,
+) -> Result<PhotoView, Problem> {
+    if !part.is_file {
+        let detail = format!("the form field {:?} is not known; a photo needs a filename", part.name);
+        return Err(Problem::new("unknown-field", detail));
     }
+    let lease = lease.take().map_or_else(|| api.pipeline().lease(), Ok)?;
+    ingest(api, lease, part.body(), part.declared_type.clone(), wishes).await
 }
 
 #[cfg(test)]
@@ -238,12 +249,5 @@ mod tests {
         assert!(is_multipart("multipart/form-data; boundary=x"));
         assert!(is_multipart("Multipart/Form-Data;boundary=x"));
         assert!(!is_multipart("image/jpeg"));
-    }
-
-    #[test]
-    fn a_stalled_body_is_known_through_the_multipart_reader() {
-        let stalled = BodyError::Stalled { after: Duration::from_secs(1) };
-        let error = multipart_error(multer::Error::StreamReadFailed(Box::new(stalled)));
-        assert!(matches!(error, BodyError::Stalled { .. }));
     }
 }

@@ -33,7 +33,12 @@ pub(crate) fn read_photos(folder: &Path) -> anyhow::Result<Vec<Photo>> {
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {name}"))?;
         match probe(&bytes, &Limits::default()) {
             Ok(found) => {
-                photos.push(Photo { name, format: found.format, pixels: found.pixels(), bytes: bytes.into() });
+                photos.push(Photo {
+                    name,
+                    format: found.format,
+                    pixels: found.pixels(),
+                    bytes: bytes.into(),
+                });
             }
             Err(error) => eprintln!("{name} is left out: {error}"),
         }

@@ -242,7 +242,12 @@ mod tests {
     #[test]
     fn all_stages_are_measured() {
         let bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
-        let photo = Photo { name: "a".to_owned(), format: SourceFormat::Jpeg, pixels: 640 * 480, bytes: bytes.into() };
+        let photo = Photo {
+            name: "a".to_owned(),
+            format: SourceFormat::Jpeg,
+            pixels: 640 * 480,
+            bytes: bytes.into(),
+        };
         let presets = Preset::default_ladder();
         let measured = measure(&[photo], &presets, 2, Duration::from_millis(50)).unwrap();
         assert!(measured.photos >= 2, "each thread takes at least one");
@@ -256,7 +261,12 @@ mod tests {
         let mut bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
         let middle = bytes.len() / 2;
         bytes[middle..middle + 64].fill(0xFF);
-        let photo = Photo { name: "broken.jpg".to_owned(), format: SourceFormat::Jpeg, pixels: 1, bytes: bytes.into() };
+        let photo = Photo {
+            name: "broken.jpg".to_owned(),
+            format: SourceFormat::Jpeg,
+            pixels: 1,
+            bytes: bytes.into(),
+        };
         let error = measure(&[photo], &Preset::default_ladder(), 1, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.to_string(), "broken.jpg");
     }

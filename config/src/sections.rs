@@ -25,6 +25,7 @@ pub struct Config {
     pub budgets: Budgets,
     pub pipeline: Pipeline,
     pub metadata: Metadata,
+    pub objects: Objects,
     pub log: Log,
     pub presets: Vec<PresetSection>,
     pub testing: Testing,
@@ -63,6 +64,7 @@ section! {
     Http {
         connections_max: usize = HttpOptions::default().connections_max,
         request_bytes_max: ByteSize = ByteSize(HttpOptions::default().request_bytes_max),
+        parts_max: usize = HttpOptions::default().parts_max,
         #[serde(with = "humantime_serde")]
         header_timeout: Duration = HttpOptions::default().header_timeout,
         #[serde(with = "humantime_serde")]
@@ -118,6 +120,13 @@ section! {
         cache: ByteSize = ByteSize(EmbeddedOptions::default().cache_bytes),
         memtable: ByteSize = ByteSize(EmbeddedOptions::default().memtable_bytes),
         free_space_min: ByteSize = ByteSize(EmbeddedOptions::default().free_space_min_bytes),
+    }
+}
+
+section! {
+    /// `[objects]`
+    Objects {
+        free_space_min: ByteSize = ByteSize::mib(256),
     }
 }
 
@@ -193,12 +202,16 @@ impl Default for Config {
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
             metadata: Metadata::default(),
+            objects: Objects::default(),
             log: Log::default(),
             presets: presets.collect(),
             testing: Testing::default(),
         }
     }
 }
+
+/// Longest shutdown that makes sense.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
     /// The pipeline's options.
@@ -245,6 +258,7 @@ impl Config {
         HttpOptions {
             connections_max: self.http.connections_max,
             request_bytes_max: self.http.request_bytes_max.0,
+            parts_max: self.http.parts_max,
             header_timeout: self.http.header_timeout,
             body_idle_timeout: self.http.body_idle_timeout,
             body_timeout: self.http.body_timeout,
@@ -276,6 +290,16 @@ impl Config {
                  loopback address such as 127.0.0.1:8080 is allowed; put a proxy that authenticates before it",
                 self.server.listen
             )));
+        }
+        if self.server.health_listen.is_some_and(|health| health == self.server.listen && health.port() != 0)
+        {
+            return Err(ConfigError::Invalid(
+                "server.health_listen is the same as server.listen: give it a port of its own, or leave it out"
+                    .to_owned(),
+            ));
+        }
+        if self.server.shutdown_deadline > DURATION_MAX {
+            return Err(ConfigError::Invalid("server.shutdown_deadline is longer than a day".to_owned()));
         }
         if !self.testing.faults.is_empty() && !self.server.open {
             return Err(ConfigError::Invalid(

@@ -11,10 +11,11 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
 use hyper::Method;
 
-use crate::{admin, lock};
+use crate::{admin, lock, telemetry};
 
 /// `check-config`: reaching this point means that the configuration is fine.
 pub(crate) fn check_config(config: &Config) -> anyhow::Result<()> {
+    telemetry::filter(&config.log)?;
     let presets: Vec<_> = config.presets.iter().map(|preset| preset.name.as_str()).collect();
     println!("the configuration is fine");
     println!("  listen   {}", config.server.listen);
@@ -51,7 +52,8 @@ async fn sweep_alone(config: &Config) -> anyhow::Result<JanitorReport> {
     }
     let _lock = lock::acquire(data)?;
     let metadata = Metadata::open_embedded(&data.join("metadata"), config.embedded_options()).await?;
-    let objects = ObjectStore::open_filesystem(&data.join("objects")).await?;
+    let objects =
+        ObjectStore::open_filesystem(&data.join("objects"), config.objects.free_space_min.0).await?;
     let life = life::begin(&metadata, &objects).await?;
     let report = Sweep::new(metadata.clone(), objects, life.epoch).run().await;
     metadata.close().await;

@@ -1,9 +1,11 @@
 //! Starts everything, waits for a reason to end, and ends it in order.
 
 use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use darkroom_actors::Pipeline;
@@ -19,9 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{admin, health, lock, telemetry};
 
+/// What answers that are being sent get even when the deadline has passed.
+const REQUESTS_GRACE: Duration = Duration::from_secs(1);
+
 /// `darkroomd serve`.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     telemetry::start_logs(&config.log)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("runtime")
@@ -33,6 +39,17 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     result
 }
 
+/// Every connection and every object that is read or written is an open file; the usual soft limit of 1,024 is
+/// below what the configuration allows.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = telemetry::start_metrics()?;
@@ -41,7 +58,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let metadata = Metadata::open_embedded(&data.join("metadata"), config.embedded_options())
         .await
         .context("could not open the metadata")?;
-    let objects = ObjectStore::open_filesystem(&data.join("objects"))
+    let objects = ObjectStore::open_filesystem(&data.join("objects"), config.objects.free_space_min.0)
         .await
         .context("could not open the object store")?;
     let life = life::begin(&metadata, &objects).await?;
@@ -58,7 +75,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let socket = admin_socket(data)?.map(Listener::Unix);
     let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
 
-    greet(config, address, health)?;
+    greet(config, address, health);
     tracing::info!(%address, data = %data.display(), epoch = %life.epoch, "serving");
 
     tokio::select! {
@@ -68,14 +85,16 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let deadline = Instant::now() + config.server.shutdown_deadline;
     tracing::info!(deadline = ?config.server.shutdown_deadline, "shutting down; a second signal ends at once");
-    pipeline.close_admission();
-    stop.cancel();
     let ending = async {
+        // Uploads are refused from here on; health, reads and who waits for a photo are still answered.
+        pipeline.finish(deadline).await;
+        stop.cancel();
         let served = async { tokio::join!(main, admin) };
-        if tokio::time::timeout_at(deadline.into(), served).await.is_err() {
+        let grace = deadline.max(Instant::now() + REQUESTS_GRACE);
+        if tokio::time::timeout_at(grace.into(), served).await.is_err() {
             tracing::warn!("the deadline has passed; open requests are cut off");
         }
-        let drained = pipeline.drain(deadline).await;
+        let drained = pipeline.drain().await;
         metadata.close().await;
         drained
     };
@@ -115,28 +134,18 @@ fn admin_socket(data: &Path) -> anyhow::Result<Option<UnixListener>> {
 }
 
 /// What a newcomer needs, on one screen; the first line is for programs.
-#[expect(clippy::print_stdout, reason = "this is the daemon's one message to whoever started it")]
-fn greet(
-    config: &Config,
-    address: std::net::SocketAddr,
-    health: Option<std::net::SocketAddr>,
-) -> anyhow::Result<()> {
-    use std::io::Write;
+fn greet(config: &Config, address: SocketAddr, health: Option<SocketAddr>) {
     let data = fs::canonicalize(&config.server.data).unwrap_or_else(|_| config.server.data.clone());
-    println!("listening on http://{address}");
-    println!();
-    println!("  data     {}", data.display());
-    if let Some(health) = health {
-        println!("  health   http://{health}/readyz");
-    }
-    println!("  open     no authentication: only this machine can reach it");
-    println!();
-    println!("Upload a first photo:");
-    println!();
-    println!("  curl -sS -H 'Prefer: wait=10' --data-binary @photo.jpg http://{address}/v1/photos");
-    println!();
-    println!("Its answer has a link for every size. Ctrl-C stops the daemon.");
-    std::io::stdout().flush().context("could not write to standard output")
+    let health = health.map_or_else(String::new, |at| format!("  health   http://{at}/readyz\n"));
+    let text = format!(
+        "listening on http://{address}\n\n  data     {}\n{health}  open     no authentication: only this machine \
+         can reach it\n\nUpload a first photo:\n\n  curl -sS -H 'Prefer: wait=10' --data-binary @photo.jpg \
+         http://{address}/v1/photos\n\nIts answer has a link for every size. Ctrl-C stops the daemon.\n",
+        data.display()
+    );
+    let mut stdout = std::io::stdout();
+    // Whoever has read the first line may have closed the rest: that is no reason to end.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 struct Signals {

@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use anyhow::Context;
 use darkroom_api::MetricsText;
@@ -19,10 +20,15 @@ const SECONDS: &[f64] = &[
 /// and wins.
 const QUIETER: &str = "fjall=warn,lsm_tree=warn";
 
+/// How often samples are folded into their histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Transactions that share one fsync.
+const GROUP_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
 /// Starts logging to standard error.
 pub(crate) fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{QUIETER},{}", log.level))
-        .with_context(|| format!("log.level {:?} is not understood", log.level))?;
+    let filter = filter(log)?;
     let human = match log.format {
         LogFormat::Human => true,
         LogFormat::Json => false,
@@ -39,6 +45,12 @@ pub(crate) fn start_logs(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The filter of `log.level`.
+pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(format!("{QUIETER},{}", log.level))
+        .with_context(|| format!("log.level {:?} is not understood: try \"info\"", log.level))
+}
+
 /// Panics go to the log like everything else, with where they happened.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -53,6 +65,9 @@ fn log_panics() {
 pub(crate) fn start_metrics() -> anyhow::Result<MetricsText> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_group_transactions".to_owned()), GROUP_SIZES)
+        })
         .and_then(PrometheusBuilder::install_recorder)
         .context("could not install the recorder of metrics")?;
     darkroom_store::metadata::describe_metrics();
@@ -60,8 +75,14 @@ pub(crate) fn start_metrics() -> anyhow::Result<MetricsText> {
     darkroom_api::telemetry::describe();
     metrics::describe_gauge!("darkroom_build_info", "Always 1; its label says which version runs.");
     metrics::gauge!("darkroom_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    Ok(Box::new(move || {
-        handle.run_upkeep();
-        handle.render()
-    }))
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        // Without it histograms would keep every sample until somebody scrapes.
+        let mut often = tokio::time::interval(UPKEEP);
+        loop {
+            often.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(Box::new(move || handle.render()))
 }

@@ -1,6 +1,8 @@
 //! The command line itself. That these tests exist also has cargo build the binary that the end-to-end
 //! tests run.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 fn darkroomd(arguments: &[&str]) -> (bool, String) {

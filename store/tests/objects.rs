@@ -1,4 +1,5 @@
 //! What every object store promises, on the filesystem.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
@@ -13,7 +14,7 @@ struct Store {
 impl Store {
     async fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectStore::open_filesystem(home.path()).await.unwrap();
+        let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
         Self { objects, home }
     }
 
@@ -28,7 +29,7 @@ fn content(size: usize) -> Bytes {
 }
 
 async fn read(objects: &ObjectStore, key: &ObjectKey, range: Option<std::ops::Range<u64>>) -> Vec<u8> {
-    let mut reader = objects.get(key, range).await.unwrap().expect("it exists");
+    let mut reader = objects.get(key, range).await.unwrap().unwrap();
     let mut bytes = Vec::new();
     while let Some(piece) = reader.next().await.unwrap() {
         bytes.extend_from_slice(&piece);
@@ -56,8 +57,12 @@ async fn a_streamed_object_is_the_sum_of_its_pieces() {
     let store = Store::new().await;
     let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(2_000_003));
     let mut writer = store.objects.begin_put(&key).await.unwrap();
-    for piece in bytes.chunks(70_001) {
+    // Large pieces and small ones, which are copied together, in turns.
+    let (mut rest, mut size) = (&bytes[..], 1);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(size.min(rest.len()));
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        (rest, size) = (after, size * 7 % 70_001);
     }
     assert!(store.objects.head(&key).await.unwrap().is_none(), "not there before it is whole");
     let receipt = writer.finish().await.unwrap();
@@ -95,7 +100,7 @@ async fn an_unfinished_object_leaves_nothing() {
 async fn what_a_dead_process_left_is_removed_at_the_next_opening() {
     let store = Store::new().await;
     std::fs::write(store.home.path().join("tmp/0"), b"half").unwrap();
-    ObjectStore::open_filesystem(store.home.path()).await.unwrap();
+    ObjectStore::open_filesystem(store.home.path(), 0).await.unwrap();
     assert_eq!(store.temporary_files(), 0);
 }
 
@@ -126,7 +131,12 @@ async fn deleting_is_repeatable_and_listing_is_in_order() {
 #[tokio::test]
 async fn a_key_never_leads_out_of_the_folder() {
     let store = Store::new().await;
-    for bad in ["../../etc/passwd", "originals/../store-id", "originals", "others/01890000-0000-7000-8000-000000000000"] {
+    for bad in [
+        "../../etc/passwd",
+        "originals/../store-id",
+        "originals",
+        "others/01890000-0000-7000-8000-000000000000",
+    ] {
         let key = ObjectKey::from_stored(bad.to_owned());
         let error = store.objects.get_whole(&key).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{bad}: {error}");
@@ -139,6 +149,16 @@ async fn the_store_id_is_kept() {
     assert_eq!(store.objects.store_id().await.unwrap(), None);
     let id = uuid::Uuid::new_v4();
     store.objects.set_store_id(id).await.unwrap();
-    let again = ObjectStore::open_filesystem(store.home.path()).await.unwrap();
+    let again = ObjectStore::open_filesystem(store.home.path(), 0).await.unwrap();
     assert_eq!(again.store_id().await.unwrap(), Some(id));
+}
+
+#[tokio::test]
+async fn a_put_leaves_room_on_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), u64::MAX).await.unwrap();
+    let key = ObjectKey::new(ObjectKind::Original);
+    assert!(matches!(objects.put(&key, content(10)).await, Err(StoreError::DiskFull { .. })));
+    assert!(matches!(objects.begin_put(&key).await, Err(StoreError::DiskFull { .. })));
+    assert_eq!(objects.delete(&[key]).await.unwrap(), 0, "deleting is always possible");
 }

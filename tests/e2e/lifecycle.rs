@@ -36,13 +36,29 @@ async fn requests_that_run_are_finished_and_new_ones_refused() {
         tokio::task::yield_now().await;
     }
     daemon.signal(Signal::TERM);
+    // While it drains it says so, and takes nothing new.
+    let ready = loop {
+        let ready =
+            client.try_send(client.request(hyper::Method::GET, "/readyz", &[], bytes::Bytes::new())).await;
+        match ready {
+            Ok(ready) if ready.status == StatusCode::OK => tokio::task::yield_now().await,
+            other => break other,
+        }
+    };
+    if let Ok(ready) = ready {
+        assert_eq!(ready.json()["draining"], true, "{ready:?}");
+        let late = client.request(hyper::Method::POST, "/v1/photos", &[], photos::photo(2, 40, 30));
+        if let Ok(late) = client.try_send(late).await {
+            assert_eq!(late.problem(), "draining");
+        }
+    }
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status, answer.json()["state"].as_str()), (StatusCode::CREATED, Some("ready")));
     assert!(daemon.wait(), "{}", daemon.log());
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
     let mut daemon = Daemon::start();
     // A request that never ends keeps the first signal waiting.
     let stalled = std::net::TcpStream::connect(daemon.client().address()).unwrap();
@@ -51,15 +67,15 @@ fn a_second_signal_ends_it_at_once() {
         b"POST /v1/photos HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
     )
     .unwrap();
+    daemon.client().holds("job_slots", 1).await;
+    daemon.signal(Signal::TERM);
     while !daemon.log().contains("shutting down") {
-        daemon.signal(Signal::TERM);
-        if daemon.log().contains("second signal;") {
-            break;
-        }
         std::thread::yield_now();
     }
+    let began = std::time::Instant::now();
     daemon.signal(Signal::TERM);
     assert!(!daemon.wait(), "cut short, it ends with a non-zero status");
+    assert!(began.elapsed().as_secs() < 10, "the first signal alone would have waited 30 s");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! End to end: the real binary, real HTTP, real files, killed and restarted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod budgets;

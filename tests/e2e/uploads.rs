@@ -5,8 +5,11 @@ use darkroom_tests::daemon::files;
 use darkroom_tests::{Daemon, photos};
 use hyper::{Method, StatusCode};
 
-/// A multipart body with these parts: name, file name, content type, bytes.
-fn multipart(parts: &[(&str, Option<&str>, Option<&str>, &[u8])]) -> Bytes {
+/// Name, file name, content type, bytes.
+type Part<'p> = (&'p str, Option<&'p str>, Option<&'p str>, &'p [u8]);
+
+/// A multipart body with these parts.
+fn multipart(parts: &[Part<'_>]) -> Bytes {
     let mut body = Vec::new();
     for (name, file, content_type, bytes) in parts {
         body.extend_from_slice(
@@ -93,6 +96,9 @@ async fn a_form_without_files_or_without_sense_is_refused() {
     assert_eq!(post([FORM], multipart(&[])).await, "multipart-without-file");
     assert_eq!(post([("content-type", "multipart/form-data")], multipart(&[])).await, "multipart-malformed");
     assert_eq!(post([FORM], Bytes::from_static(b"--edge\r\nnonsense")).await, "body-incomplete");
+    // Headers that never end cost no memory.
+    let endless = [&b"--edge\r\nX-Endless: "[..], &vec![b'a'; 8 << 20]].concat();
+    assert_eq!(post([FORM], endless.into()).await, "multipart-malformed");
 }
 
 #[tokio::test]
@@ -132,6 +138,51 @@ async fn the_same_bytes_twice_are_one_photo_unless_two_are_wanted() {
     client.sweep().await;
     assert_eq!(files(&daemon.data().join("objects")).len(), 1, "only the store id is left");
     assert_eq!(client.delete(&format!("/v1/photos/{second}")).await.problem(), "photo-not-found");
+}
+
+#[tokio::test]
+async fn a_form_of_too_many_parts_is_cut_off_behind_the_last_that_was_taken() {
+    let daemon = Daemon::start_with(&darkroom_tests::Setup::config("[http]\nparts_max = 2"));
+    let photos: Vec<_> = (0..4).map(|seed| photos::photo(seed, 60, 40)).collect();
+    let parts: Vec<_> = photos.iter().map(|photo| ("photo", Some("a.jpg"), None, &photo[..])).collect();
+    let answer = daemon.client().send(Method::POST, "/v1/photos", &[FORM], multipart(&parts)).await;
+    let statuses: Vec<_> = answer.json()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["status"].as_u64().unwrap())
+        .collect();
+    assert_eq!((answer.status, statuses), (StatusCode::MULTI_STATUS, vec![201, 201, 413]));
+    assert_eq!(daemon.client().all().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let headers = [("sec-fetch-site", "cross-site")];
+    let answer = client.send(Method::POST, "/v1/photos", &headers, photos::photo(1, 60, 40)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::FORBIDDEN, "cross-site-request"));
+    assert!(client.all().await.is_empty());
+}
+
+/// As an h2 client sends it: with prior knowledge, several requests on one connection.
+#[tokio::test]
+async fn http2_takes_photos_and_refuses_them_readably() {
+    let daemon = Daemon::start_with(&darkroom_tests::Setup::config("[limits]\nupload_bytes_max = '1 MiB'"));
+    let client = daemon.client();
+    let photo = photos::photo(1, 800, 600);
+    let taken = client.send_h2(Method::POST, "/v1/photos", photo.clone()).await;
+    assert_eq!(taken.status, StatusCode::CREATED, "{taken:?}");
+    let id = taken.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(client.settled(&id).await["state"], "ready");
+    let original = client.send_h2(Method::GET, &format!("/v1/photos/{id}/original"), Bytes::new()).await;
+    assert_eq!(original.body, photo);
+    let head = client.send_h2(Method::HEAD, &format!("/v1/photos/{id}"), Bytes::new()).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert!(head.header("content-length").parse::<usize>().unwrap() > 100);
+    let refused = client.send_h2(Method::POST, "/v1/photos", vec![0; 20_000_000].into()).await;
+    assert_eq!(refused.problem(), "body-too-large");
 }
 
 #[tokio::test]

@@ -68,6 +68,21 @@ impl Client {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
+    /// Sends a request over HTTP/2 with prior knowledge.
+    pub async fn send_h2(&self, method: Method, path: &str, body: Bytes) -> Answer {
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let uri = format!("http://{}{path}", self.address);
+        let request = Request::builder().method(method).uri(uri).body(Full::new(body)).unwrap();
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        connection.abort();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
     pub async fn send(
         &self,
         method: Method,
@@ -160,6 +175,20 @@ impl Client {
         let text = std::str::from_utf8(&text.body).unwrap();
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until so much of a budget is held.
+    pub async fn holds(&self, budget: &str, used: u64) {
+        let began = Instant::now();
+        loop {
+            let tree = self.actors().await;
+            let mut budgets = tree["budgets"].as_array().unwrap().iter();
+            if budgets.any(|found| found["name"] == budget && found["used"] == used) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{budget} is never held: {tree}");
+            tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
+        }
     }
 
     /// Waits until nothing is held any more: no slot, no byte, no job.

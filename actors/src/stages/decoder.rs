@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use darkroom_store::model::Timestamp;
-use darkroom_store::model::jobs::{self, GiveBack};
-use darkroom_store::model::photos::Failure;
+use darkroom_store::model::jobs;
+use darkroom_store::model::photos::{self, Failure};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::publisher::PublisherMessage;
@@ -116,7 +115,10 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
         .transact("begin attempt", |tx| async move { jobs::begin_attempt(&tx, job, lease).await });
     let (attempt, original) = tokio::join!(attempt, house.objects.get_whole(&envelope.photo.original.object));
     match attempt {
-        Ok(ControlFlow::Continue(job)) => envelope.held.job = job,
+        Ok(ControlFlow::Continue(job)) => {
+            envelope.held.job = job;
+            envelope.held.began = true;
+        }
         Ok(ControlFlow::Break(())) => return Err(elsewhere("the job's lease was lost")),
         Err(error) => return Err(elsewhere(&error.to_string())),
     }
@@ -128,7 +130,7 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
                 "the original is missing from the object store: restore it from a backup"
             );
             Err(Fault::Photo(Failure {
-                code: "original-missing".to_owned(),
+                code: photos::ORIGINAL_MISSING.to_owned(),
                 detail: "the stored original cannot be found; upload the photo again".to_owned(),
             }))
         }
@@ -138,9 +140,5 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
 
 /// Not the photo's fault: due again soon, not counted.
 pub(crate) fn elsewhere(error: &str) -> Fault {
-    Fault::Elsewhere(GiveBack {
-        due: Timestamp::now().after(Duration::from_secs(1)),
-        counts: false,
-        error: Some(error.to_owned()),
-    })
+    Fault::Elsewhere(error.to_owned())
 }

@@ -44,7 +44,10 @@ pub struct Upload {
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("owner", &self.owner).field("type", &self.declared_type).finish()
+        f.debug_struct("Upload")
+            .field("owner", &self.owner)
+            .field("type", &self.declared_type)
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,6 +228,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         },
         variants: Vec::new(),
         failure: None,
+        unrenderable: Vec::new(),
         settled_by: None,
     }
 }
@@ -232,7 +236,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
 fn note(photo: &Photo, duplicate: bool) {
     let outcome = if duplicate { "duplicate" } else { "created" };
     metrics::counter!("darkroom_uploads_total", "outcome" => outcome).increment(1);
-    metrics::counter!("darkroom_object_bytes_written_total", "kind" => "original")
+    metrics::counter!("darkroom_object_written_bytes_total", "kind" => "original")
         .increment(photo.original.bytes);
     tracing::debug!(photo = %photo.id, bytes = photo.original.bytes, duplicate, "upload acknowledged");
 }

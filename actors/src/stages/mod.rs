@@ -9,12 +9,14 @@ pub(crate) mod resizer;
 pub(crate) mod uploader;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::Epoch;
 use darkroom_store::objects::ObjectStore;
+use futures_util::FutureExt;
 use ractor::{ActorRef, Message};
 
 use crate::compute::ComputePool;
@@ -43,11 +45,12 @@ pub(crate) struct House {
 }
 
 /// Runs `work` as a task and sends its result, with the time it took, back to the actor. If the actor has
-/// died in the meantime the result is dropped, and with it whatever it holds.
+/// died in the meantime the result is dropped, and with it whatever it holds. A panic in the work is a bug of
+/// the actor's, and ends it: its supervisor starts anew, so that no count of running work stays too high.
 pub(crate) fn start<M, T>(
     myself: &ActorRef<M>,
     work: impl Future<Output = T> + Send + 'static,
-    finished: impl FnOnce(T, std::time::Duration) -> M + Send + 'static,
+    finished: impl FnOnce(T, Duration) -> M + Send + 'static,
 ) where
     M: Message,
     T: Send,
@@ -55,8 +58,13 @@ pub(crate) fn start<M, T>(
     let myself = myself.clone();
     tokio::spawn(async move {
         let began = Instant::now();
-        let result = work.await;
-        send(&myself, finished(result, began.elapsed()));
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(result) => send(&myself, finished(result, began.elapsed())),
+            Err(panic) => {
+                let reason = format!("its work panicked: {}", crate::compute::message(&*panic));
+                myself.stop(Some(reason));
+            }
+        }
     });
 }
 

@@ -106,20 +106,14 @@ async fn publish(house: &House, photo: StoredPhoto) -> bool {
         house.faults.pass(Point::Published, envelope.photo.original.width);
         keys.into_iter().for_each(ReservedKey::referenced);
     }
-    conclude(house, envelope, result, "ready")
+    conclude(house, envelope, result, "ready").await
 }
 
 async fn fail(house: &House, failed: FailedPhoto) -> bool {
     let FailedPhoto { envelope, why } = failed;
     match why {
         Fault::Photo(failure) => settle_failed(house, envelope, failure).await,
-        Fault::Elsewhere(how) => {
-            tracing::warn!(
-                photo = %envelope.photo.id, reason = how.error.as_deref(),
-                "processing interrupted; the job goes back to the queue"
-            );
-            give_back(house, envelope, how).await
-        }
+        Fault::Elsewhere(reason) => interrupted(house, envelope, reason).await,
         Fault::Panicked { stage, message } => {
             metrics::counter!("darkroom_panics_total", "stage" => stage).increment(1);
             let attempts = envelope.held.job.attempts;
@@ -138,23 +132,33 @@ async fn fail(house: &House, failed: FailedPhoto) -> bool {
             let jitter = rand::rng().random_range(0.5..1.5);
             let due = Timestamp::now().after(backoff.mul_f64(jitter));
             let error = Some(format!("{stage} panicked: {message}"));
-            give_back(house, envelope, GiveBack { due, counts: true, error }).await
+            let began = envelope.held.began;
+            give_back(house, envelope, GiveBack { due, counts: true, began, error }).await
         }
     }
 }
 
+/// Not the photo's fault: due again, later each time, and not counted.
+async fn interrupted(house: &House, envelope: Envelope, reason: String) -> bool {
+    tracing::warn!(photo = %envelope.photo.id, reason, "processing interrupted; the job goes back to the queue");
+    let began = envelope.held.began;
+    let how = GiveBack { due: Timestamp::now(), counts: false, began, error: Some(reason) };
+    give_back(house, envelope, how).await
+}
+
 async fn settle_failed(house: &House, envelope: Envelope, failure: Failure) -> bool {
     tracing::info!(photo = %envelope.photo.id, code = failure.code, detail = failure.detail, "photo failed");
-    let (by, failure) = (settling(house, &envelope), &failure);
+    let digests: Vec<_> = envelope.wanted.iter().map(darkroom_media::Preset::digest).collect();
+    let (by, failure, wanted) = (settling(house, &envelope), &failure, &digests);
     let result = house
         .metadata
-        .transact("fail photo", |tx| async move { photos::fail(&tx, &by, failure).await })
+        .transact("fail photo", |tx| async move { photos::fail(&tx, &by, failure, wanted).await })
         .await;
-    conclude(house, envelope, result, "failed")
+    conclude(house, envelope, result, "failed").await
 }
 
 /// Ends the photo's way through this process. Returns whether it is settled.
-fn conclude(
+async fn conclude(
     house: &House,
     envelope: Envelope,
     result: Result<Settled, StoreError>,
@@ -177,15 +181,10 @@ fn conclude(
             house.outcomes.settled(id);
             false
         }
-        // Dropping the envelope gives the job back through the Reconciler, which tries for as long as it takes.
         Ok(Settled::IntentGone) => {
-            tracing::warn!(photo = %id, "a variant's key was swept before it was published; trying again");
-            false
+            interrupted(house, envelope, "a variant's key was swept before it was published".to_owned()).await
         }
-        Err(error) => {
-            tracing::error!(photo = %id, %error, "could not settle the photo; its job goes back to the queue");
-            false
-        }
+        Err(error) => interrupted(house, envelope, error.to_string()).await,
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
-use darkroom_store::model::{Timestamp, photos};
+use darkroom_store::model::{Timestamp, jobs, photos};
 use darkroom_store::objects::ObjectKind;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
@@ -17,7 +17,7 @@ use super::{House, send, start};
 use crate::faults::Point;
 use crate::keys::ReservedKey;
 use crate::line::{Line, StageCounters};
-use crate::work::{EncodedPhoto, FailedPhoto, StoredPhoto};
+use crate::work::{EncodedPhoto, Envelope, FailedPhoto, StoredPhoto};
 
 pub(crate) enum UploaderMessage {
     Upload(Box<EncodedPhoto>),
@@ -91,10 +91,14 @@ async fn upload(
 ) -> Result<Box<StoredPhoto>, Box<FailedPhoto>> {
     let EncodedPhoto { envelope, variants, encoded } = photo;
     let width = envelope.photo.original.width;
-    let stored =
-        try_join_all(variants.into_iter().map(|variant| store(&house, &network, variant, width))).await;
+    let puts = variants.into_iter().map(|variant| store(&house, &network, variant, width));
+    // The mark of the attempt goes as soon as the pixels are behind us: a process that dies from here on did not
+    // die of this photo.
+    let (stored, ended) = tokio::join!(join_all(puts), end_attempt(&house, &envelope));
     drop(encoded);
-    match stored {
+    // All puts have ended, also beside one that failed: a key must not be given up while its object may still
+    // appear.
+    match ended.and_then(|()| stored.into_iter().collect::<Result<Vec<_>, _>>()) {
         Ok(stored) => {
             let (variants, keys) = stored.into_iter().unzip();
             house.faults.pass(Point::VariantsStored, width);
@@ -102,6 +106,11 @@ async fn upload(
         }
         Err(error) => Err(Box::new(FailedPhoto { envelope, why: elsewhere(&error.to_string()) })),
     }
+}
+
+async fn end_attempt(house: &House, envelope: &Envelope) -> Result<(), StoreError> {
+    let (job, lease) = (envelope.held.job.id, envelope.held.lease);
+    house.metadata.transact("end attempt", |tx| async move { jobs::end_attempt(&tx, job, lease).await }).await
 }
 
 async fn store(
@@ -114,7 +123,7 @@ async fn store(
     let key = house.keys.take(ObjectKind::Variant).await?;
     let receipt = house.objects.put(key.key(), Bytes::from(variant.bytes)).await?;
     house.faults.pass(Point::VariantStored, width);
-    metrics::counter!("darkroom_object_bytes_written_total", "kind" => "variant").increment(receipt.bytes);
+    metrics::counter!("darkroom_object_written_bytes_total", "kind" => "variant").increment(receipt.bytes);
     let stored = photos::Variant {
         preset: variant.preset,
         preset_digest: variant.preset_digest,

@@ -8,6 +8,7 @@
 //! never disagree.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,11 @@ use crate::metadata::{KeyRange, RangeOptions, Transaction};
 pub const DEATHS_BEFORE_ALONE: u32 = 2;
 /// A job whose process died this often while decoding it is not tried again.
 pub const DEATHS_MAX: u32 = 3;
+
+/// How much later than asked for a job is due after its first interruption; doubles with each.
+const INTERRUPTED: Duration = Duration::from_millis(500);
+/// How often that doubles: up to four minutes.
+const INTERRUPTIONS_DOUBLED: u32 = 9;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +90,9 @@ pub struct Job {
     pub decoding: Option<Epoch>,
     /// Who holds it.
     pub lease: Option<Lease>,
+    /// How often it was interrupted for reasons not the photo's: each time it waits longer.
+    #[serde(default)]
+    pub interruptions: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
@@ -105,6 +114,7 @@ impl Job {
             deaths: 0,
             decoding: None,
             lease: None,
+            interruptions: 0,
             last_error: None,
         }
     }
@@ -206,7 +216,14 @@ pub async fn due(tx: &Transaction, now: Timestamp, limit: usize) -> Result<Vec<J
         let options = RangeOptions { limit: limit - due.len(), snapshot: true, ..Default::default() };
         for (key, _) in tx.get_range(&range, options).await? {
             let (_, _, id) = JOBS_BY_VESTING.unpack::<(u64, u64, uuid::Uuid)>(&key)?;
-            due.extend(get_snapshot(tx, JobId(id)).await?);
+            match get_snapshot(tx, JobId(id)).await {
+                Ok(job) => due.extend(job),
+                // One record that cannot be read must not hold up those behind it.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(job = %id, %error, "a job's record cannot be read; it is passed over");
+                }
+                Err(error) => return Err(error),
+            }
         }
         if due.len() >= limit {
             break;
@@ -284,6 +301,20 @@ pub async fn begin_attempt(
     Ok(ControlFlow::Continue(job))
 }
 
+/// Takes the mark of a begun attempt away: what could have killed the process is over. A lost lease is found
+/// out by whoever settles the job.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn end_attempt(tx: &Transaction, id: JobId, lease: Lease) -> Result<(), StoreError> {
+    if let Some(mut job) = held(tx, id, lease.id).await?
+        && job.decoding.take().is_some()
+    {
+        tx.set(&JOBS.key(&(job.id.0,)), &record::encode(&job)?)?;
+    }
+    Ok(())
+}
+
 /// Moves the vesting time of a held job; false if the lease is lost.
 ///
 /// # Errors
@@ -307,6 +338,8 @@ pub struct GiveBack {
     pub due: Timestamp,
     /// Whether the attempt counts: false where the reason was not the photo's (store, shutdown).
     pub counts: bool,
+    /// Whether the holder had begun an attempt, which is taken back where it does not count.
+    pub began: bool,
     /// What went wrong, for people.
     pub error: Option<String>,
 }
@@ -323,13 +356,20 @@ pub async fn give_back(
 ) -> Result<bool, StoreError> {
     let Some(mut job) = held(tx, id, lease).await? else { return Ok(false) };
     change(tx, &mut job, |job| {
-        if job.decoding.take().is_some() && !how.counts {
-            job.attempts = job.attempts.saturating_sub(1);
-        }
+        job.decoding = None;
         job.lease = None;
         job.vesting = how.due;
+        if !how.counts && how.began {
+            job.attempts = job.attempts.saturating_sub(1);
+        }
         if how.error.is_some() {
             job.last_error.clone_from(&how.error);
+        }
+        if how.error.is_some() && !how.counts {
+            // A store that stays away must not have every waiting photo decoded again each second.
+            job.vesting =
+                how.due.after(INTERRUPTED * 2_u32.pow(job.interruptions.min(INTERRUPTIONS_DOUBLED)));
+            job.interruptions = job.interruptions.saturating_add(1);
         }
     })?;
     Ok(true)

@@ -80,13 +80,19 @@ pub fn bury(tx: &Transaction, key: &ObjectKey) -> Result<(), StoreError> {
     tx.set(&TOMBSTONES.key(&(key.as_str(),)), &[])
 }
 
-/// Objects to be deleted, at most `limit`.
+/// Objects to be deleted, in the order of their keys, those after `after`, at most `limit`.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn tombstones(tx: &Transaction, limit: usize) -> Result<Vec<ObjectKey>, StoreError> {
+pub async fn tombstones(
+    tx: &Transaction,
+    after: Option<&ObjectKey>,
+    limit: usize,
+) -> Result<Vec<ObjectKey>, StoreError> {
     let options = RangeOptions { limit, snapshot: true, ..Default::default() };
-    let rows = tx.get_range(&TOMBSTONES.all(), options).await?;
+    let all = TOMBSTONES.all();
+    let range = after.map_or(all.clone(), |after| all.after(&TOMBSTONES.key(&(after.as_str(),))));
+    let rows = tx.get_range(&range, options).await?;
     rows.iter().map(|(key, _)| Ok(ObjectKey::from_stored(TOMBSTONES.unpack::<(String,)>(key)?.0))).collect()
 }
 

@@ -60,6 +60,9 @@ pub struct Photo {
     pub variants: Vec<Variant>,
     /// Why it failed, in state `failed`.
     pub failure: Option<Failure>,
+    /// Digests of presets that a ready photo could not be made in: they are not tried again.
+    #[serde(default)]
+    pub unrenderable: Vec<String>,
     /// The lease whose holder last published or failed it: tells a second run of that transaction apart.
     pub settled_by: Option<LeaseId>,
 }
@@ -114,6 +117,9 @@ pub struct Failure {
     /// A sentence for the photo's user.
     pub detail: String,
 }
+
+/// The [`Failure::code`] of a photo whose original's object is gone. Uploading the bytes again heals it.
+pub const ORIGINAL_MISSING: &str = "original-missing";
 
 /// The photo, if it exists.
 ///
@@ -229,16 +235,15 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     {
         return duplicate(tx, same, creation).await;
     }
-    match blobs::get(tx, &photo.original.hash).await? {
-        Some(blob) => photo.original.object = blob.object,
-        None => {
-            let object = photo.original.object.clone();
-            if !objects::is_intended(tx, creation.epoch, &object).await? {
-                return Ok(Created::IntentGone);
-            }
-            objects::fulfil(tx, creation.epoch, &object)?;
-            blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
+    if let Some(blob) = blobs::get(tx, &photo.original.hash).await? {
+        photo.original.object = blob.object;
+    } else {
+        let object = photo.original.object.clone();
+        if !objects::is_intended(tx, creation.epoch, &object).await? {
+            return Ok(Created::IntentGone);
         }
+        objects::fulfil(tx, creation.epoch, &object)?;
+        blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
     put(tx, &photo)?;
@@ -255,7 +260,20 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
         // With the creation's own job, an earlier run of this transaction has revived the photo.
         return Ok(if own_job { Created::Retried(photo) } else { Created::Duplicate(photo) });
     }
+    let fresh = &creation.photo.original;
+    if photo.failure.as_ref().is_some_and(|failure| failure.code == ORIGINAL_MISSING) {
+        // The stored bytes are lost: these take their place, for every photo that has them.
+        if !objects::is_intended(tx, creation.epoch, &fresh.object).await? {
+            return Ok(Created::IntentGone);
+        }
+        objects::fulfil(tx, creation.epoch, &fresh.object)?;
+        objects::bury(tx, &photo.original.object)?;
+        let blob = blobs::Blob { object: fresh.object.clone(), bytes: fresh.bytes };
+        blobs::put(tx, &fresh.hash, &blob)?;
+        photo.original.object = fresh.object.clone();
+    }
     count(tx, photo.state, -1)?;
+    photo.original.probe = fresh.probe.clone();
     photo.state = State::Processing;
     photo.failure = None;
     photo.updated = creation.photo.created;
@@ -336,20 +354,27 @@ pub async fn publish(tx: &Transaction, by: &Settling, variants: &[Variant]) -> R
 }
 
 /// Ends a photo as failed, with a reason that its user can read. A ready photo whose new variants could not
-/// be made stays ready with those it has.
+/// be made stays ready with those it has, and remembers the digests of those that were `wanted`.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn fail(tx: &Transaction, by: &Settling, failure: &Failure) -> Result<Settled, StoreError> {
+pub async fn fail(
+    tx: &Transaction,
+    by: &Settling,
+    failure: &Failure,
+    wanted: &[String],
+) -> Result<Settled, StoreError> {
     let (mut photo, job) = match settle(tx, by).await? {
         Ok(found) => found,
         Err(settled) => return Ok(settled),
     };
     jobs::remove(tx, &job)?;
-    photo.failure = Some(failure.clone());
-    let photo = match photo.state {
-        State::Processing => transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })?,
-        state => transition(tx, photo, state, by, What::PhotoReady { photo: by.photo })?,
+    let photo = if photo.state == State::Ready {
+        photo.unrenderable = wanted.to_vec();
+        transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?
+    } else {
+        photo.failure = Some(failure.clone());
+        transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })?
     };
     Ok(Settled::Done(photo))
 }

@@ -7,14 +7,14 @@
 //!
 //! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
@@ -22,9 +22,11 @@ use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
 use crate::StoreError;
 use crate::model::ContentHash;
 
-/// Bytes gathered before they are handed to the disk in one call. While they are written the next window
-/// fills, so a put holds at most two.
-pub const WINDOW_BYTES: usize = 256 * 1024;
+/// Bytes gathered before they are handed to the disk. While they are written the next window fills, so a put
+/// holds at most two, and the piece that overflowed each.
+pub const WINDOW_BYTES: usize = 192 * 1024;
+/// Pieces below this are copied together: a body of one-byte chunks must not be held as so many allocations.
+const SMALL_BYTES: usize = 16 * 1024;
 /// The byte of a `UUIDv7` that counts milliseconds (RFC 9562, section 5.7).
 const SHARD_BYTE: usize = 5;
 /// Bytes read at once.
@@ -36,13 +38,15 @@ pub struct Filesystem {
     root: Arc<Path>,
     /// Numbers temporary files.
     temporary: Arc<AtomicU64>,
+    /// Free disk space that puts leave, in bytes.
+    free_space_min: u64,
 }
 
 impl Filesystem {
     /// Opens `root`. Only one process at a time may have it, which the lock on the data directory sees to: so
     /// every temporary file that is there belongs to a dead process.
-    pub(super) async fn open(root: &Path) -> Result<Self, StoreError> {
-        let files = Self { root: root.into(), temporary: Arc::default() };
+    pub(super) async fn open(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
+        let files = Self { root: root.into(), temporary: Arc::default(), free_space_min };
         let root = files.root.clone();
         blocking(move || {
             let temporary = root.join("tmp");
@@ -54,6 +58,8 @@ impl Filesystem {
             }
             create_dir(&temporary)?;
             sync_dir(&root)?;
+            // The root itself may be new.
+            root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
             for left in fs::read_dir(&temporary).map_err(|e| failed("list", &temporary, e))? {
                 let path = left.map_err(|e| failed("list", &temporary, e))?.path();
                 fs::remove_file(&path).map_err(|e| failed("remove the temporary file", &path, e))?;
@@ -86,15 +92,16 @@ impl Filesystem {
     }
 
     pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
-        let (target, temporary) = (self.path(key)?, self.temporary());
-        let file = blocking(move || Unfinished::create(temporary)).await?;
-        Ok(FileWriter { target, window: VecDeque::new(), window_bytes: 0, sink: Sink::Idle(Box::new(file)) })
+        let (target, temporary, reserve) = (self.path(key)?, self.temporary(), self.free_space_min);
+        let file = blocking(move || Unfinished::create(temporary, reserve)).await?;
+        let window = Window::default();
+        Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)) })
     }
 
     pub(super) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
-        let (target, temporary) = (self.path(key)?, self.temporary());
+        let (target, temporary, reserve) = (self.path(key)?, self.temporary(), self.free_space_min);
         blocking(move || {
-            let mut file = Unfinished::create(temporary)?;
+            let mut file = Unfinished::create(temporary, reserve)?;
             file.append(&bytes)?;
             file.finish(&target)
         })
@@ -212,7 +219,7 @@ impl Filesystem {
     pub(super) async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
         let (target, temporary) = (self.store_id_path(), self.temporary());
         blocking(move || {
-            let mut file = Unfinished::create(temporary)?;
+            let mut file = Unfinished::create(temporary, 0)?;
             file.append(format!("{id}\n").as_bytes())?;
             file.finish(&target).map(drop)
         })
@@ -230,7 +237,13 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn create(path: PathBuf) -> Result<Self, StoreError> {
+    /// Refused where less than `reserve` bytes of disk would be left: deleting needs room too, and metadata
+    /// lie on the same disk.
+    fn create(path: PathBuf, reserve: u64) -> Result<Self, StoreError> {
+        let free = free_bytes(&path);
+        if free < reserve {
+            return Err(StoreError::DiskFull { path, free_bytes: free });
+        }
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -275,9 +288,41 @@ impl Drop for Unfinished {
 #[derive(Debug)]
 pub struct FileWriter {
     target: PathBuf,
-    window: VecDeque<Bytes>,
-    window_bytes: usize,
+    window: Window,
     sink: Sink,
+}
+
+/// Bytes that wait to be written.
+#[derive(Debug, Default)]
+struct Window {
+    pieces: Vec<Bytes>,
+    /// Small pieces that came last, copied together.
+    tail: BytesMut,
+    bytes: usize,
+}
+
+impl Window {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if piece.len() < SMALL_BYTES {
+            return self.tail.extend_from_slice(&piece);
+        }
+        self.seal();
+        self.pieces.push(piece);
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
+    }
+
+    /// Everything, in order.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.seal();
+        self.bytes = 0;
+        std::mem::take(&mut self.pieces)
+    }
 }
 
 #[derive(Debug)]
@@ -303,9 +348,8 @@ impl Sink {
 
 impl FileWriter {
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        self.window_bytes += bytes.len();
-        self.window.push_back(bytes);
-        if self.window_bytes >= WINDOW_BYTES {
+        self.window.push(bytes);
+        if self.window.bytes >= WINDOW_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -313,8 +357,7 @@ impl FileWriter {
 
     async fn flush(&mut self) -> Result<(), StoreError> {
         let mut file = self.sink.idle().await?;
-        let window = std::mem::take(&mut self.window);
-        self.window_bytes = 0;
+        let window = self.window.take();
         self.sink = Sink::Writing(spawn_blocking(move || {
             window.iter().try_for_each(|bytes| file.append(bytes))?;
             Ok(file)
@@ -324,7 +367,7 @@ impl FileWriter {
 
     pub(super) async fn finish(mut self) -> Result<Receipt, StoreError> {
         let mut file = self.sink.idle().await?;
-        let (window, target) = (std::mem::take(&mut self.window), self.target);
+        let (window, target) = (self.window.take(), self.target);
         blocking(move || {
             window.iter().try_for_each(|bytes| file.append(bytes))?;
             file.finish(&target)
@@ -395,11 +438,16 @@ fn sync_dir(path: &Path) -> Result<(), StoreError> {
 
 fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
     if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        let folder = path.parent().unwrap_or(path);
-        let free = rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
-        return StoreError::DiskFull { path: folder.to_owned(), free_bytes: free };
+        return StoreError::DiskFull { path: path.to_owned(), free_bytes: free_bytes(path) };
     }
     StoreError::Io { context: format!("{action} {}", path.display()), source }
+}
+
+/// What the disk of this path has left for this process.
+fn free_bytes(path: &Path) -> u64 {
+    let folder = path.parent().unwrap_or(path);
+    // What cannot be asked is not held against the put: the write itself will tell.
+    rustix::fs::statvfs(folder).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize)
 }
 
 async fn blocking<T: Send + 'static>(

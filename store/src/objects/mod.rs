@@ -96,12 +96,12 @@ pub enum ObjectStore {
 
 impl ObjectStore {
     /// Opens the folder `root` as an object store, making it where needed, and removes temporary files that
-    /// an earlier process left.
+    /// an earlier process left. Puts are refused where they would leave less than `free_space_min` bytes of disk.
     ///
     /// # Errors
     /// [`StoreError::Io`] naming the path.
-    pub async fn open_filesystem(root: &Path) -> Result<Self, StoreError> {
-        Ok(Self::Filesystem(Filesystem::open(root).await?))
+    pub async fn open_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
+        Ok(Self::Filesystem(Filesystem::open(root, free_space_min).await?))
     }
 
     /// Begins to write an object whose size is not known yet.
@@ -220,7 +220,7 @@ pub enum ObjectWriter {
 }
 
 impl ObjectWriter {
-    /// Appends bytes. Holds at most [`filesystem::WINDOW_BYTES`] beyond those of the call.
+    /// Appends bytes. Holds at most two windows of [`filesystem::WINDOW_BYTES`].
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::DiskFull`].
