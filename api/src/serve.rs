@@ -18,7 +18,7 @@ use crate::linger::Lingering;
 use crate::{Api, HttpOptions, routes};
 
 /// Largest read of a connection at once: a part of an upload's window.
-const READ_BYTES_MAX: usize = 128 * 1024;
+const READ_BYTES_MAX: usize = 192 * 1024;
 /// What an h2 stream may send ahead. With the object store's windows it stays below an upload's window.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// What an h2 connection may send ahead, in all its streams.

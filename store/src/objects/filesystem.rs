@@ -24,7 +24,7 @@ use crate::model::ContentHash;
 
 /// Bytes gathered before they are handed to the disk. While they are written the next window fills, so a put
 /// holds at most two, and the piece that overflowed each.
-pub const WINDOW_BYTES: usize = 192 * 1024;
+pub const WINDOW_BYTES: usize = 128 * 1024;
 /// Pieces below this are copied together: a body of one-byte chunks must not be held as so many allocations.
 const SMALL_BYTES: usize = 16 * 1024;
 /// The byte of a `UUIDv7` that counts milliseconds (RFC 9562, section 5.7).
