@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_tests::daemon::{files, run};
-use darkroom_tests::{Client, Daemon, photos, scale};
+use darkroom_tests::{Client, Daemon, Setup, photos, scale};
 use hyper::StatusCode;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,11 @@ use serde_json::Value;
 /// Acknowledged photos: id and BLAKE3 of the original.
 type Acknowledged = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// `DARKROOM_TEST_KILLS=20` for the whole of it; `DARKROOM_TEST_SEED` to repeat one.
+/// Budgets small enough that most photos wait on disk when the kill comes.
+const CONFIG: &str = "[limits]\npixels_max = 24000000\nupload_bytes_max = '32 MiB'\n\
+                      [budgets]\nbodies = '128 MiB'\npixels = '256 MiB'";
+
+/// `DARKROOM_TEST_KILLS=20 DARKROOM_TEST_KILL_WIDTH=4032` for the whole of it; `DARKROOM_TEST_SEED` to repeat one.
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_is_left_behind() {
     let kills = scale("DARKROOM_TEST_KILLS", 4);
@@ -23,11 +27,12 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_left_behind() {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let acknowledged = Acknowledged::default();
-    let pool: Vec<Bytes> = (0..40).map(|n| photos::photo(n, 1200 + n as u32, 900)).collect();
+    let width = scale("DARKROOM_TEST_KILL_WIDTH", 1200) as u32;
+    let pool: Vec<Bytes> = (0..40).map(|n| photos::photo(n, width, width * 3 / 4)).collect();
     let pool = Arc::new(pool);
     let mut home = Arc::new(tempfile::tempdir().unwrap());
     for round in 0..kills {
-        let daemon = Daemon::start_on(home, &darkroom_tests::Setup::default());
+        let daemon = Daemon::start_on(home, &Setup::config(CONFIG));
         let uploads = start_uploads(&daemon.client(), &pool, round as u64, &acknowledged);
         // Not a wait for a condition: the moment of the kill is what is random.
         tokio::time::sleep(Duration::from_millis(random.random_range(50..1500))).await;
@@ -41,7 +46,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_left_behind() {
     println!("{kills} kills, {} photos acknowledged", acknowledged.len());
     assert!(!acknowledged.is_empty(), "nothing was ever acknowledged: the test shows nothing");
 
-    let daemon = Daemon::start_on(home, &darkroom_tests::Setup::default());
+    let daemon = Daemon::start_on(home, &Setup::config(CONFIG));
     let client = daemon.client();
     for (id, hash) in &acknowledged {
         let photo = client.settled(id).await;
