@@ -4,6 +4,7 @@
 //! of dead epochs, keys that this process handed out in vain, blobs that lost a reference, tombstones.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use darkroom_store::StoreError;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::errand::Errand;
 use crate::keys::Keys;
+use crate::line::StageCounters;
 use crate::stages::{send, start};
 
 /// Rows handled in one transaction.
@@ -221,11 +223,13 @@ pub(crate) struct JanitorArguments {
     pub(crate) sweep: Sweep,
     /// Told when something was deleted.
     pub(crate) nudge: Arc<Notify>,
+    pub(crate) counters: Arc<StageCounters>,
     pub(crate) idle_poll: Duration,
 }
 
 pub(crate) struct JanitorState {
     sweep: Sweep,
+    counters: Arc<StageCounters>,
     errand: Errand,
     asked: Vec<SweepReply>,
     _timer: tokio::task::JoinSet<()>,
@@ -258,6 +262,7 @@ impl Actor for Janitor {
         });
         Ok(JanitorState {
             sweep: arguments.sweep,
+            counters: arguments.counters,
             errand: Errand::default(),
             asked: Vec::new(),
             _timer: timer,
@@ -282,8 +287,13 @@ impl Actor for Janitor {
             return Ok(());
         }
         let (sweep, asked) = (state.sweep.clone(), std::mem::take(&mut state.asked));
+        let counters = state.counters.clone();
+        counters.in_flight.store(1, Ordering::Relaxed);
         let work = async move {
             let result = sweep.run().await.map_err(|error| error.to_string());
+            counters.in_flight.store(0, Ordering::Relaxed);
+            let counter = if result.is_ok() { &counters.finished } else { &counters.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = &result {
                 tracing::warn!(error, "the sweep stopped; the next one goes on");
             }

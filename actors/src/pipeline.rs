@@ -21,6 +21,7 @@ use crate::faults::Faults;
 use crate::held::{Abandoned, HeldJobs};
 use crate::janitor::{JanitorMessage, JanitorReport, Sweep};
 use crate::keys::Keys;
+use crate::line::StageCounters;
 use crate::outcomes::{Outcomes, Waiting};
 use crate::permits::{Admission, SLOTS};
 use crate::reconciler::give_back_abandoned;
@@ -55,13 +56,13 @@ pub struct ActorView {
     pub name: &'static str,
     /// ractor's word for its state, or `Restarting`.
     pub state: String,
-    /// Photos that wait in its queue.
+    /// What waits for it: photos; for the Reconciler due jobs, up to 32, at its last look.
     pub queue: usize,
-    /// Photos that it works on.
+    /// What it works on: photos; jobs being claimed; sweeps.
     pub in_flight: usize,
-    /// Photos that it has passed on.
+    /// What it has finished since the start.
     pub finished: u64,
-    /// Photos that failed at it.
+    /// What failed at it since the start.
     pub failed: u64,
     /// How often it was restarted.
     pub restarts: u64,
@@ -81,6 +82,8 @@ pub struct BudgetView {
 /// The tree of actors, and what they hold.
 #[derive(Clone, Debug, Serialize)]
 pub struct ActorTree {
+    /// The supervisor's state, in ractor's words.
+    pub supervisor: String,
     /// How often a generation of stages was replaced.
     pub generation_restarts: u64,
     /// The supervisor's children, source first.
@@ -260,30 +263,28 @@ impl Pipeline {
             cell.map_or_else(|| "Restarting".to_owned(), |(_, cell)| format!("{:?}", cell.get_status()))
         };
         let restarts = inner.counters.restarts.load(Ordering::Relaxed);
-        let mut actors: Vec<_> = STAGES
-            .iter()
-            .zip(&inner.counters.stages)
-            .map(|(name, counters)| ActorView {
-                name,
-                state: state(*name),
-                queue: counters.queue.load(Ordering::Relaxed),
-                in_flight: counters.in_flight.load(Ordering::Relaxed),
-                finished: counters.finished.load(Ordering::Relaxed),
-                failed: counters.failed.load(Ordering::Relaxed),
-                restarts,
-            })
-            .collect();
         let janitor_restarts = inner.counters.janitor_restarts.load(Ordering::Relaxed);
-        for (name, restarts) in [("reconciler", restarts), ("janitor", janitor_restarts)] {
-            let state = state(name);
-            actors.push(ActorView { name, state, queue: 0, in_flight: 0, finished: 0, failed: 0, restarts });
-        }
+        let view = |name, counters: &StageCounters, restarts| ActorView {
+            name,
+            state: state(name),
+            queue: counters.queue.load(Ordering::Relaxed),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            finished: counters.finished.load(Ordering::Relaxed),
+            failed: counters.failed.load(Ordering::Relaxed),
+            restarts,
+        };
+        let counters = &inner.counters;
+        let stages = STAGES.iter().zip(&counters.stages);
+        let mut actors: Vec<_> = stages.map(|(name, counters)| view(*name, counters, restarts)).collect();
+        actors.push(view("reconciler", &counters.reconciler, restarts));
+        actors.push(view("janitor", &counters.janitor, janitor_restarts));
         let budgets = inner.house.admission.budgets().map(|budget| BudgetView {
             name: budget.name(),
             used: budget.used(),
             limit: budget.total(),
         });
         ActorTree {
+            supervisor: format!("{:?}", inner.supervisor.get_status()),
             generation_restarts: restarts,
             actors,
             budgets: budgets.into(),

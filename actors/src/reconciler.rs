@@ -5,6 +5,7 @@
 //! as there were permits for. A round runs as a task, so that the actor answers while it waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use darkroom_media::{Preset, Probe};
@@ -16,6 +17,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::errand::Errand;
 use crate::held::{Abandoned, HeldJob};
+use crate::line::StageCounters;
 use crate::permits::Permit;
 use crate::stages::decoder::DecoderMessage;
 use crate::stages::publisher::PublisherMessage;
@@ -44,6 +46,7 @@ pub(crate) struct Reconciler;
 
 pub(crate) struct ReconcilerArguments {
     pub(crate) house: House,
+    pub(crate) counters: Arc<StageCounters>,
     pub(crate) decoder: ActorRef<DecoderMessage>,
     pub(crate) publisher: ActorRef<PublisherMessage>,
 }
@@ -174,6 +177,7 @@ async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
             Ok(found)
         })
         .await?;
+    reach.counters.queue.store(due.len(), Ordering::Relaxed);
     let Some(first) = due.first() else {
         house.backlog.found_empty(look);
         return Ok(false);
@@ -187,8 +191,12 @@ async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
         let Some(permits) = Permits::at_once(house, entry) else { break };
         reserved.push((entry, permits));
     }
-    claim(reach, reserved).await?;
-    Ok(true)
+    reach.counters.in_flight.store(reserved.len(), Ordering::Relaxed);
+    let claimed = claim(reach, reserved).await;
+    reach.counters.in_flight.store(0, Ordering::Relaxed);
+    let counter = if claimed.is_ok() { &reach.counters.finished } else { &reach.counters.failed };
+    counter.fetch_add(*claimed.as_ref().unwrap_or(&1), Ordering::Relaxed);
+    claimed.map(|_| true)
 }
 
 /// What one waiting photo needs to come into memory.
@@ -245,10 +253,11 @@ fn wanted(house: &House, job: &Job, photo: &Photo) -> Arc<[Preset]> {
     }
 }
 
+/// Claims the jobs that there are permits for and hands them over; how many.
 async fn claim(
     reach: &ReconcilerArguments,
     reserved: Vec<(&(Job, Option<Photo>), Permits)>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let house = &reach.house;
     let now = Timestamp::now();
     let until = now.after(house.options.lease_duration);
@@ -275,14 +284,16 @@ async fn claim(
             Ok(claimed)
         })
         .await?;
+    let mut taken = 0;
     for ((claimed, (_, lease)), (_, permits)) in claimed.into_iter().zip(wishes).zip(reserved) {
         if let Some((job, photo)) = claimed {
+            taken += 1;
             metrics::counter!("darkroom_jobs_claimed_total").increment(1);
             let held = house.held.hold(job, *lease);
             hand_over(reach, photo, held, permits);
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 fn hand_over(reach: &ReconcilerArguments, photo: Photo, held: HeldJob, permits: Permits) {

@@ -41,6 +41,10 @@ pub(crate) const STAGES: [&str; 5] = ["ingestor", "decoder", "resizer", "uploade
 pub(crate) struct Counters {
     /// One for each of [`STAGES`].
     pub(crate) stages: [Arc<StageCounters>; STAGES.len()],
+    /// Jobs: found due, being claimed, claimed.
+    pub(crate) reconciler: Arc<StageCounters>,
+    /// Sweeps.
+    pub(crate) janitor: Arc<StageCounters>,
     /// How often a generation was replaced.
     pub(crate) restarts: Arc<AtomicU64>,
     /// How often the Janitor was.
@@ -205,6 +209,7 @@ impl SupervisorState {
             let arguments = JanitorArguments {
                 sweep: self.arguments.sweep.clone(),
                 nudge: self.arguments.nudge.clone(),
+                counters: self.arguments.counters.janitor.clone(),
                 idle_poll: self.arguments.house.options.idle_poll,
             };
             let (janitor, _) = Actor::spawn_linked(None, Janitor, arguments, supervisor).await?;
@@ -249,8 +254,12 @@ impl SupervisorState {
         };
         let (decoder, _) = Actor::spawn_linked(None, Decoder, arguments, supervisor.clone()).await?;
 
-        let arguments =
-            ReconcilerArguments { house: house(), decoder: decoder.clone(), publisher: publisher.clone() };
+        let arguments = ReconcilerArguments {
+            house: house(),
+            counters: counters.reconciler.clone(),
+            decoder: decoder.clone(),
+            publisher: publisher.clone(),
+        };
         let (reconciler, _) = Actor::spawn_linked(None, Reconciler, arguments, supervisor.clone()).await?;
 
         let arguments = IngestorArguments { house: house(), counters: ingest, decoder: decoder.clone() };

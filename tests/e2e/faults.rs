@@ -55,6 +55,7 @@ async fn a_panic_in_the_decoders_handler_restarts_one_generation_and_loses_nothi
     }
     let tree = client.idle().await;
     assert_eq!(tree["generation_restarts"], 1, "{tree}");
+    assert_eq!(tree["supervisor"], "Running");
     for actor in tree["actors"].as_array().unwrap() {
         assert_eq!(actor["state"], "Running", "{actor}");
         assert_eq!(actor["restarts"], i32::from(actor["name"] != "janitor"), "{actor}");
