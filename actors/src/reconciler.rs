@@ -169,9 +169,16 @@ async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
             for job in jobs::due(&tx, now, ROUND).await? {
                 // One that this process holds has vested because process or clock stood still; its lease is
                 // about to be extended.
-                if !house.held.holds(job.id) {
-                    let photo = photos::get(&tx, job.photo).await?;
-                    found.push((job, photo));
+                if house.held.holds(job.id) {
+                    continue;
+                }
+                match photos::get(&tx, job.photo).await {
+                    Ok(photo) => found.push((job, photo)),
+                    // One record that cannot be read must not hold up those behind it.
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(photo = %job.photo, %error, "a photo's record cannot be read; its job is passed over");
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(found)
