@@ -9,7 +9,7 @@ use crate::faults::Fault;
 /// One mebibyte.
 const MIB: u64 = 1 << 20;
 /// A photo's record lists its variants, about 500 bytes each, in a value of at most 100 kB.
-const PRESETS_MAX: usize = 64;
+const VARIANTS_MAX: usize = 64;
 /// Longest lease that makes sense: its holder's death is noticed when it ends.
 const LEASE_MAX: Duration = Duration::from_secs(3600);
 
@@ -56,7 +56,7 @@ impl Default for PipelineOptions {
             upload_bytes_max: 64 * MIB,
             job_slots: 256,
             bodies_bytes: 256 * MIB,
-            pixels_bytes: 1024 * MIB,
+            pixels_bytes: 1536 * MIB,
             upload_window_bytes: MIB,
             reserved_share: 0.25,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
@@ -114,10 +114,10 @@ impl PipelineOptions {
         if self.presets.is_empty() {
             return Err("no preset is configured: add at least one [[presets]]".to_owned());
         }
-        if self.presets.len() > PRESETS_MAX {
+        let variants: usize = self.presets.iter().map(Preset::variants_max).sum();
+        if variants > VARIANTS_MAX {
             return Err(format!(
-                "{} presets are configured, and at most {PRESETS_MAX} fit into a photo's record: remove some",
-                self.presets.len()
+                "the presets make up to {variants} variants of a photo, and at most {VARIANTS_MAX} fit into its record: remove some presets (one whose format is \"auto\" makes two)"
             ));
         }
         for (index, preset) in self.presets.iter().enumerate() {

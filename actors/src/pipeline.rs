@@ -218,6 +218,11 @@ impl Pipeline {
             .unwrap_or_else(|error| Err(format!("the Janitor did not answer: {error}")))
     }
 
+    /// What every part of the pipeline works with.
+    pub(crate) fn house(&self) -> &House {
+        &self.0.house
+    }
+
     /// The presets that photos are made in.
     pub fn presets(&self) -> &[Preset] {
         &self.0.house.options.presets

@@ -241,7 +241,8 @@ fn price(house: &House, (job, photo): &(Job, Option<Photo>)) -> (u64, u64) {
         return (photo.original.bytes, house.admission.pixels.total());
     }
     let wanted = wanted(house, job, photo);
-    let pixels = probe(photo).map_or(0, |probe| probe.cost(&wanted).peak_bytes);
+    let limits = &house.options.limits;
+    let pixels = probe(photo).map_or(0, |probe| probe.cost(&wanted, limits).peak_bytes);
     (photo.original.bytes, pixels)
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct DecodedPhoto {
 pub(crate) struct EncodedPhoto {
     pub(crate) envelope: Envelope,
     pub(crate) variants: Vec<darkroom_media::Variant>,
+    pub(crate) looks: darkroom_media::Looks,
+    /// Why a part of the picture is missing, if one is.
+    pub(crate) damage: Option<String>,
     /// What is left of the pixel permit: the encoded bytes.
     pub(crate) encoded: Permit,
 }
@@ -58,7 +61,7 @@ pub(crate) struct EncodedPhoto {
 #[derive(Debug)]
 pub(crate) struct StoredPhoto {
     pub(crate) envelope: Envelope,
-    pub(crate) variants: Vec<photos::Variant>,
+    pub(crate) made: photos::Made,
     pub(crate) keys: Vec<ReservedKey>,
 }
 

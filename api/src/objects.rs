@@ -7,8 +7,8 @@ use darkroom_store::model::photos::{Photo, State, Variant};
 use darkroom_store::model::{ContentHash, PhotoId};
 use darkroom_store::objects::ObjectKey;
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    LAST_MODIFIED, LOCATION,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    HeaderValue, LAST_MODIFIED, LOCATION, VARY,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
@@ -41,14 +41,48 @@ pub struct Asked<'r> {
 /// `GET /v1/photos/{id}/original`.
 ///
 /// # Errors
-/// `photo-not-found`, `range-not-satisfiable`, and those of the store.
+/// `photo-not-found`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with `strip=private` also those
+/// of reading the file, and `overloaded`.
 pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
-    Query::parse(asked.query, &[])?;
+    let query = Query::parse(asked.query, &["strip"])?;
     let id = parse_id(id)?;
+    match query.get("strip") {
+        None | Some("none") => {}
+        Some("private") => return without_private(api, asked, id).await,
+        Some(other) => {
+            let detail = format!("strip={other:?} is neither \"none\" nor \"private\"");
+            return Err(Problem::new("invalid-parameter", detail));
+        }
+    }
     match try_original(api, asked, id).await {
         Err(problem) if problem.is("object-missing") => try_original(api, asked, id).await,
         answer => answer,
     }
+}
+
+/// The original without place and serial numbers, its pixels untouched.
+async fn without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
+    let photo = find(api, id).await?;
+    let original = &photo.original;
+    // What is removed may change from one version of the daemon to the next, so nothing is cached for good.
+    let etag = format!("\"{}-private\"", original.hash.short());
+    let validators = Validators { etag: &etag, modified: photo.created.into() };
+    let mut answer = if is_unmodified(asked.headers, &validators) {
+        response::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let stripped = api.pipeline().without_private(&photo).await?;
+        let length = stripped.len();
+        let mut answer = response::empty(StatusCode::OK);
+        if asked.method == Method::GET {
+            *answer.body_mut() = response::held(stripped);
+        }
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        set(&mut answer, CONTENT_TYPE, &original.media_type);
+        answer
+    };
+    set(&mut answer, ETAG, &etag);
+    set(&mut answer, CACHE_CONTROL, REVALIDATE);
+    Ok(answer)
 }
 
 async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
@@ -90,13 +124,16 @@ async fn try_variant(
     let photo = find(api, id).await?;
     let configured = api.pipeline().presets().iter().find(|known| known.name == preset);
     let photo = with_variant(api, asked.headers, photo, preset, configured).await?;
-    let variant =
-        photo.variants.iter().find(|variant| variant.preset == preset).ok_or_else(|| not_ready(preset))?;
+    let made: Vec<&Variant> = photo.variants.iter().filter(|variant| variant.preset == preset).collect();
+    let first = *made.first().ok_or_else(|| not_ready(preset))?;
     let cache = match query.get("v") {
         None => REVALIDATE,
-        Some(v) if v == variant.hash.short() => IMMUTABLE,
-        Some(_) => return Ok(redirect(&variant_url(&photo, variant))),
+        // One link for all formats of a preset: whose digits it carries does not matter, as long as they are current.
+        Some(v) if made.iter().any(|variant| v == variant.hash.short()) => IMMUTABLE,
+        Some(_) => return Ok(redirect(&variant_url(&photo, first))),
     };
+    let negotiated = configured.map_or(made.len() > 1, |preset| preset.variants_max() > 1);
+    let variant = best_accepted(&made, asked.headers).unwrap_or(first);
     let object = Object {
         key: &variant.object,
         media_type: &variant.media_type,
@@ -105,7 +142,36 @@ async fn try_variant(
         modified: variant.made.into(),
         cache,
     };
-    object.answer(api, asked).await
+    let mut answer = object.answer(api, asked).await?;
+    if negotiated {
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    }
+    Ok(answer)
+}
+
+/// The last of a preset's files that the client names in `Accept`: they are in the order of what clients understand. A
+/// wildcard names none, because clients that cannot show WebP send it too.
+fn best_accepted<'v>(made: &[&'v Variant], headers: &HeaderMap) -> Option<&'v Variant> {
+    let accepted = |media_type: &str| {
+        headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|range| accepts(range, media_type))
+    };
+    made.iter().rev().find(|variant| accepted(&variant.media_type)).copied()
+}
+
+/// Whether one media range of an `Accept` header names this type, with a weight above zero (RFC 9110, section 12.5.1).
+fn accepts(range: &str, media_type: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    let refused = parts.any(|parameter| {
+        let weight = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        weight.is_some_and(|(_, value)| value.trim().parse() == Ok(0.0_f32))
+    });
+    named && !refused
 }
 
 /// The photo, once it has the variant or the client has waited long enough. An outdated variant is served

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem details. The only place that knows which error is which status.
 
-use darkroom_actors::{BodyError, IngestError, MediaError, Refused};
+use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
 use hyper::StatusCode;
@@ -58,6 +58,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("image-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many pixels"),
     ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
     ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
+    ("image-too-slow", StatusCode::UNPROCESSABLE_ENTITY, "The photo takes too long to decode"),
     ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
     ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
     ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
@@ -157,6 +158,20 @@ impl From<BodyError> for Problem {
 impl From<MediaError> for Problem {
     fn from(error: MediaError) -> Self {
         Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<StripError> for Problem {
+    fn from(error: StripError) -> Self {
+        match error {
+            StripError::Refused(refused) => refused.into(),
+            StripError::Media(error) => error.into(),
+            StripError::Store(error) => error.into(),
+            StripError::Missing => {
+                Self::new("object-missing", "the stored bytes cannot be found; tell the operator")
+            }
+            StripError::Panicked => Self::new("internal-error", format!("{error}; tell the operator")),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bodies and small answers.
 
 use bytes::Bytes;
+use darkroom_actors::HeldBytes;
+use darkroom_actors::permits::Permit;
 use darkroom_store::StoreError;
 use darkroom_store::objects::ObjectReader;
 use futures_util::stream;
@@ -65,6 +67,25 @@ pub fn stream(reader: ObjectReader) -> Body {
         }
     });
     StreamBody::new(chunks).boxed_unsync()
+}
+
+/// Bytes that are at hand, and the permit for them until they are sent.
+pub fn held(held: HeldBytes) -> Body {
+    let (bytes, permit) = held.into_parts();
+    metrics::counter!("darkroom_http_sent_object_bytes_total").increment(bytes.len() as u64);
+    full(Bytes::from_owner(Owned { bytes, _permit: permit }))
+}
+
+/// Keeps a permit as long as the bytes that it is for.
+struct Owned {
+    bytes: Bytes,
+    _permit: Permit,
+}
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Bytes that are at hand.

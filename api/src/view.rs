@@ -4,6 +4,7 @@ use darkroom_actors::Preset;
 use darkroom_store::model::Timestamp;
 use darkroom_store::model::photos::{Photo, State, Variant};
 use serde::Serialize;
+use serde_json::Value;
 
 /// A photo as clients see it.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +28,15 @@ pub struct PhotoView {
     pub created_at: String,
     /// When the record last changed, RFC 3339.
     pub updated_at: String,
+    /// Camera, exposure and time, as the original tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<Value>,
+    /// What can be shown and compared before a variant is there: placeholders, dominant colour, perceptual hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looks: Option<Value>,
+    /// Why a part of the picture is missing, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
     /// Where the original is.
     pub original: Link,
     /// One for each preset.
@@ -61,6 +71,17 @@ pub struct VariantView {
 /// What a variant is.
 #[derive(Clone, Debug, Serialize)]
 pub struct MadeView {
+    /// What the link answers with, unless another format is accepted.
+    #[serde(flatten)]
+    pub file: FileView,
+    /// The other formats that the same link answers with, to those who accept them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<FileView>,
+}
+
+/// One file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileView {
     /// Media type.
     #[serde(rename = "type")]
     pub media_type: String,
@@ -97,16 +118,14 @@ impl PhotoView {
     /// The view of a record; links for every configured preset, made or not.
     pub fn new(photo: &Photo, presets: &[Preset]) -> Self {
         let variants = presets.iter().map(|preset| {
-            match photo.variants.iter().find(|variant| variant.preset == preset.name) {
+            let mut made = photo.variants.iter().filter(|variant| variant.preset == preset.name);
+            match made.next() {
                 Some(variant) => VariantView {
                     preset: preset.name.clone(),
                     url: variant_url(photo, variant),
                     made: Some(MadeView {
-                        media_type: variant.media_type.clone(),
-                        width: variant.width,
-                        height: variant.height,
-                        bytes: variant.bytes,
-                        blake3: variant.hash.to_string(),
+                        file: FileView::new(variant),
+                        formats: made.map(FileView::new).collect(),
                     }),
                 },
                 None => VariantView {
@@ -127,11 +146,26 @@ impl PhotoView {
             blake3: photo.original.hash.to_string(),
             created_at: rfc3339(photo.created),
             updated_at: rfc3339(photo.updated),
+            camera: photo.original.capture.clone(),
+            looks: photo.looks.clone(),
+            damage: photo.damage.clone(),
             original: Link { url: format!("{}/original", photo_path(photo)) },
             variants: variants.collect(),
             failure: failure
                 .map(|failure| FailureView { code: failure.code.clone(), detail: failure.detail.clone() }),
             duplicate: false,
+        }
+    }
+}
+
+impl FileView {
+    fn new(variant: &Variant) -> Self {
+        Self {
+            media_type: variant.media_type.clone(),
+            width: variant.width,
+            height: variant.height,
+            bytes: variant.bytes,
+            blake3: variant.hash.to_string(),
         }
     }
 }

@@ -1,15 +1,32 @@
-//! `darkroom-bench` measures: how many photos a second are resized, and how many a server takes.
+//! `darkroom-bench` measures: how many photos a second are resized, how well, beside whom, and how many a server takes.
 //!
 //! | module | command |
 //! |---|---|
 //! | `resize` | `darkroom-bench resize`: probe, decode, resize and encode, in this process |
+//! | `codecs` | `darkroom-bench codecs`: each block alone, on one thread |
+//! | `quality` | `darkroom-bench quality`: the default ladder's variants against a reference |
+//! | `peers` | `darkroom-bench peers`: the same work with sharp, pyvips and Pillow |
+//! | `sheet` | `darkroom-bench sheet`: a page of every variant, for eyes |
 //! | `photos` | `darkroom-bench photos`: writes generated photos, for uploads and for other tools |
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
-//! | `folder` | reading photos from a folder, for the two others |
+//!
+//! What they share: `engine` is all that `codecs`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
+//! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
+//! makes the reference, `ssim` compares; `table` aligns columns.
 
+mod codecs;
+mod engine;
 mod folder;
+mod lanczos;
+mod peers;
 mod photos;
+mod picture;
+mod quality;
 mod resize;
+mod samples;
+mod sheet;
+mod ssim;
+mod table;
 mod upload;
 
 use std::process::ExitCode;
@@ -20,7 +37,7 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures darkroom: resize throughput and upload load.
+/// Measures darkroom: resize throughput and quality, alone and beside its peers, and upload load.
 #[derive(Debug, Parser)]
 #[command(name = "darkroom-bench", version, about)]
 struct CommandLine {
@@ -32,6 +49,22 @@ struct CommandLine {
 enum Command {
     /// Measure photos per second through the ladder of presets, per stage and for 1 to N threads.
     Resize(resize::ResizeArgs),
+    /// Measure each block alone on one thread: probe, decode, resize and encode, per format.
+    Codecs(codecs::CodecsArgs),
+    /// Compare the default ladder's variants with a reference: SSIM and PSNR.
+    ///
+    /// The reference is made from the fully decoded photo by Lanczos3 in floating point, without shrink-on-load and without a
+    /// cascade. SSIM is that of Wang et al. (2004) on brightness; PSNR is over red, green and blue.
+    Quality(quality::QualityArgs),
+    /// Do the same work on the same photos with sharp, pyvips and Pillow, each used as its expert would.
+    ///
+    /// Installs the peers with npm and pip into a folder of their own below the target folder, and writes nowhere else. Needs
+    /// node and npm, or python3; a side whose tools are missing is left out. Every side keeps all cores busy: darkroom with a
+    /// photo per thread, sharp with several photos in flight, pyvips and Pillow with a photo per process. CPU is user and
+    /// system time as each side reports its own: darkroom's threads by their clocks, node and Python by getrusage.
+    Peers(peers::PeersArgs),
+    /// Write a page that shows every variant of every photo beside its original, for eyes.
+    Sheet(sheet::SheetArgs),
     /// Write generated photos to a folder.
     Photos(photos::PhotosArgs),
     /// Upload photos over many connections and measure what the server acknowledges and finishes.
@@ -43,6 +76,10 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Resize(args) => resize::run(&args),
+        Command::Codecs(args) => codecs::run(&args),
+        Command::Quality(args) => quality::run(&args),
+        Command::Peers(args) => peers::run(&args),
+        Command::Sheet(args) => sheet::run(&args),
         Command::Photos(args) => photos::run(&args),
         Command::Upload(args) => upload::run(&args),
     };

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use darkroom_actors::PipelineOptions;
 use darkroom_actors::faults::Fault;
 use darkroom_api::HttpOptions;
-use darkroom_media::{Fit, Limits, OutputFormat, Preset};
+use darkroom_media::{Limits, Preset};
 use darkroom_store::metadata::EmbeddedOptions;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Config {
     pub metadata: Metadata,
     pub objects: Objects,
     pub log: Log,
-    pub presets: Vec<PresetSection>,
+    pub presets: Vec<Preset>,
     pub testing: Testing,
 }
 
@@ -88,6 +88,11 @@ section! {
         height_max: u32 = Limits::default().height_max,
         scans_max: u32 = Limits::default().scans_max,
         metadata_bytes_max: ByteSize = ByteSize(Limits::default().metadata_bytes_max.into()),
+        icc_bytes_max: ByteSize = ByteSize(Limits::default().icc_bytes_max.into()),
+        frames_max: u32 = Limits::default().frames_max,
+        animation_pixels_max: u64 = Limits::default().animation_pixels_max,
+        #[serde(with = "humantime_serde")]
+        decode_time_max: Duration = Duration::from_secs(Limits::default().seconds_max.into()),
     }
 }
 
@@ -157,44 +162,8 @@ section! {
     }
 }
 
-/// `[[presets]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "every key is described in darkroom.toml")]
-pub struct PresetSection {
-    pub name: String,
-    pub width: u32,
-    pub height: u32,
-    #[serde(default = "inside")]
-    pub fit: Fit,
-    #[serde(default = "jpeg")]
-    pub format: OutputFormat,
-    #[serde(default = "quality")]
-    pub quality: u8,
-}
-
-fn inside() -> Fit {
-    Fit::Inside
-}
-
-fn jpeg() -> OutputFormat {
-    OutputFormat::Jpeg
-}
-
-fn quality() -> u8 {
-    80
-}
-
 impl Default for Config {
     fn default() -> Self {
-        let presets = Preset::default_ladder().into_iter().map(|preset| PresetSection {
-            name: preset.name,
-            width: preset.width,
-            height: preset.height,
-            fit: preset.fit,
-            format: preset.format,
-            quality: preset.quality,
-        });
         Self {
             server: Server::default(),
             http: Http::default(),
@@ -204,7 +173,7 @@ impl Default for Config {
             metadata: Metadata::default(),
             objects: Objects::default(),
             log: Log::default(),
-            presets: presets.collect(),
+            presets: Preset::default_ladder(),
             testing: Testing::default(),
         }
     }
@@ -218,24 +187,17 @@ impl Config {
     pub fn pipeline_options(&self) -> PipelineOptions {
         let defaults = PipelineOptions::default();
         PipelineOptions {
-            presets: self
-                .presets
-                .iter()
-                .map(|preset| Preset {
-                    name: preset.name.clone(),
-                    width: preset.width,
-                    height: preset.height,
-                    fit: preset.fit,
-                    format: preset.format,
-                    quality: preset.quality,
-                })
-                .collect(),
+            presets: self.presets.clone(),
             limits: Limits {
                 width_max: self.limits.width_max,
                 height_max: self.limits.height_max,
                 pixels_max: self.limits.pixels_max,
                 metadata_bytes_max: u32::try_from(self.limits.metadata_bytes_max.0).unwrap_or(u32::MAX),
                 scans_max: self.limits.scans_max,
+                icc_bytes_max: u32::try_from(self.limits.icc_bytes_max.0).unwrap_or(u32::MAX),
+                frames_max: self.limits.frames_max,
+                animation_pixels_max: self.limits.animation_pixels_max,
+                seconds_max: u32::try_from(self.limits.decode_time_max.as_secs()).unwrap_or(u32::MAX).max(1),
             },
             upload_bytes_max: self.limits.upload_bytes_max.0,
             job_slots: self.budgets.job_slots,

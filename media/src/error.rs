@@ -82,6 +82,14 @@ pub enum MediaError {
         /// The greatest size accepted, in bytes.
         limit: u32,
     },
+    /// Decoding and rendering took longer than [`Limits::seconds_max`](crate::Limits::seconds_max).
+    #[error(
+        "the image takes longer than {limit} s to decode; save it again in another format or at a smaller size"
+    )]
+    TooSlow {
+        /// The longest time, in seconds.
+        limit: u32,
+    },
     /// The bytes contradict their own format.
     #[error("the {format} is damaged: {detail}; export or upload it again")]
     Corrupt {
@@ -110,6 +118,7 @@ impl MediaError {
             Self::TooWide { .. } | Self::TooTall { .. } | Self::TooManyPixels { .. } => "image-too-large",
             Self::TooManyScans { .. } => "too-many-scans",
             Self::MetadataTooLarge { .. } => "metadata-too-large",
+            Self::TooSlow { .. } => "image-too-slow",
             Self::Corrupt { .. } => "corrupt-image",
             Self::Encode { .. } => "encoding-failed",
         }

@@ -7,10 +7,10 @@ use crate::Orientation;
 pub(crate) enum Layout {
     /// One byte: luma.
     Luma,
-    /// Three bytes: luma, blue difference, red difference (JFIF, which is BT.601 in full range).
-    YCbCr,
     /// Three bytes: red, green, blue.
     Rgb,
+    /// Four bytes: red, green, blue, and straight (not premultiplied) alpha.
+    Rgba,
 }
 
 impl Layout {
@@ -18,9 +18,39 @@ impl Layout {
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Luma => 1,
-            Self::YCbCr | Self::Rgb => 3,
+            Self::Rgb => 3,
+            Self::Rgba => 4,
         }
     }
+}
+
+/// One component: `height` rows of `width` samples of 8 bits, top to bottom, left to right, without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plane {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) data: Vec<u8>,
+}
+
+/// A picture in three planes: luma, blue difference, red difference (JFIF, which is BT.601 in full range). Both chroma
+/// planes are of one size; their samples lie centred on the area that they stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planes {
+    pub(crate) luma: Plane,
+    pub(crate) blue: Plane,
+    pub(crate) red: Plane,
+    /// Luma samples per chroma sample, across and down: 1, 2 or 4. Where the luma's side is no multiple, the last chroma
+    /// sample reaches beyond it.
+    pub(crate) step: (u32, u32),
+}
+
+/// The pixels of a photo, in the shape in which they stay from the decoder to the encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Picture {
+    /// `YCbCr` with chroma at its own size: what photos are stored in and will be encoded in.
+    Planar(Planes),
+    /// Everything else.
+    Packed(Frame),
 }
 
 /// A picture: `height` rows of `width` pixels of `layout`, top to bottom, left to right, without padding.
@@ -35,6 +65,84 @@ pub(crate) struct Frame {
 /// Bytes of a frame.
 pub(crate) fn frame_bytes(width: u32, height: u32, layout: Layout) -> u64 {
     u64::from(width) * u64::from(height) * layout.bytes() as u64
+}
+
+impl Plane {
+    /// All of one value. The caller has compared the size with the limits.
+    pub(crate) fn filled(width: u32, height: u32, value: u8) -> Self {
+        Self { width, height, data: vec![value; width as usize * height as usize] }
+    }
+
+    /// Row `y`, which is below the height.
+    pub(crate) fn row(&self, y: usize) -> &[u8] {
+        &self.data[y * self.width as usize..][..self.width as usize]
+    }
+
+    fn turned(self, orientation: Orientation) -> Self {
+        let Frame { width, height, data, .. } =
+            Frame { width: self.width, height: self.height, layout: Layout::Luma, data: self.data }
+                .turned(orientation);
+        Self { width, height, data }
+    }
+}
+
+impl Planes {
+    pub(crate) const fn size(&self) -> (u32, u32) {
+        (self.luma.width, self.luma.height)
+    }
+
+    fn turned(self, orientation: Orientation) -> Self {
+        let (across, down) = orientation.turn(self.step);
+        Self {
+            luma: self.luma.turned(orientation),
+            blue: self.blue.turned(orientation),
+            red: self.red.turned(orientation),
+            step: (across, down),
+        }
+    }
+}
+
+impl Picture {
+    /// Width and height in pixels.
+    pub(crate) const fn size(&self) -> (u32, u32) {
+        match self {
+            Self::Planar(planes) => planes.size(),
+            Self::Packed(frame) => (frame.width, frame.height),
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let capacity = match self {
+            Self::Planar(planes) => {
+                planes.luma.data.capacity() + planes.blue.data.capacity() + planes.red.data.capacity()
+            }
+            Self::Packed(frame) => frame.data.capacity(),
+        };
+        capacity as u64
+    }
+
+    /// Whether a pixel may be transparent.
+    pub(crate) const fn has_alpha(&self) -> bool {
+        matches!(self, Self::Packed(Frame { layout: Layout::Rgba, .. }))
+    }
+
+    /// The same picture standing upright, when it is stored as `orientation` says.
+    ///
+    /// Of planes whose last chroma sample reaches beyond the luma, that sample may become the first. The caller sees to it
+    /// that this is invisible, or brings chroma to the luma's size before.
+    pub(crate) fn turned(self, orientation: Orientation) -> Self {
+        match self {
+            Self::Planar(planes) => Self::Planar(planes.turned(orientation)),
+            Self::Packed(frame) => Self::Packed(frame.turned(orientation)),
+        }
+    }
+}
+
+/// Bytes of planes with chroma halved both ways.
+pub(crate) fn planes_bytes(width: u32, height: u32) -> u64 {
+    let chroma = u64::from(width.div_ceil(2)) * u64::from(height.div_ceil(2));
+    u64::from(width) * u64::from(height) + 2 * chroma
 }
 
 impl Frame {
@@ -53,7 +161,8 @@ impl Frame {
         let mut shown = Self::zeroed(width, height, self.layout);
         match self.layout {
             Layout::Luma => turn::<1>(&self, &mut shown, orientation),
-            Layout::YCbCr | Layout::Rgb => turn::<3>(&self, &mut shown, orientation),
+            Layout::Rgb => turn::<3>(&self, &mut shown, orientation),
+            Layout::Rgba => turn::<4>(&self, &mut shown, orientation),
         }
         shown
     }
@@ -97,25 +206,37 @@ fn turn<const N: usize>(stored: &Frame, shown: &mut Frame, orientation: Orientat
     }
 }
 
-/// Lays pixels of `C` colour bytes and one of alpha (not premultiplied) on white, in place, and drops the alpha.
-///
-/// On white and before resizing: both are linear, so the outcome is that of resizing premultiplied pixels and laying
-/// those on white, and the frame is a quarter smaller.
-pub(crate) fn flatten_on_white<const C: usize>(pixels: &mut Vec<u8>) {
-    let stride = C + 1;
-    let count = pixels.len() / stride;
-    for index in 0..count {
-        let from = index * stride;
-        let alpha = u32::from(pixels[from + C]);
-        for channel in 0..C {
-            let value = u32::from(pixels[from + channel]);
-            let mixed = value * alpha + 255 * (255 - alpha);
+/// Lays straight RGBA on a colour: RGB of the same size.
+pub(crate) fn flattened(frame: &Frame, background: [u8; 3]) -> Frame {
+    let mut flat = Frame::zeroed(frame.width, frame.height, Layout::Rgb);
+    let (from, _) = frame.data.as_chunks::<4>();
+    let (to, _) = flat.data.as_chunks_mut::<3>();
+    for ([red, green, blue, alpha], pixel) in from.iter().zip(to) {
+        let mix = |value: u8, behind: u8| {
+            let (value, behind, alpha) = (u32::from(value), u32::from(behind), u32::from(*alpha));
             // Division by 255, rounded to the nearest, and at most 255.
-            pixels[index * C + channel] = ((mixed + 127) / 255) as u8;
-        }
+            ((value * alpha + behind * (255 - alpha) + 127) / 255) as u8
+        };
+        *pixel = [mix(*red, background[0]), mix(*green, background[1]), mix(*blue, background[2])];
     }
-    // The memory of the alpha stays: giving it back would copy the whole picture, and hold it twice meanwhile.
-    pixels.truncate(count * C);
+    flat
+}
+
+impl Frame {
+    /// Drops an alpha channel in which every pixel is opaque, in place. The memory of the alpha stays: giving it back would
+    /// copy the whole picture, and hold it twice meanwhile.
+    pub(crate) fn without_opaque_alpha(mut self) -> Self {
+        if self.layout != Layout::Rgba || self.data.iter().skip(3).step_by(4).any(|alpha| *alpha != 255) {
+            return self;
+        }
+        let count = self.data.len() / 4;
+        for index in 0..count {
+            self.data.copy_within(index * 4..index * 4 + 3, index * 3);
+        }
+        self.data.truncate(count * 3);
+        self.layout = Layout::Rgb;
+        self
+    }
 }
 
 #[cfg(test)]
@@ -169,12 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn alpha_is_laid_on_white() {
-        let mut pixels = vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 128];
-        flatten_on_white::<3>(&mut pixels);
-        assert_eq!(pixels, [10, 20, 30, 255, 255, 255, 127, 177, 227]);
-        let mut gray = vec![10, 255, 10, 0];
-        flatten_on_white::<1>(&mut gray);
-        assert_eq!(gray, [10, 255]);
+    fn alpha_is_laid_on_a_colour() {
+        let data = vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 128];
+        let frame = Frame { width: 3, height: 1, layout: Layout::Rgba, data };
+        assert_eq!(flattened(&frame, [255; 3]).data, [10, 20, 30, 255, 255, 255, 127, 177, 227]);
+        assert_eq!(flattened(&frame, [0, 0, 100]).data[3..6], [0, 0, 100]);
+        assert_eq!(frame.clone().without_opaque_alpha(), frame);
+        let opaque = Frame { data: vec![1, 2, 3, 255, 4, 5, 6, 255], width: 2, ..frame };
+        let plain = opaque.without_opaque_alpha();
+        assert_eq!((plain.layout, plain.data), (Layout::Rgb, vec![1, 2, 3, 4, 5, 6]));
     }
 }

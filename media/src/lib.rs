@@ -10,37 +10,59 @@
 //! |---|---|
 //! | `format`, `orientation`, `limits`, `error` | the words: what formats exist, which way is up, what is too much, what went wrong |
 //! | `probe` | walks the whole stream as it arrives, in bounded memory: format, size, orientation, completeness ([`Prober`]) |
+//! | `directory` | what the directory of a TIFF says, for its probe and its decoder |
+//! | `bitmap` | what the headers of a BMP say, for its probe and its decoder |
+//! | `heif` | the directory of AVIF and HEIC files, for the probe and the decoder |
 //! | `preset` | a named size, fit and format, and the size that a photo gets in it ([`Preset`]) |
 //! | `plan` | which variants share a frame, and from which larger frame each is made |
 //! | `cost` | what decoding and rendering will hold in memory at their peak ([`Cost`]) |
 //! | `decode` | bytes to one frame: interleaved `YCbCr`, RGB or luma ([`decode()`]) |
+//! | `color` | what the numbers of a pixel mean: profiles, and 16 bits to 8 |
 //! | `frame` | pixels in memory, flattening, and turning them upright |
 //! | `render` | the cascade: resizes largest first, turns, encodes, hands out ([`render()`]) |
 //! | `encode` | a frame to a JPEG without metadata |
 //! | `synth` | photos that never were, for benchmarks and tests (feature `synth`) |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod animate;
+mod bitmap;
+mod color;
 mod cost;
 mod decode;
+mod directory;
 mod encode;
 mod error;
+mod finish;
+mod flat;
+mod focus;
 mod format;
 mod frame;
+mod heif;
 mod limits;
+mod looks;
+mod metadata;
 mod orientation;
+#[cfg(test)]
+mod pictures;
 mod plan;
 mod preset;
 mod probe;
 mod render;
+mod resize;
+mod sharpen;
 #[cfg(feature = "synth")]
 pub mod synth;
+mod ycbcr;
 
 pub use cost::Cost;
 pub use decode::{DecodedPhoto, decode};
 pub use error::MediaError;
 pub use format::{OutputFormat, SourceFormat};
 pub use limits::Limits;
+pub use looks::{Looks, perceptual_distance};
+pub use metadata::{Capture, Rational, without_private};
 pub use orientation::Orientation;
-pub use preset::{Fit, PRESET_SIDE_MAX, Preset};
+pub use preset::{Background, Fit, Focus, Gamut, PRESET_SIDE_MAX, Preset, PresetFormat, Strip};
 pub use probe::{Probe, Prober, Subsampling, probe};
-pub use render::{Scratch, StepTimes, Variant, render};
+pub use render::{StepTimes, Variant, render};
+pub use resize::Scratch;

@@ -20,10 +20,21 @@ pub struct Limits {
     /// Greatest number of scans of a JPEG. Each is a pass over all its pixels, so that a small file of many scans
     /// could keep a processor busy for minutes.
     pub scans_max: u32,
+    /// Greatest number of bytes of a colour profile (ICC), inflated. A longer one is passed over, as if the photo had
+    /// none: its colours are then taken for sRGB. Cameras' profiles have 500 bytes to 4 KiB, those with tables for
+    /// printing up to some MiB.
+    pub icc_bytes_max: u32,
+    /// Greatest number of frames of an animation whose motion is kept. Of longer ones the first frame is shown.
+    pub frames_max: u32,
+    /// Greatest number of pixels in all frames together of an animation whose motion is kept.
+    pub animation_pixels_max: u64,
+    /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails.
+    pub seconds_max: u32,
 }
 
 impl Default for Limits {
-    /// 65,535 × 65,535, 100 million pixels, 1 MiB of metadata, 100 scans.
+    /// 65,535 × 65,535, 100 million pixels, 1 MiB of metadata, 100 scans; animations of 500 frames and 500 million pixels;
+    /// two minutes.
     fn default() -> Self {
         Self {
             width_max: 65_535,
@@ -31,6 +42,10 @@ impl Default for Limits {
             pixels_max: 100_000_000,
             metadata_bytes_max: 1 << 20,
             scans_max: 100,
+            icc_bytes_max: 4 << 20,
+            frames_max: 500,
+            animation_pixels_max: 500_000_000,
+            seconds_max: 120,
         }
     }
 }

@@ -1,29 +1,26 @@
 //! A named size, fit and format.
 
-use serde::{Deserialize, Serialize};
+mod settings;
 
-use crate::OutputFormat;
+pub use settings::{Background, Fit, Focus, Gamut, PresetFormat, Strip};
+
+use serde::{Deserialize, Serialize};
 
 /// Changes whenever this crate would render other pixels or bytes from the same settings, so that variants made before
 /// are known to be old. It is part of [`Preset::digest`].
-const ENGINE: &str =
-    "darkroom-media 1: Lanczos3 cascade in encoded values, flattened on white, jpeg-encoder 4:2:0";
+const ENGINE: &str = "darkroom-media 2: planar Lanczos3 cascade, colour managed, jpeg-encoder 4:2:0, libwebp";
 
-/// Greatest width or height of a preset, in pixels.
-pub const PRESET_SIDE_MAX: u32 = 16_384;
+/// Greatest width or height of a preset, in pixels. WebP can express no more than 16,383.
+pub const PRESET_SIDE_MAX: u32 = 16_383;
 
 /// Greatest length of a preset's name, in bytes.
 const NAME_BYTES_MAX: usize = 32;
 
-/// How a photo is brought to the size of a preset. Neither enlarges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// The whole photo, with its aspect, inside the preset's width and height.
-    Inside,
-    /// The preset's aspect, filled: what sticks out on either side of the centre is cut off.
-    Cover,
-}
+/// Greatest sharpening, in percent.
+const SHARPEN_MAX: u8 = 200;
+
+/// Greatest effort: libwebp's slowest method.
+const EFFORT_MAX: u8 = 6;
 
 /// What a variant is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,26 +33,84 @@ pub struct Preset {
     /// Height in pixels, 1 to [`PRESET_SIDE_MAX`].
     pub height: u32,
     /// What happens when the photo has another aspect.
+    #[serde(default)]
     pub fit: Fit,
+    /// Whether a photo smaller than the preset is enlarged to it.
+    #[serde(default)]
+    pub enlarge: bool,
     /// The format of the variants.
-    pub format: OutputFormat,
-    /// 1 (smallest) to 100 (best), on libjpeg's scale.
+    #[serde(default)]
+    pub format: PresetFormat,
+    /// 1 (smallest) to 100 (best). JPEG: libjpeg's scale; WebP: libwebp's; AVIF: ravif's. PNG has none.
+    #[serde(default = "Preset::default_quality")]
     pub quality: u8,
+    /// How long the encoder may look for a smaller file: 0 (fastest) to 6. WebP: libwebp's method; AVIF: speed 10 minus
+    /// this; PNG: 0 to 2 fast, 3 to 4 balanced, 5 to 6 high compression. JPEG has none.
+    #[serde(default = "Preset::default_effort")]
+    pub effort: u8,
+    /// What shows behind transparent pixels where the format has none, and beside the photo in the fit `contain`.
+    #[serde(default)]
+    pub background: Background,
+    /// Sharpening after the reduction, in percent: 0 (none) to 200. An unsharp mask on luma.
+    #[serde(default)]
+    pub sharpen: u8,
+    /// Which part stays in the fit `cover`.
+    #[serde(default)]
+    pub focus: Focus,
+    /// Whether an animation keeps its motion. Only WebP (and `auto`) can: other formats show the first frame.
+    #[serde(default)]
+    pub animated: bool,
+    /// Whether colours are converted to sRGB, or kept in Display P3 where the photo has them.
+    #[serde(default)]
+    pub gamut: Gamut,
+    /// Whether pixels are reduced in linear light: bright details on dark stay as bright as they were, for about three
+    /// times the cost of resizing.
+    #[serde(default)]
+    pub linear: bool,
+    /// What is removed of the photo's EXIF. Place and serial numbers always are.
+    #[serde(default)]
+    pub strip: Strip,
+    /// Whether artist and copyright stay although `strip` removes the rest.
+    #[serde(default)]
+    pub copyright: bool,
 }
 
 impl Preset {
+    const fn default_quality() -> u8 {
+        80
+    }
+
+    const fn default_effort() -> u8 {
+        2
+    }
+
+    /// A preset of this name, size and fit: JPEG of quality 80, nothing enlarged, everything else as by default.
+    pub fn new(name: &str, width: u32, height: u32, fit: Fit) -> Self {
+        Self {
+            name: name.to_owned(),
+            width,
+            height,
+            fit,
+            enlarge: false,
+            format: PresetFormat::Jpeg,
+            quality: Self::default_quality(),
+            effort: Self::default_effort(),
+            background: Background::default(),
+            sharpen: 0,
+            focus: Focus::default(),
+            animated: false,
+            gamut: Gamut::default(),
+            linear: false,
+            strip: Strip::default(),
+            copyright: false,
+        }
+    }
+
     /// The five sizes that a photo is rendered in when nothing else is configured: `large` 2048, `medium` 1080, `small`
     /// 640 and `thumb` 320, each inside a square of that many pixels, and `square` 150 × 150 cut from the centre. JPEG,
     /// quality 80.
     pub fn default_ladder() -> Vec<Self> {
-        let preset = |name: &str, side, fit| Self {
-            name: name.to_owned(),
-            width: side,
-            height: side,
-            fit,
-            format: OutputFormat::Jpeg,
-            quality: 80,
-        };
+        let preset = |name: &str, side, fit| Self::new(name, side, side, fit);
         vec![
             preset("large", 2048, Fit::Inside),
             preset("medium", 1080, Fit::Inside),
@@ -82,49 +137,83 @@ impl Preset {
                 ));
             }
         }
-        if !(1..=100).contains(&self.quality) {
-            let quality = self.quality;
+        for (setting, value, least, most) in [
+            ("quality", self.quality, 1, 100),
+            ("effort", self.effort, 0, EFFORT_MAX),
+            ("sharpen", self.sharpen, 0, SHARPEN_MAX),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(format!(
+                    "the {setting} of the preset `{name}` is {value}, and must be from {least} to {most}"
+                ));
+            }
+        }
+        if self.format == PresetFormat::Avif && !cfg!(feature = "avif-encode") {
             return Err(format!(
-                "the quality of the preset `{name}` is {quality}, and must be from 1 to 100"
+                "the preset `{name}` asks for AVIF, which this build cannot write: build it with `--features avif-encode`, or choose \"webp\""
+            ));
+        }
+        if self.animated && !matches!(self.format, PresetFormat::WebP | PresetFormat::Auto) {
+            return Err(format!(
+                "the preset `{name}` keeps motion, which only the formats \"webp\" and \"auto\" can: change its format, or leave out `animated`"
             ));
         }
         Ok(())
     }
 
-    /// 16 hexadecimal digits that change with every setting that changes a variant's bytes: the size, the fit, the
-    /// format, the quality and this crate's engine, but not the name. The first 8 bytes of a BLAKE3 hash.
+    /// The greatest number of variants that a photo has in this preset: two where its format is `auto`.
+    pub const fn variants_max(&self) -> usize {
+        if matches!(self.format, PresetFormat::Auto) { 2 } else { 1 }
+    }
+
+    /// 16 hexadecimal digits that change with every setting that changes a variant's bytes, and with this crate's engine,
+    /// but not with the name. The first 8 bytes of a BLAKE3 hash.
     pub fn digest(&self) -> String {
-        let fit = match self.fit {
-            Fit::Inside => "inside",
-            Fit::Cover => "cover",
-        };
-        let (width, height, format, quality) = (self.width, self.height, self.format.mime(), self.quality);
-        let settings = format!("{ENGINE}\n{width}x{height} {fit} {format} q{quality}");
+        let settings = format!("{ENGINE}\n{:?}", Self { name: String::new(), ..self.clone() });
         let mut hex = blake3::hash(settings.as_bytes()).to_hex().to_string();
         hex.truncate(16);
         hex
     }
 
     /// The size in pixels of the variant of a photo that is *shown* (after orientation) with the given width and
-    /// height, both at least 1. Never larger than the photo, never below 1 × 1.
+    /// height, both at least 1. Never below 1 × 1, and never larger than the photo unless [`enlarge`](Self::enlarge) or
+    /// the fit `contain` says so.
     ///
-    /// `Inside` keeps the aspect to the nearest pixel. `Cover` is exactly the preset's size, or, where that would
-    /// enlarge, the largest size with the preset's aspect that the photo can fill.
+    /// `Cover` and `Fill` are exactly the preset's size, or, where that would enlarge, the largest size with the preset's
+    /// aspect that the photo can fill (`Fill`: each side at most the photo's). `Contain` is exactly the preset's size.
     pub fn output_size(&self, width: u32, height: u32) -> (u32, u32) {
+        match self.fit {
+            Fit::Contain => (self.width, self.height),
+            _ => self.content_size(width, height),
+        }
+    }
+
+    /// The size in pixels of the photo inside its variant: less than [`output_size`](Self::output_size) where the fit
+    /// `contain` leaves a border.
+    pub(crate) fn content_size(&self, width: u32, height: u32) -> (u32, u32) {
         let (box_width, box_height) = (u64::from(self.width), u64::from(self.height));
         let (w, h) = (u64::from(width), u64::from(height));
         // Compares w / box_width with h / box_height without leaving the integers.
         let wider = w * box_height >= h * box_width;
+        let larger = self.enlarge;
+        let by_width = || (box_width, scaled(h, box_width, w));
+        let by_height = || (scaled(w, box_height, h), box_height);
         let (out_width, out_height) = match self.fit {
-            Fit::Inside if w <= box_width && h <= box_height => (w, h),
-            Fit::Inside if wider => (box_width, scaled(h, box_width, w)),
-            Fit::Inside => (scaled(w, box_height, h), box_height),
-            Fit::Cover if w >= box_width && h >= box_height => (box_width, box_height),
+            Fit::Inside | Fit::Contain if !larger && w <= box_width && h <= box_height => (w, h),
+            Fit::Inside | Fit::Contain if wider => by_width(),
+            Fit::Inside | Fit::Contain => by_height(),
+            Fit::Outside if !larger && (w <= box_width || h <= box_height) => (w, h),
+            Fit::Outside if wider => by_height(),
+            Fit::Outside => by_width(),
+            Fit::Fill if larger => (box_width, box_height),
+            Fit::Fill => (box_width.min(w), box_height.min(h)),
+            Fit::Cover if larger || (w >= box_width && h >= box_height) => (box_width, box_height),
             Fit::Cover if wider => (scaled(box_width, h, box_height).min(w), h),
             Fit::Cover => (w, scaled(box_height, w, box_width).min(h)),
         };
-        // Each is at most the photo's side, which is a u32.
-        (out_width as u32, out_height as u32)
+        // An enlargement of a very long photo stays inside what formats can express.
+        let side = |value: u64| value.clamp(1, u64::from(u16::MAX)) as u32;
+        (side(out_width), side(out_height))
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use crate::encode::encode_jpeg;
-use crate::frame::{Frame, Layout, frame_bytes};
-use crate::plan::{Plan, Rung, Source, crop};
-use crate::{DecodedPhoto, MediaError, Orientation, OutputFormat, Preset};
+use crate::animate::animate;
+use crate::color::Space;
+use crate::decode::Deadline;
+use crate::encode::{Settings, encode, packed};
+use crate::finish::finish;
+use crate::frame::{Frame, Layout, Picture};
+use crate::looks::looks;
+use crate::metadata::{Keep, embed, filtered};
+use crate::plan::{Kind, Output, Plan, Shape, Source, cut};
+use crate::resize::{Chroma, Light, Scratch, Window, resize, with_full_chroma};
+use crate::{DecodedPhoto, Focus, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
 
 /// A photo in a preset, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub struct Variant {
     pub height: u32,
     /// The format of `bytes`.
     pub format: OutputFormat,
-    /// The file. It carries no metadata: no place, no camera, no time.
+    /// The file. What it carries of the photo's metadata is what the preset says; never a place or a serial number.
     pub bytes: Vec<u8>,
 }
 
@@ -32,116 +36,303 @@ pub struct Variant {
 pub struct StepTimes {
     /// Resizing its frame, and turning it upright where that was done.
     pub resize: Duration,
-    /// Encoding its file.
+    /// Finishing (colour, sharpening) and encoding its file.
     pub encode: Duration,
 }
 
-/// Memory of one thread that outlives a photo, so that the next one need not ask the system for it again.
-///
-/// Holds at most [`Scratch::KEPT_BYTES_MAX`] between two photos; what a large photo needs beyond that is released
-/// after it. [`Probe::cost`](crate::Probe::cost) contains all that the photo itself needs of it, so a budget that also
-/// sets aside `KEPT_BYTES_MAX` for each thread is never exceeded.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    resizer: Resizer,
-}
-
-impl Scratch {
-    /// Most bytes that are held between two photos: enough for the intermediate picture of a 20 MP photo.
-    pub const KEPT_BYTES_MAX: u64 = 32 << 20;
-
-    /// Bytes held now.
-    pub fn bytes(&self) -> u64 {
-        self.resizer.size_of_internal_buffers() as u64
-    }
-
-    /// Makes room for an intermediate picture. A buffer that is too small is released first: growing it would hold two at
-    /// once, and up to twice what is needed afterwards.
-    fn reserve(&mut self, bytes: u64) {
-        if self.bytes() < bytes {
-            self.resizer.reset_internal_buffers();
-        }
-    }
-
-    /// After a photo: keeps what is worth keeping.
-    fn settle(&mut self) {
-        if self.bytes() > Self::KEPT_BYTES_MAX {
-            self.resizer.reset_internal_buffers();
-        }
-    }
-}
-
-/// Bytes of the picture between the two passes of resizing `source` to `out`: the resizer goes down first, then across.
-/// Also what it asks for beyond the pixels, to align them.
-pub(crate) fn intermediate_bytes(source: (u32, u32), out: (u32, u32), layout: Layout) -> u64 {
-    frame_bytes(source.0, out.1, layout) + layout.bytes() as u64
-}
+/// Side of the box of the picture in which a focal point is looked for, in pixels.
+const FOCUS_SIDE: u32 = 256;
 
 /// Makes every variant that `presets` ask for and hands each out as soon as it is encoded, largest first, so that it
-/// can be stored while the next is made.
+/// can be stored while the next is made. A preset of format `auto` has one variant for each of its formats.
 ///
 /// The photo's frame is dropped as soon as no variant needs it. Resampling is Lanczos with a radius of 3 in encoded
-/// (gamma) values, as sharp and libvips do; each variant is made from the nearest larger one that is at least 1.4 times
-/// as large, else from the photo. The photo is turned upright where it is smallest: after its first reduction.
+/// (gamma) values unless a preset asks for linear light; each variant is made from the nearest larger one that is at
+/// least 1.4 times as large, else from the photo. The photo is turned upright where it is smallest: after its first
+/// reduction. Colours are converted last, variant by variant.
 ///
-/// Fails only with [`MediaError::Encode`]. Variants handed out before remain valid.
+/// Fails only with [`MediaError::Encode`] and [`MediaError::TooSlow`] (after [`Limits::seconds_max`](crate::Limits),
+/// counted from here), and for an animation with what is wrong with its frames. Variants handed out before remain valid.
 pub fn render(
     photo: DecodedPhoto,
     presets: &[Preset],
     scratch: &mut Scratch,
     each: &mut dyn FnMut(Variant, StepTimes),
-) -> Result<(), MediaError> {
-    let DecodedPhoto { frame, orientation } = photo;
-    let plan = Plan::new(orientation.turn((frame.width, frame.height)), presets);
-    let mut cascade = Cascade { photo: Some(frame), orientation, frames: Vec::new(), scratch };
-    for (index, rung) in plan.rungs.iter().enumerate() {
-        let started = Instant::now();
-        let frame = cascade.frame(&plan, index).map_err(|detail| encode_error(presets, rung, detail))?;
-        cascade.frames.push(Some(frame));
-        let resized = started.elapsed();
-        cascade.drop_unneeded_sources(&plan, index);
-        if let Some(frame) = &cascade.frames[index] {
-            hand_out(frame, rung, presets, resized, each)?;
-        }
-        cascade.drop_unneeded(&plan, index);
+) -> Result<Looks, MediaError> {
+    let mut rendering = Rendering::new(photo, presets, scratch);
+    let looks = rendering.run(each);
+    rendering.cascade.scratch.settle();
+    looks
+}
+
+/// One photo on its way.
+struct Rendering<'a> {
+    plan: Plan,
+    presets: &'a [Preset],
+    space: Space,
+    exif: Option<Vec<u8>>,
+    deadline: Deadline,
+    moving: Option<(crate::decode::MotionSource, crate::Limits)>,
+    cascade: Cascade<'a>,
+}
+
+impl<'a> Rendering<'a> {
+    fn new(photo: DecodedPhoto, presets: &'a [Preset], scratch: &'a mut Scratch) -> Self {
+        let size = photo.orientation.turn(photo.picture.size());
+        let kind = kind(&photo);
+        let plan = Plan::new(size, presets, kind, photo.motion.is_some());
+        let layout = match &photo.picture {
+            Picture::Planar(_) => Layout::Rgb,
+            Picture::Packed(frame) => frame.layout,
+        };
+        let space = Space::new(&photo.color, layout);
+        let deadline = Deadline::start(&photo.limits);
+        let moving = photo.motion.map(|motion| (motion, photo.limits));
+        let cascade = Cascade {
+            photo: Some(photo.picture),
+            orientation: photo.orientation,
+            full_chroma: plan.full_chroma,
+            frames: Vec::new(),
+            scratch,
+        };
+        Self { plan, presets, space, exif: photo.exif, deadline, moving, cascade }
     }
-    cascade.scratch.settle();
-    Ok(())
+
+    fn run(&mut self, each: &mut dyn FnMut(Variant, StepTimes)) -> Result<Looks, MediaError> {
+        let mut looks = None;
+        for index in 0..self.plan.rungs.len() {
+            self.deadline.check()?;
+            let started = Instant::now();
+            let frame = self.cascade.frame(&self.plan, index).map_err(|detail| self.error(index, detail))?;
+            self.cascade.frames.push(Some(frame));
+            let resized = started.elapsed();
+            self.cascade.drop_unneeded_sources(&self.plan, index);
+            self.hand_out(index, resized, each)?;
+            if index == self.plan.looks {
+                looks = Some(self.looks(index).map_err(|detail| self.error(index, detail))?);
+            }
+            self.cascade.drop_unneeded(&self.plan, index);
+        }
+        self.hand_out_moving(each)?;
+        looks.ok_or_else(|| self.error(0, "no frame was left to compute placeholders from".to_owned()))
+    }
+
+    /// Encodes a rung's frame once for each of its outputs and hands out its variants.
+    fn hand_out(
+        &mut self,
+        index: usize,
+        resized: Duration,
+        each: &mut dyn FnMut(Variant, StepTimes),
+    ) -> Result<(), MediaError> {
+        let mut resize = resized;
+        for number in 0..self.plan.rungs[index].outputs.len() {
+            self.deadline.check()?;
+            let output = &self.plan.rungs[index].outputs[number];
+            let started = Instant::now();
+            let Some(frame) = &self.cascade.frames[index] else { break };
+            let bytes = self.space.encode(frame, output, self.exif.as_deref(), self.cascade.scratch);
+            let bytes = bytes.map_err(|detail| encode_error(self.presets, output, detail))?;
+            let times = StepTimes { resize: std::mem::take(&mut resize), encode: started.elapsed() };
+            give(output, self.presets, bytes, times, each);
+        }
+        Ok(())
+    }
+
+    fn hand_out_moving(&mut self, each: &mut dyn FnMut(Variant, StepTimes)) -> Result<(), MediaError> {
+        let Some((source, limits)) = self.moving.take() else { return Ok(()) };
+        let moving = std::mem::take(&mut self.plan.moving);
+        let first = moving.first().map(|moving| moving.output.clone());
+        let Some(first) = first else { return Ok(()) };
+        let started = Instant::now();
+        let deadline = Deadline::start(&limits);
+        let files = animate(&source, &limits, &moving, &self.space, deadline, self.cascade.scratch).map_err(
+            |why| match why {
+                crate::animate::Stopped::Media(error) => error,
+                crate::animate::Stopped::Encode(detail) => encode_error(self.presets, &first, detail),
+            },
+        )?;
+        let mut encode = started.elapsed();
+        for (moving, file) in moving.iter().zip(files) {
+            let bytes = with_metadata(file, &moving.output, &self.space, self.exif.as_deref());
+            let times = StepTimes { resize: Duration::ZERO, encode: std::mem::take(&mut encode) };
+            give(&moving.output, self.presets, bytes, times, each);
+        }
+        Ok(())
+    }
+
+    fn looks(&mut self, index: usize) -> Result<Looks, String> {
+        let Some(picture) = &self.cascade.frames[index] else {
+            return Err("the frame for placeholders is gone".to_owned());
+        };
+        let frame = packed(picture, self.cascade.scratch)?;
+        let frame = self.space.to_srgb(&frame)?;
+        Ok(looks(frame.width, frame.height, &crate::encode::rgba(&frame)))
+    }
+
+    fn error(&self, index: usize, detail: String) -> MediaError {
+        match self.plan.rungs.get(index).and_then(|rung| rung.outputs.first()) {
+            Some(output) => encode_error(self.presets, output, detail),
+            None => MediaError::Encode { preset: String::new(), detail },
+        }
+    }
+}
+
+fn kind(photo: &DecodedPhoto) -> Kind {
+    match (photo.flat, photo.picture.has_alpha()) {
+        (true, _) => Kind::Flat,
+        (false, true) => Kind::Transparent,
+        (false, false) => Kind::Opaque,
+    }
+}
+
+impl Space {
+    /// A frame to the file of an output.
+    fn encode(
+        &self,
+        frame: &Picture,
+        output: &Output,
+        exif: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<u8>, String> {
+        let finished = finish(frame, &output.finish, self, scratch)?;
+        let settings = Settings {
+            format: output.finish.format,
+            quality: output.finish.quality,
+            effort: output.finish.effort,
+        };
+        let file = encode(&finished, settings, scratch)?;
+        Ok(with_metadata(file, output, self, exif))
+    }
+}
+
+/// Adds what the preset keeps of the photo's EXIF, and the profile of colours that are not sRGB.
+fn with_metadata(file: Vec<u8>, output: &Output, space: &Space, exif: Option<&[u8]>) -> Vec<u8> {
+    let keep = match (output.finish.strip, output.finish.copyright) {
+        (Strip::All, false) => None,
+        (Strip::All, true) => Some(Keep::Copyright),
+        (Strip::Private, _) => Some(Keep::Descriptive),
+        (Strip::None, _) => Some(Keep::AllButPrivate),
+    };
+    let exif = keep.zip(exif).and_then(|(keep, exif)| filtered(exif, keep));
+    let profile = space.kept_profile(output.finish.gamut);
+    if exif.is_none() && profile.is_none() {
+        return file;
+    }
+    embed(output.finish.format, file, exif.as_deref(), profile.as_deref())
+}
+
+/// Hands out a file to every preset that it serves.
+fn give(
+    output: &Output,
+    presets: &[Preset],
+    mut bytes: Vec<u8>,
+    times: StepTimes,
+    each: &mut dyn FnMut(Variant, StepTimes),
+) {
+    let mut times = times;
+    let mut left = output.presets.len();
+    for preset in output.presets.iter().map(|index| &presets[*index]) {
+        left -= 1;
+        let variant = Variant {
+            preset: preset.name.clone(),
+            preset_digest: preset.digest(),
+            width: output.finish.canvas.0,
+            height: output.finish.canvas.1,
+            format: output.finish.format,
+            bytes: if left == 0 { std::mem::take(&mut bytes) } else { bytes.clone() },
+        };
+        each(variant, std::mem::take(&mut times));
+    }
+}
+
+/// Names the first preset that could not be made.
+fn encode_error(presets: &[Preset], output: &Output, detail: String) -> MediaError {
+    let preset = output.presets.first().map_or_else(String::new, |index| presets[*index].name.clone());
+    MediaError::Encode { preset, detail }
 }
 
 /// The frames that are alive between two rungs.
 struct Cascade<'a> {
-    photo: Option<Frame>,
+    photo: Option<Picture>,
     orientation: Orientation,
+    full_chroma: bool,
     /// By rung; `None` once no later rung is made from it.
-    frames: Vec<Option<Frame>>,
+    frames: Vec<Option<Picture>>,
     scratch: &'a mut Scratch,
 }
 
 impl Cascade<'_> {
     /// The upright frame of a rung.
-    fn frame(&mut self, plan: &Plan, index: usize) -> Result<Frame, String> {
+    fn frame(&mut self, plan: &Plan, index: usize) -> Result<Picture, String> {
         let rung = &plan.rungs[index];
-        let out = (rung.width, rung.height);
+        let shape = rung.shape;
         let missing = || "a frame that the plan needs is gone".to_owned();
         match rung.source {
             Source::WholePhoto => {
-                let photo = self.photo.take().ok_or_else(missing)?;
-                Ok(photo.turned(self.orientation))
+                let last = plan.photo_last_use <= index;
+                let photo = if last { self.photo.take() } else { self.photo.clone() };
+                self.upright(photo.ok_or_else(missing)?)
             }
             Source::Photo => {
-                let photo = self.photo.as_ref().ok_or_else(missing)?;
-                let resized = resize(photo, self.orientation.turn(out), rung.cropped, self.scratch)?;
-                if plan.photo_last_use == index {
-                    self.photo = None;
-                }
+                let photo = self.photo.take().ok_or_else(missing)?;
+                // The window is chosen in the photo as it is shown, and cut out of it as it is stored.
+                let window = window(&photo, self.orientation, shape, self.scratch)?;
+                let out = self.orientation.turn(shape.size());
+                let chroma = self.chroma(self.orientation);
+                let window = self.orientation.untwist(window);
+                let resized = self.resize(&photo, window, out, shape.light, chroma)?;
+                // Before it is turned: that takes a picture more.
+                self.photo = (plan.photo_last_use > index).then_some(photo);
                 Ok(resized.turned(self.orientation))
             }
             Source::Rung(from) => {
-                let source = self.frames[from].as_ref().ok_or_else(missing)?;
-                resize(source, out, rung.cropped, self.scratch)
+                let source = self.frames[from].take().ok_or_else(missing)?;
+                let window = window(&source, Orientation::Upright, shape, self.scratch)?;
+                let chroma = self.chroma(Orientation::Upright);
+                let resized = self.resize(&source, window, shape.size(), shape.light, chroma);
+                self.frames[from] = Some(source);
+                resized
             }
         }
+    }
+
+    /// Of a frame that will be turned like this.
+    const fn chroma(&self, turning: Orientation) -> Chroma {
+        if self.full_chroma { Chroma::Full } else { Chroma::Half(turning) }
+    }
+
+    fn resize(
+        &mut self,
+        source: &Picture,
+        window: Window,
+        out: (u32, u32),
+        light: Light,
+        chroma: Chroma,
+    ) -> Result<Picture, String> {
+        if light == Light::Linear && matches!(source, Picture::Planar(_)) {
+            // Light is in proportion to RGB only.
+            let frame = packed(source, self.scratch)?.into_owned();
+            return resize(&Picture::Packed(frame), window, out, light, chroma, self.scratch);
+        }
+        resize(source, window, out, light, chroma, self.scratch)
+    }
+
+    /// The whole photo, turned. Chroma that would not lie where it was is brought to the luma's size before.
+    fn upright(&mut self, photo: Picture) -> Result<Picture, String> {
+        let photo = match photo {
+            Picture::Planar(planes) => {
+                let (width, height) = planes.size();
+                let whole = width % planes.step.0 == 0 && height % planes.step.1 == 0;
+                let stays = whole || self.orientation == Orientation::Upright;
+                if stays && !self.full_chroma {
+                    Picture::Planar(planes)
+                } else {
+                    Picture::Planar(with_full_chroma(planes, self.scratch)?)
+                }
+            }
+            packed @ Picture::Packed(_) => packed,
+        };
+        Ok(photo.turned(self.orientation))
     }
 
     /// Before encoding: what was made last has no further use for its source, if nobody else has.
@@ -161,68 +352,60 @@ impl Cascade<'_> {
     }
 }
 
-/// Resamples a frame, or the centred part of it that has the aspect of `out`.
-fn resize(source: &Frame, out: (u32, u32), cropped: bool, scratch: &mut Scratch) -> Result<Frame, String> {
-    let pixel = match source.layout {
-        Layout::Luma => PixelType::U8,
-        Layout::YCbCr | Layout::Rgb => PixelType::U8x3,
+/// The part of a source that a shape shows, as shown (upright).
+pub(crate) fn window(
+    source: &Picture,
+    orientation: Orientation,
+    shape: Shape,
+    scratch: &mut Scratch,
+) -> Result<Window, String> {
+    let Some(focus) = shape.crop else { return Ok(Window::WHOLE) };
+    let size = orientation.turn(source.size());
+    let point = match focus {
+        Focus::Center => (0.5, 0.5),
+        Focus::Point(across, down) => (f64::from(across) / 1000.0, f64::from(down) / 1000.0),
+        Focus::Entropy | Focus::Attention => interesting(source, orientation, shape, focus, scratch)?,
     };
-    let size = (source.width, source.height);
-    scratch.reserve(intermediate_bytes(size, out, source.layout));
-    let mut options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
-    if cropped {
-        let (width, height) = crop(size, out);
-        let (left, top) = ((f64::from(size.0) - width) / 2.0, (f64::from(size.1) - height) / 2.0);
-        options = options.crop(left, top, width, height);
-    }
-    let mut frame = Frame::zeroed(out.0, out.1, source.layout);
-    let from = ImageRef::new(size.0, size.1, &source.data, pixel).map_err(|error| error.to_string())?;
-    let mut to =
-        Image::from_slice_u8(out.0, out.1, &mut frame.data, pixel).map_err(|error| error.to_string())?;
-    scratch.resizer.resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
-    Ok(frame)
+    Ok(cut(size, shape.size(), point))
 }
 
-/// Encodes a rung's frame once for each of its settings and hands out its variants.
-fn hand_out(
-    frame: &Frame,
-    rung: &Rung,
-    presets: &[Preset],
-    resized: Duration,
-    each: &mut dyn FnMut(Variant, StepTimes),
-) -> Result<(), MediaError> {
-    let mut resize = resized;
-    for output in &rung.outputs {
-        let started = Instant::now();
-        let encoded = match output.format {
-            OutputFormat::Jpeg => encode_jpeg(frame, output.quality),
-        };
-        let mut bytes = encoded.map_err(|detail| encode_error(presets, rung, detail))?;
-        let mut encode = started.elapsed();
-        let mut left = output.presets.len();
-        for preset in output.presets.iter().map(|index| &presets[*index]) {
-            left -= 1;
-            let variant = Variant {
-                preset: preset.name.clone(),
-                preset_digest: preset.digest(),
-                width: frame.width,
-                height: frame.height,
-                format: output.format,
-                bytes: if left == 0 { std::mem::take(&mut bytes) } else { bytes.clone() },
-            };
-            each(
-                variant,
-                StepTimes { resize: std::mem::take(&mut resize), encode: std::mem::take(&mut encode) },
-            );
-        }
-    }
-    Ok(())
+/// Where most is to be seen, as a fraction of the shown width and height.
+fn interesting(
+    source: &Picture,
+    orientation: Orientation,
+    shape: Shape,
+    focus: Focus,
+    scratch: &mut Scratch,
+) -> Result<(f64, f64), String> {
+    let (width, height) = source.size();
+    let scale = (f64::from(FOCUS_SIDE) / f64::from(width.max(height))).min(1.0);
+    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
+    let out = (side(width), side(height));
+    let small = resize(source, Window::WHOLE, out, Light::Encoded, Chroma::Full, scratch)?;
+    let small = small.turned(orientation);
+    let frame = packed(&small, scratch)?;
+    let part = cut((frame.width, frame.height), shape.size(), (0.5, 0.5));
+    let along = |length: u32, part: f64| ((f64::from(length) * part).round() as u32).clamp(1, length);
+    let window = (along(frame.width, part.width), along(frame.height, part.height));
+    Ok(match focus {
+        Focus::Entropy => focus::entropy(frame.width, frame.height, &luma(&frame), window),
+        _ => focus::attention(frame.width, frame.height, &rgb(&frame), window),
+    })
 }
 
-/// Names the first preset of a rung that could not be made.
-fn encode_error(presets: &[Preset], rung: &Rung, detail: String) -> MediaError {
-    let first = rung.outputs.first().and_then(|output| output.presets.first());
-    let preset = first.map_or_else(String::new, |index| presets[*index].name.clone());
-    MediaError::Encode { preset, detail }
+/// One byte of luma per pixel; what is transparent counts as black.
+fn luma(frame: &Frame) -> Vec<u8> {
+    match frame.layout {
+        Layout::Luma => frame.data.clone(),
+        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::ycbcr(*pixel)[0]).collect(),
+    }
+}
+
+/// Three bytes per pixel; what is transparent counts as black.
+fn rgb(frame: &Frame) -> Vec<u8> {
+    match frame.layout {
+        Layout::Luma => frame.data.iter().flat_map(|luma| [*luma; 3]).collect(),
+        Layout::Rgb => frame.data.clone(),
+        Layout::Rgba => crate::frame::flattened(frame, [0; 3]).data,
+    }
 }

@@ -5,11 +5,14 @@
 #![allow(unsafe_code, reason = "a global allocator cannot be written without; it only counts and passes on")]
 
 mod common;
+#[path = "common/heif.rs"]
+mod heif;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::build::{Bmp, SHORT, Tiff, deflate, lzw};
 use common::fixture;
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_media::{Limits, Orientation, Preset, Scratch, decode, probe, render};
@@ -72,7 +75,7 @@ fn truth(original: &[u8], presets: &[Preset], scratch: &mut Scratch) -> u64 {
 #[expect(clippy::print_stdout, reason = "`cargo test --test memory -- --nocapture` shows the figures")]
 /// Compares estimate and truth with a fresh scratch. `tight` also asks for an estimate of at most half above the truth.
 fn compare(name: &str, original: &[u8], presets: &[Preset], tight: bool) {
-    let estimate = probe(original, &Limits::default()).unwrap().cost(presets).peak_bytes;
+    let estimate = probe(original, &Limits::default()).unwrap().cost(presets, &Limits::default()).peak_bytes;
     let truth = truth(original, presets, &mut Scratch::default());
     let ratio = estimate as f64 / truth as f64;
     println!(
@@ -147,6 +150,8 @@ fn the_estimate_is_never_below_the_truth_and_at_twelve_megapixels_close_to_it() 
     compare("WebP lossy", &fixture("flat-12mp.webp"), &ladder, true);
     compare("GIF", &gif(), &ladder, true);
 
+    heif_and_jxl(&ladder);
+
     // Where the shape or the presets are unusual, the estimate may be far above, but not below.
     compare("PNG gray", &png(png::ColorType::Grayscale, png::BitDepth::Eight, 1), &ladder, false);
     for (width, height) in [(1, 1), (17, 3), (640, 480), (2048, 1536), (65_500, 1), (1, 65_500), (65_500, 64)]
@@ -172,7 +177,82 @@ fn the_estimate_is_never_below_the_truth_and_at_twelve_megapixels_close_to_it() 
     for name in ["animated.webp", "lossy-alpha.webp", "turned.png", "interlaced.gif", "rgb.jpg"] {
         compare(name, &fixture(name), &ladder, false);
     }
+    bitmaps(&ladder);
     warm_scratch(&ladder);
+}
+
+/// BMP and TIFF: rows go into the frame one by one, but for JPEGs inside a TIFF.
+fn bitmaps(ladder: &[Preset]) {
+    let tiff = |samples, bits, compression| {
+        Tiff::new(WIDTH, HEIGHT).kind(2, samples, bits).with(259, SHORT, &[compression])
+    };
+    compare("TIFF RGB, one strip", &tiff(3, 8, 1).chunk(pixels(3, WIDTH, HEIGHT)).build(), ladder, true);
+    let deep = tiff(3, 16, 5).with(317, SHORT, &[2]).chunk(lzw(&pixels(6, WIDTH, HEIGHT)));
+    compare("TIFF RGB 16 bit, one LZW strip", &deep.build(), ladder, true);
+    let tiles = tiff(3, 16, 8).with(284, SHORT, &[2]).with(322, SHORT, &[512]).with(323, SHORT, &[512]);
+    let tile = deflate(&pixels(2, 512, 512));
+    let tiles = (0..3 * 8 * 6).fold(tiles, |tiff, _| tiff.chunk(tile.clone()));
+    compare("TIFF RGB 16 bit, planar tiles", &tiles.build(), ladder, true);
+    let cmyk = Tiff::new(WIDTH, HEIGHT).kind(5, 4, 8).chunk(pixels(4, WIDTH, HEIGHT));
+    compare("TIFF CMYK", &cmyk.build(), ladder, true);
+    let ycbcr = |strip: Vec<u8>| tiff(3, 8, 7).with(262, SHORT, &[6]).chunk(strip).build();
+    compare("TIFF of one JPEG", &ycbcr(jpeg(&PhotoSpec::default())), ladder, false);
+    let small = Tiff::new(20, 20).with(259, SHORT, &[8]).chunk(deflate(&[7; 400]));
+    compare("TIFF 20×20", &small.build(), ladder, false);
+    for (width, height) in [(1, 1), (2000, 1000), (65_500, 1), (1, 65_500)] {
+        let name = format!("TIFF {width}×{height}, planar inks");
+        let inks = Tiff::new(width, height).kind(5, 4, 16).with(259, SHORT, &[5]).with(284, SHORT, &[2]);
+        let plane = lzw(&pixels(2, width, height));
+        compare(&name, &(0..4).fold(inks, |tiff, _| tiff.chunk(plane.clone())).build(), ladder, false);
+        let name = format!("TIFF {width}×{height}, JPEG");
+        let strip = jpeg(&PhotoSpec { width, height, ..PhotoSpec::default() });
+        let one = Tiff::new(width, height).kind(6, 3, 8).with(259, SHORT, &[7]).chunk(strip);
+        compare(&name, &one.build(), ladder, false);
+    }
+    let bmp =
+        |bits: u16| Bmp::new(WIDTH as i32, HEIGHT as i32, bits, pixels(usize::from(bits / 8), WIDTH, HEIGHT));
+    compare("BMP 24 bit", &bmp(24).build(), ladder, true);
+    compare("BMP 8 bit", &Bmp { palette: vec![[1, 2, 3]; 256], ..bmp(8) }.build(), ladder, true);
+}
+
+/// The formats whose codecs hold more than the picture.
+fn heif_and_jxl(ladder: &[Preset]) {
+    #[cfg(any(feature = "heic", feature = "jxl"))]
+    let (width, height) = (2048, 1536);
+    // A tile many times: to encode a whole picture takes minutes without optimisation.
+    let tiled = |brand, (across, down): (u32, u32), tile: &heif::Item, side: u32| {
+        let (columns, rows) = (across.div_ceil(side), down.div_ceil(side));
+        let parts = (1..=columns * rows).map(|id| heif::Item { id: id as u16, ..tile.clone() }).collect();
+        heif::grid(brand, columns as u8, (across, down), parts).bytes()
+    };
+    for depth in [8, 10] {
+        let (_, tile) = heif::avif(1, (128, 128), &pixels(3, 128, 128), depth);
+        compare(
+            &format!("AVIF of tiles, {depth} bits"),
+            &tiled(*b"avif", (1536, 1024), &tile, 128),
+            ladder,
+            false,
+        );
+        let (whole, _) = heif::avif(1, (400, 300), &pixels(3, 400, 300), depth);
+        compare(&format!("AVIF in one piece, {depth} bits"), &whole, ladder, false);
+    }
+    #[cfg(feature = "heic")]
+    {
+        // As phones store 12 MP.
+        let tile = heif::hevc(1, (512, 512), [90, 120, 140]);
+        compare("HEIC of tiles", &tiled(*b"heic", (WIDTH, HEIGHT), &tile, 512), ladder, true);
+        let whole = heif::HeifFile::of(*b"heic", heif::hevc(1, (width, height), [90, 120, 140]));
+        compare("HEIC in one piece", &whole.bytes(), ladder, false);
+    }
+    #[cfg(feature = "jxl")]
+    {
+        use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace, options::EncoderOptions};
+        let options = EncoderOptions::new(width as usize, height as usize, ColorSpace::RGB, BitDepth::Eight);
+        let (samples, mut file) = (pixels(3, width, height), Vec::new());
+        let encoder = zune_jpegxl::JxlSimpleEncoder::new(&samples, options);
+        encoder.encode(&mut file).unwrap();
+        compare("JPEG XL, lossless", &file, ladder, false);
+    }
 }
 
 /// A scratch that served a large photo adds at most what it says it keeps.
@@ -182,7 +262,7 @@ fn warm_scratch(ladder: &[Preset]) {
     let kept = scratch.bytes();
     assert!(kept > 0 && kept <= Scratch::KEPT_BYTES_MAX, "{kept} bytes are kept");
     let small = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
-    let estimate = probe(&small, &Limits::default()).unwrap().cost(ladder).peak_bytes;
+    let estimate = probe(&small, &Limits::default()).unwrap().cost(ladder, &Limits::default()).peak_bytes;
     let more = truth(&small, ladder, &mut scratch);
     assert!(more <= estimate, "{more} bytes beyond the scratch, {estimate} estimated");
     let larger = jpeg(&PhotoSpec { width: 6000, height: 4500, ..PhotoSpec::default() });

@@ -8,7 +8,7 @@ use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::jobs::{self, GiveBack, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
-    self, Created, Creation, Failure, Original, Photo, Settled, Settling, State,
+    self, Created, Creation, Failure, Made, Original, Photo, Settled, Settling, State,
 };
 use darkroom_store::model::{
     ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, nodes, objects,
@@ -62,8 +62,11 @@ impl Store {
                 hash: ContentHash::of(content),
                 object: self.key(ObjectKind::Original).await,
                 probe: serde_json::json!({"width": 4}),
+                capture: Some(serde_json::json!({"make": "Test"})),
             },
             variants: Vec::new(),
+            looks: None,
+            damage: None,
             failure: None,
             unrenderable: Vec::new(),
             settled_by: None,
@@ -100,7 +103,9 @@ impl Store {
 
     async fn publish(&self, by: &Settling, variants: &[Variant]) -> Settled {
         let by = *by;
-        tx!(self, |tx| photos::publish(&tx, &by, variants).await).unwrap()
+        let looks = Some(serde_json::json!({"dominant_color": "#123456"}));
+        let made = &Made { variants: variants.to_vec(), looks, damage: Some("cut".to_owned()) };
+        tx!(self, |tx| photos::publish(&tx, &by, made).await).unwrap()
     }
 
     async fn photo(&self, id: PhotoId) -> Option<Photo> {
@@ -253,13 +258,27 @@ async fn a_replaced_variant_is_buried_and_the_others_stay() {
     assert!(tx!(store, |tx| photos::request_render(&tx, render).await).unwrap());
     let other = &Job::new(JobId::new(), Kind::Render, photo.id, NOW);
     assert!(!tx!(store, |tx| photos::request_render(&tx, other).await).unwrap(), "one job per photo");
-    let newer = store.variant("large").await;
-    let Settled::Done(ready) = store.publish(&settling(&photo, render), std::slice::from_ref(&newer)).await
-    else {
+    // Its format was left open meanwhile, so that it is two files now.
+    let newer = [
+        store.variant("large").await,
+        Variant { media_type: "image/webp".to_owned(), ..store.variant("large").await },
+    ];
+    let Settled::Done(ready) = store.publish(&settling(&photo, render), &newer).await else {
         panic!("the holder may")
     };
-    assert_eq!(ready.variants, [newer, small]);
+    assert_eq!(ready.variants, [small, newer[0].clone(), newer[1].clone()]);
     assert_eq!(store.tombstones().await, [large.object]);
+
+    let render = &Job::new(JobId::new(), Kind::Render, photo.id, NOW).leased(lease(), NOW.after(MINUTE));
+    assert!(tx!(store, |tx| photos::request_render(&tx, render).await).unwrap());
+    let one = [store.variant("large").await];
+    let Settled::Done(ready) = store.publish(&settling(&photo, render), &one).await else {
+        panic!("the holder may")
+    };
+    assert_eq!(ready.variants.len(), 2, "both files were replaced by one");
+    assert_eq!(store.tombstones().await.len(), 3);
+    assert_eq!(ready.damage.as_deref(), Some("cut"));
+    assert!(ready.looks.is_some());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 async fn many_photos_over_many_connections_stay_within_the_budgets() {
     let count = scale("DARKROOM_TEST_PHOTOS", 32);
     let daemon = Daemon::start_with(&Setup::config(
-        "[limits]\npixels_max = 24000000\nupload_bytes_max = '32 MiB'\n[budgets]\nbodies = '128 MiB'\npixels = '256 MiB'",
+        "[limits]\npixels_max = 16000000\nupload_bytes_max = '32 MiB'\n[budgets]\nbodies = '128 MiB'\npixels = '256 MiB'",
     ));
     let client = daemon.client();
     let ids: Vec<String> = futures_util::stream::iter(0..count as u64)

@@ -16,7 +16,7 @@ use serde_json::Value;
 type Acknowledged = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Budgets small enough that most photos wait on disk when the kill comes.
-const CONFIG: &str = "[limits]\npixels_max = 24000000\nupload_bytes_max = '32 MiB'\n\
+const CONFIG: &str = "[limits]\npixels_max = 16000000\nupload_bytes_max = '32 MiB'\n\
                       [budgets]\nbodies = '128 MiB'\npixels = '256 MiB'";
 
 /// `DARKROOM_TEST_KILLS=20 DARKROOM_TEST_KILL_WIDTH=4032` for the whole of it; `DARKROOM_TEST_SEED` to repeat one.

@@ -7,6 +7,7 @@ mod crashes;
 mod faults;
 mod first_photo;
 mod lifecycle;
+mod media;
 mod refusals;
 mod serving;
 mod uploads;

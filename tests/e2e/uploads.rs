@@ -57,7 +57,7 @@ async fn one_bad_file_of_a_form_does_not_fail_the_others() {
     let body = multipart(&[
         ("note", None, None, b"hello"),
         ("photo", Some("text.jpg"), Some("image/jpeg"), &b"this is no photo ".repeat(50_000)),
-        ("photo", Some("cut.jpg"), None, &good[..good.len() / 2]),
+        ("photo", Some("cut.jpg"), None, &good[..300]),
         ("photo", Some("good.jpg"), None, &good),
         ("photo", Some("twice.jpg"), None, &twice),
     ]);

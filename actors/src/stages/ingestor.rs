@@ -192,7 +192,9 @@ impl HandOver {
         }
         let admission = &house.admission;
         let body = admission.bodies.try_fresh(bytes)?;
-        let pixels = admission.pixels.try_fresh(probe.cost(&house.options.presets).peak_bytes)?;
+        let pixels = admission
+            .pixels
+            .try_fresh(probe.cost(&house.options.presets, &house.options.limits).peak_bytes)?;
         Some(Self { body, pixels })
     }
 }
@@ -210,6 +212,9 @@ fn new_job(house: &House, photo: PhotoId, leased: bool) -> Job {
 fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key: &ReservedKey) -> Photo {
     let now = Timestamp::now();
     let (width, height) = probe.shown_size();
+    let mut probe = probe.clone();
+    let capture = probe.capture.take();
+    let cut = probe.truncated.then(|| "the file ends before the picture does".to_owned());
     Photo {
         id: PhotoId::new(),
         owner,
@@ -224,9 +229,12 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
             hash: receipt.hash,
             object: key.key().clone(),
             // A probe is made of numbers and names: it always has a JSON form.
-            probe: serde_json::to_value(probe).unwrap_or_default(),
+            probe: serde_json::to_value(&probe).unwrap_or_default(),
+            capture: capture.and_then(|capture| serde_json::to_value(capture).ok()),
         },
         variants: Vec::new(),
+        looks: None,
+        damage: cut,
         failure: None,
         unrenderable: Vec::new(),
         settled_by: None,
@@ -292,7 +300,8 @@ async fn open(house: &House, early: &mut Vec<Bytes>) -> Result<(ObjectWriter, Re
 
 /// Refuses a photo that the whole pixel budget could not hold.
 fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), IngestError> {
-    let (needed, budget) = (probe.cost(&house.options.presets).peak_bytes, house.admission.pixels.total());
+    let needed = probe.cost(&house.options.presets, &house.options.limits).peak_bytes;
+    let budget = house.admission.pixels.total();
     if needed <= budget {
         return Ok(());
     }

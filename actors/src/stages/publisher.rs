@@ -96,11 +96,11 @@ fn settling(house: &House, envelope: &Envelope) -> Settling {
 }
 
 async fn publish(house: &House, photo: StoredPhoto) -> bool {
-    let StoredPhoto { envelope, variants, keys } = photo;
-    let (by, variants) = (settling(house, &envelope), &variants);
+    let StoredPhoto { envelope, made, keys } = photo;
+    let (by, made) = (settling(house, &envelope), &made);
     let result = house
         .metadata
-        .transact("publish photo", |tx| async move { photos::publish(&tx, &by, variants).await })
+        .transact("publish photo", |tx| async move { photos::publish(&tx, &by, made).await })
         .await;
     if matches!(result, Ok(Settled::Done(_))) {
         house.faults.pass(Point::Published, envelope.photo.original.width);

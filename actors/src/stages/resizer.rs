@@ -75,7 +75,8 @@ async fn resize(house: House, photo: DecodedPhoto) -> Result<Box<EncodedPhoto>, 
         .compute
         .run(Priority::Resize, move |scratch| {
             let mut variants = Vec::with_capacity(wanted.len());
-            darkroom_media::render(frame, &wanted, scratch, &mut |variant, times| {
+            let damage = frame.damage().map(str::to_owned);
+            let looks = darkroom_media::render(frame, &wanted, scratch, &mut |variant, times| {
                 metrics::histogram!("darkroom_variant_resize_seconds").record(times.resize);
                 metrics::histogram!("darkroom_variant_encode_seconds").record(times.encode);
                 variants.push(variant);
@@ -83,11 +84,13 @@ async fn resize(house: House, photo: DecodedPhoto) -> Result<Box<EncodedPhoto>, 
             // The frames are gone; what is held from here on is the encoded bytes.
             let mut encoded = pixels;
             encoded.shrink_to(variants.iter().map(|variant| variant.bytes.len() as u64).sum());
-            Ok((variants, encoded))
+            Ok((variants, looks, damage, encoded))
         })
         .await;
     let why = match rendered {
-        Ok(Ok((variants, encoded))) => return Ok(Box::new(EncodedPhoto { envelope, variants, encoded })),
+        Ok(Ok((variants, looks, damage, encoded))) => {
+            return Ok(Box::new(EncodedPhoto { envelope, variants, looks, damage, encoded }));
+        }
         Ok(Err(error)) => Fault::media(&error),
         Err(panicked) => Fault::Panicked { stage: "resizer", message: panicked.0 },
     };

@@ -89,7 +89,7 @@ async fn upload(
     network: Arc<Semaphore>,
     photo: EncodedPhoto,
 ) -> Result<Box<StoredPhoto>, Box<FailedPhoto>> {
-    let EncodedPhoto { envelope, variants, encoded } = photo;
+    let EncodedPhoto { envelope, variants, looks, damage, encoded } = photo;
     let width = envelope.photo.original.width;
     let puts = variants.into_iter().map(|variant| store(&house, &network, variant, width));
     // The mark of the attempt goes as soon as the pixels are behind us: a process that dies from here on did not
@@ -102,7 +102,9 @@ async fn upload(
         Ok(stored) => {
             let (variants, keys) = stored.into_iter().unzip();
             house.faults.pass(Point::VariantsStored, width);
-            Ok(Box::new(StoredPhoto { envelope, variants, keys }))
+            // Four strings always have a JSON form.
+            let made = photos::Made { variants, looks: serde_json::to_value(&looks).ok(), damage };
+            Ok(Box::new(StoredPhoto { envelope, made, keys }))
         }
         Err(error) => Err(Box::new(FailedPhoto { envelope, why: elsewhere(&error.to_string()) })),
     }

@@ -5,6 +5,8 @@
 //! with a garbled lower half. The codec does not tell, but its reads do. So it is shown the image with some zeros before
 //! its end marker. A decoder with enough data fetches at most eight bytes of them ahead; one that still has rows to fill
 //! fetches them all.
+//!
+//! Images that are not padded are read through the same reader, because a decoder is compiled for each kind of reader.
 
 use std::cell::Cell;
 
@@ -35,8 +37,10 @@ impl Shortage {
 
 /// An image in memory, with zeros before its end marker.
 pub(super) struct PaddedImage<'a> {
-    /// Up to the end marker, which is left out.
+    /// Up to the end marker, which is left out where it is added again.
     data: &'a [u8],
+    zeros: usize,
+    end: &'static [u8],
     position: usize,
     shortage: &'a Shortage,
 }
@@ -44,18 +48,30 @@ pub(super) struct PaddedImage<'a> {
 impl<'a> PaddedImage<'a> {
     /// `None` if `image` does not end with its end marker.
     pub(super) fn new(image: &'a [u8], shortage: &'a Shortage) -> Option<Self> {
-        Some(Self { data: image.strip_suffix(&END)?, position: 0, shortage })
+        Some(Self { data: image.strip_suffix(&END)?, zeros: ZEROS, end: &END, position: 0, shortage })
+    }
+
+    /// An image that was cut, closed with an end marker so that what there is can be decoded.
+    pub(super) const fn closed(image: &'a [u8], shortage: &'a Shortage) -> Self {
+        Self { data: image, zeros: 0, end: &END, position: 0, shortage }
+    }
+
+    /// An image as it is.
+    pub(super) const fn plain(image: &'a [u8], shortage: &'a Shortage) -> Self {
+        Self { data: image, zeros: 0, end: &[], position: 0, shortage }
     }
 
     fn len(&self) -> usize {
-        self.data.len() + ZEROS + END.len()
+        self.data.len() + self.zeros + self.end.len()
     }
 
     /// The byte at a position before [`Self::len`], zero beyond.
     fn byte(&self, position: usize) -> u8 {
         match position.checked_sub(self.data.len()) {
             None => self.data[position],
-            Some(behind) => behind.checked_sub(ZEROS).and_then(|at| END.get(at)).copied().unwrap_or(0),
+            Some(behind) => {
+                behind.checked_sub(self.zeros).and_then(|at| self.end.get(at)).copied().unwrap_or(0)
+            }
         }
     }
 
@@ -71,7 +87,7 @@ impl<'a> PaddedImage<'a> {
     /// Off the hot path: everything that reaches behind the data.
     #[cold]
     fn read_behind(&mut self, buffer: &mut [u8]) -> Result<(), ZByteIoError> {
-        if buffer.len() == WORD && self.position >= self.data.len() {
+        if self.zeros > 0 && buffer.len() == WORD && self.position >= self.data.len() {
             self.shortage.words.set(self.shortage.words.get() + 1);
         }
         let count = self.copy(buffer);

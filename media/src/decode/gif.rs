@@ -1,10 +1,13 @@
-//! GIF, through the gif crate: the first frame, laid on a white canvas, row by row.
+//! GIF, through the gif crate: frames laid on a transparent canvas, row by row.
 
 use std::num::NonZeroU64;
 
-use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
+use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, MemoryLimit, Repeat};
 
-use super::check_same_size;
+use super::deadline::{Deadline, TimedReader};
+use super::motion::{Loops, Motion, Moved};
+use super::{Decoded, check_same_size};
+use crate::color::Color;
 use crate::frame::{Frame, Layout};
 use crate::{Limits, MediaError, Probe, SourceFormat};
 
@@ -12,59 +15,162 @@ use crate::{Limits, MediaError, Probe, SourceFormat};
 const INTERLACED: [(usize, usize); 4] = [(0, 8), (4, 8), (2, 4), (1, 2)];
 const SEQUENTIAL: [(usize, usize); 1] = [(0, 1)];
 
-const WHITE: u8 = 255;
+/// Browsers show frames that claim less than this for this long instead, in milliseconds.
+const SHORTEST_MS: u32 = 20;
+const INSTEAD_MS: u32 = 100;
 
-pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<Frame, MediaError> {
-    let corrupt = |error: DecodingError| MediaError::corrupt(SourceFormat::Gif, error.to_string());
-    let mut options = DecodeOptions::new();
-    options.set_color_output(ColorOutput::Indexed);
-    // It only bounds what is kept of metadata here, which cannot be more than the file: rows are read one by one.
-    let bytes = NonZeroU64::new(original.len() as u64).unwrap_or(NonZeroU64::MIN);
-    options.set_memory_limit(MemoryLimit::Bytes(bytes));
-    let mut decoder = options.read_info(original).map_err(corrupt)?;
-    check_same_size(probe, decoder.width().into(), decoder.height().into())?;
+fn corrupt(deadline: &Deadline, error: &DecodingError) -> MediaError {
+    deadline.or(MediaError::corrupt(SourceFormat::Gif, error.to_string()))
+}
 
-    let first = decoder.next_frame_info().map_err(corrupt)?;
-    let Some(first) = first else {
+pub(super) fn decode(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, MediaError> {
+    let mut motion = GifMotion::open(original, probe, limits, *deadline)?;
+    if !motion.lay_next()? {
         return Err(MediaError::corrupt(SourceFormat::Gif, "it holds no image"));
-    };
-    let (left, top) = (usize::from(first.left), usize::from(first.top));
-    let (width, height) = (usize::from(first.width), usize::from(first.height));
-    let (transparent, interlaced) = (first.transparent, first.interlaced);
-    limits.check_size(first.width.into(), first.height.into())?;
-    let palette = decoder.palette().map_err(corrupt)?.to_vec();
-    let (colors, _) = palette.as_chunks::<3>();
+    }
+    Ok(Decoded::whole(motion.canvas.without_opaque_alpha(), Color::Srgb))
+}
 
-    let mut canvas = Frame::zeroed(probe.width, probe.height, Layout::Rgb);
-    canvas.data.fill(WHITE);
-    let mut row = vec![0; width];
-    let passes: &[(usize, usize)] = if interlaced { &INTERLACED } else { &SEQUENTIAL };
-    for y in passes.iter().flat_map(|(first, step)| (*first..height).step_by(*step)) {
-        if !decoder.fill_buffer(&mut row).map_err(corrupt)? {
-            let detail = format!("its pixel data ends in row {y} of {height}");
-            return Err(MediaError::corrupt(SourceFormat::Gif, detail));
-        }
+/// What becomes of a frame's rectangle before the next is laid.
+struct Disposal {
+    method: DisposalMethod,
+    rectangle: Rectangle,
+    /// The canvas before the frame, if it is to come back.
+    before: Option<Vec<u8>>,
+}
+
+/// A frame's place, cut to the canvas, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Rectangle {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+}
+
+/// The frames of an animation, one after the other.
+pub(super) struct GifMotion<'a> {
+    decoder: Decoder<TimedReader<'a>>,
+    deadline: Deadline,
+    limits: Limits,
+    canvas: Frame,
+    disposal: Option<Disposal>,
+    shown_ms: u32,
+    /// Frames so far.
+    laid: u32,
+}
+
+impl<'a> GifMotion<'a> {
+    pub(super) fn open(
+        original: &'a [u8],
+        probe: &Probe,
+        limits: &Limits,
+        deadline: Deadline,
+    ) -> Result<Self, MediaError> {
+        let mut options = DecodeOptions::new();
+        options.set_color_output(ColorOutput::Indexed);
+        // It only bounds what is kept of metadata here, which cannot be more than the file: rows are read one by one.
+        let bytes = NonZeroU64::new(original.len() as u64).unwrap_or(NonZeroU64::MIN);
+        options.set_memory_limit(MemoryLimit::Bytes(bytes));
+        let decoder =
+            options.read_info(deadline.reader(original)).map_err(|error| corrupt(&deadline, &error))?;
+        check_same_size(probe, decoder.width().into(), decoder.height().into())?;
+        let canvas = Frame::zeroed(probe.width, probe.height, Layout::Rgba);
+        Ok(Self { decoder, deadline, limits: limits.clone(), canvas, disposal: None, shown_ms: 0, laid: 0 })
+    }
+
+    /// Clears away the frame before, and lays the next one. `false` if there is none.
+    fn lay_next(&mut self) -> Result<bool, MediaError> {
+        self.dispose();
+        let corrupt = |error: DecodingError| corrupt(&self.deadline, &error);
+        let Some(frame) = self.decoder.next_frame_info().map_err(corrupt)? else { return Ok(false) };
+        self.limits.check_size(frame.width.into(), frame.height.into())?;
+        let (left, top) = (usize::from(frame.left), usize::from(frame.top));
+        let (width, height) = (usize::from(frame.width), usize::from(frame.height));
+        let (transparent, interlaced, method) = (frame.transparent, frame.interlaced, frame.dispose);
+        let delay = u32::from(frame.delay) * 10;
+        self.shown_ms = if delay < SHORTEST_MS { INSTEAD_MS } else { delay };
+        let palette = self.decoder.palette().map_err(corrupt)?.to_vec();
+        let (colors, _) = palette.as_chunks::<3>();
+
         // A frame may reach beyond the canvas; what does is not shown.
-        if top + y < probe.height as usize {
-            let canvas_row = (top + y) * probe.width as usize;
-            let visible = width.min((probe.width as usize).saturating_sub(left));
-            let start = (canvas_row + left.min(probe.width as usize)) * 3;
-            let line = &mut canvas.data[start..start + visible * 3];
-            lay(&row[..visible], colors, transparent, line);
+        let (canvas_width, canvas_height) = (self.canvas.width as usize, self.canvas.height as usize);
+        let left = left.min(canvas_width);
+        let top = top.min(canvas_height);
+        let rectangle = Rectangle {
+            left,
+            top,
+            width: width.min(canvas_width - left),
+            height: height.min(canvas_height - top),
+        };
+        let before = (method == DisposalMethod::Previous).then(|| self.canvas.data.clone());
+        let mut row = vec![0; width];
+        let passes: &[(usize, usize)] = if interlaced { &INTERLACED } else { &SEQUENTIAL };
+        for y in passes.iter().flat_map(|(first, step)| (*first..height).step_by(*step)) {
+            if !self.decoder.fill_buffer(&mut row).map_err(corrupt)? {
+                let detail = format!("its pixel data ends in row {y} of {height}");
+                return Err(self.deadline.or(MediaError::corrupt(SourceFormat::Gif, detail)));
+            }
+            if y < rectangle.height {
+                let start = ((top + y) * canvas_width + left) * 4;
+                let line = &mut self.canvas.data[start..start + rectangle.width * 4];
+                lay(&row[..rectangle.width], colors, transparent, line);
+            }
+        }
+        self.disposal = Some(Disposal { method, rectangle, before });
+        Ok(true)
+    }
+
+    fn dispose(&mut self) {
+        let Some(Disposal { method, rectangle, before }) = self.disposal.take() else { return };
+        match (method, before) {
+            (DisposalMethod::Previous, Some(before)) => self.canvas.data = before,
+            (DisposalMethod::Background, _) => {
+                for y in rectangle.top..rectangle.top + rectangle.height {
+                    let start = (y * self.canvas.width as usize + rectangle.left) * 4;
+                    // To nothing, as browsers do, whatever colour the file calls its background.
+                    self.canvas.data[start..start + rectangle.width * 4].fill(0);
+                }
+            }
+            _ => {}
         }
     }
-    Ok(canvas)
+}
+
+impl Motion for GifMotion<'_> {
+    fn loops(&self) -> Loops {
+        match self.decoder.repeat() {
+            Repeat::Infinite => Loops(0),
+            // Shown once, and then repeated so often.
+            Repeat::Finite(times) => Loops(times.saturating_add(1)),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Moved>, MediaError> {
+        let laid = match self.lay_next() {
+            // Damage behind the first frame ends the animation, as it does in viewers.
+            Err(_) if self.laid > 0 && !self.deadline.passed() => false,
+            laid => laid?,
+        };
+        self.laid += 1;
+        Ok(laid.then(|| Moved { frame: self.canvas.clone(), shown_ms: self.shown_ms }))
+    }
 }
 
 /// Lays a row of palette indices on the canvas. Indices beyond the palette are as transparent as the transparent one, as
 /// in browsers.
 fn lay(row: &[u8], colors: &[[u8; 3]], transparent: Option<u8>, line: &mut [u8]) {
-    for (index, pixel) in row.iter().zip(line.chunks_exact_mut(3)) {
+    for (index, pixel) in row.iter().zip(line.chunks_exact_mut(4)) {
         if Some(*index) == transparent {
             continue;
         }
-        if let Some(color) = colors.get(usize::from(*index)) {
-            pixel.copy_from_slice(color);
+        if let Some([red, green, blue]) = colors.get(usize::from(*index)) {
+            pixel.copy_from_slice(&[*red, *green, *blue, 255]);
         }
     }
 }

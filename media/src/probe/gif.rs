@@ -5,7 +5,7 @@
 
 use super::step::Step;
 use super::{Probe, check_size};
-use crate::{Limits, MediaError, Orientation, SourceFormat};
+use crate::{Limits, MediaError, SourceFormat};
 
 /// Signature (6 bytes, compared by the sniffer) and logical screen descriptor (section 18).
 const SCREEN_BYTES: usize = 13;
@@ -187,20 +187,14 @@ impl Walker {
             return Err(MediaError::Truncated { format: SourceFormat::Gif, what });
         };
         Ok(Probe {
-            format: SourceFormat::Gif,
-            width,
-            height,
-            orientation: Orientation::Upright,
             components: 1,
-            bit_depth: 8,
+            palette: true,
             has_alpha: self.transparent || !first.covers_canvas,
             progressive: first.interlaced,
-            subsampling: None,
-            coefficients_held: false,
             frames: self.frames,
             metadata_bytes: self.metadata_bytes,
             image_bytes: self.position,
-            bytes,
+            ..Probe::plain(SourceFormat::Gif, (width, height), bytes)
         })
     }
 }

@@ -1,10 +1,14 @@
 //! Walking a JPEG (ITU-T T.81, annex B): segments by their lengths, entropy-coded data by its markers.
 
 use super::step::Step;
-use super::{Probe, Subsampling, check_size, exif};
-use crate::{Limits, MediaError, Orientation, SourceFormat};
+use super::{Exif, Probe, Subsampling, check_size};
+use crate::{Limits, MediaError, SourceFormat};
 
 const EXIF_HEADER: &[u8] = b"Exif\0\0";
+/// How APP2 begins if it holds a colour profile (ICC.1:2022, section B.4).
+const ICC_HEADER: &[u8] = b"ICC_PROFILE\0";
+/// Adobe's segment up to the colour transform (T.872, section 6.5.3).
+const ADOBE_BYTES: usize = 12;
 
 /// Marker codes, the byte after 0xFF (T.81, table B.1).
 mod marker {
@@ -23,6 +27,7 @@ mod marker {
     pub(super) const APP1: u8 = 0xE1;
     pub(super) const APP2: u8 = 0xE2;
     pub(super) const APP13: u8 = 0xED;
+    pub(super) const APP14: u8 = 0xEE;
 }
 
 /// What the walker is about to understand.
@@ -42,6 +47,10 @@ enum At {
     App1(usize),
     /// An EXIF block, collected.
     Exif,
+    /// The first bytes of APP2, to find a colour profile. Holds the length of the payload.
+    App2(usize),
+    /// The first bytes of APP14, to find Adobe's colour transform. Holds the length of the payload.
+    App14(usize),
     /// A payload that is skipped.
     Skipped,
     /// Entropy-coded data.
@@ -60,8 +69,8 @@ struct Frame {
     components: u8,
     progressive: bool,
     subsampling: Option<Subsampling>,
-    /// Whether a component has more than one row of blocks in an MCU.
-    tall_units: bool,
+    /// Components named R, G and B.
+    named_rgb: bool,
 }
 
 #[derive(Debug)]
@@ -70,10 +79,13 @@ pub(super) struct Walker {
     step: Step,
     position: u64,
     frame: Option<Frame>,
-    orientation: Option<Orientation>,
+    exif: Exif,
     scans: u32,
     first_scan_components: u8,
     metadata_bytes: u64,
+    has_profile: bool,
+    /// Adobe says that three components are RGB.
+    adobe_rgb: bool,
 }
 
 impl Default for Walker {
@@ -86,10 +98,12 @@ impl Default for Walker {
             step,
             position: 0,
             frame: None,
-            orientation: None,
+            exif: Exif::default(),
             scans: 0,
             first_scan_components: 0,
             metadata_bytes: 0,
+            has_profile: false,
+            adobe_rgb: false,
         }
     }
 }
@@ -212,10 +226,19 @@ impl Walker {
                 Ok(())
             }
             At::Exif => {
-                // Of several EXIF blocks the first that names an orientation counts.
-                self.orientation = self.orientation.or_else(|| exif::orientation(self.step.bytes()));
+                self.exif.read(self.step.bytes());
                 self.step.collect(0);
                 self.at = At::Marker;
+                Ok(())
+            }
+            At::App2(payload) => {
+                self.has_profile |= self.step.bytes() == ICC_HEADER;
+                self.skip(payload - ICC_HEADER.len());
+                Ok(())
+            }
+            At::App14(payload) => {
+                self.adobe_rgb |= self.step.bytes().starts_with(b"Adobe") && self.step.bytes()[11] == 0;
+                self.skip(payload - ADOBE_BYTES);
                 Ok(())
             }
             At::Skipped | At::Marker | At::Code | At::Scan | At::ScanCode | At::End => {
@@ -245,9 +268,16 @@ impl Walker {
                 if code == marker::APP1 && payload > EXIF_HEADER.len() {
                     self.at = At::App1(payload);
                     self.step.collect(EXIF_HEADER.len());
+                } else if code == marker::APP2 && payload > ICC_HEADER.len() {
+                    self.at = At::App2(payload);
+                    self.step.collect(ICC_HEADER.len());
                 } else {
                     self.skip(payload);
                 }
+            }
+            marker::APP14 if payload >= ADOBE_BYTES => {
+                self.at = At::App14(payload);
+                self.step.collect(ADOBE_BYTES);
             }
             _ => self.skip(payload),
         }
@@ -291,32 +321,27 @@ impl Walker {
             return Err(corrupt("its frame header has another length than its components need"));
         }
         let subsampling = match components {
-            1 => None,
+            1 | 4 => None,
             3 => Some(subsampling(specs)),
-            4 => return Err(unsupported_process("four components (CMYK, for printing)")),
             other => return Err(unsupported_process(&format!("{other} components"))),
         };
         check_sampling_factors(specs)?;
-        let tall_units = specs.chunks_exact(3).any(|spec| factors(spec).1 > 1);
         let (components, progressive) = (*components, code == 0xC2);
-        self.frame = Some(Frame { width, height, components, progressive, subsampling, tall_units });
+        let named_rgb = specs.chunks_exact(3).map(|spec| spec[0]).eq(*b"RGB");
+        self.frame = Some(Frame { width, height, components, progressive, subsampling, named_rgb });
         self.at = At::Marker;
         Ok(())
     }
 
     fn scan_header(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        let Some(frame) = &self.frame else {
+        if self.frame.is_none() {
             return Err(corrupt("a scan comes before the frame header"));
-        };
+        }
         let Some(components) = self.step.bytes().first() else {
             return Err(corrupt("a scan header is empty"));
         };
         if self.scans == 0 {
             self.first_scan_components = *components;
-            // The decoder (zune-jpeg 0.5.15) reads half of their rows, and takes the rest for zeros without a word.
-            if *components != frame.components && frame.tall_units && !frame.progressive {
-                return Err(unsupported_process("baseline 4:2:0 colours in separate scans"));
-            }
         }
         self.scans += 1;
         if self.scans > limits.scans_max {
@@ -332,24 +357,26 @@ impl Walker {
             At::Scan | At::ScanCode => "the pixel data",
             _ => "its header",
         };
-        let (At::End, Some(frame)) = (self.at, self.frame) else {
+        let truncated = self.at != At::End;
+        // What was cut in its pixels is shown as far as it goes.
+        let (Some(frame), 1..) = (self.frame, self.scans) else {
             return Err(MediaError::Truncated { format: SourceFormat::Jpeg, what });
         };
         Ok(Probe {
-            format: SourceFormat::Jpeg,
-            width: frame.width,
-            height: frame.height,
-            orientation: self.orientation.unwrap_or_default(),
+            orientation: self.exif.orientation.unwrap_or_default(),
+            capture: self.exif.capture,
             components: frame.components,
-            bit_depth: 8,
-            has_alpha: false,
             progressive: frame.progressive,
             subsampling: frame.subsampling,
             coefficients_held: frame.progressive || self.first_scan_components != frame.components,
-            frames: 1,
             metadata_bytes: self.metadata_bytes,
             image_bytes: self.position,
-            bytes,
+            truncated,
+            planar: !matches!(frame.subsampling, None | Some(Subsampling::Other))
+                && !frame.named_rgb
+                && !self.adobe_rgb,
+            has_profile: self.has_profile,
+            ..Probe::plain(SourceFormat::Jpeg, (frame.width, frame.height), bytes)
         })
     }
 }

@@ -5,20 +5,24 @@
 //! the current header and, while it passes, the EXIF block: never the image. Compressed pixels are skipped, not decoded,
 //! so damage inside them is found by [`decode`](crate::decode()) only; but a stream that ends too early is found here.
 
-mod exif;
+mod bmp;
 mod gif;
+mod heif;
 mod jpeg;
+mod jxl;
 mod png;
 mod sniff;
 mod step;
+mod tiff;
 mod webp;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, MediaError, Orientation, SourceFormat};
+use crate::metadata::{capture, tiff as exif};
+use crate::{Capture, Limits, MediaError, Orientation, SourceFormat};
 use sniff::{SNIFF_BYTES, Sniffed, sniff};
 
-/// How the chroma of a JPEG or lossy WebP is stored.
+/// How the chroma of a JPEG, AVIF, HEIC or lossy WebP is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Subsampling {
     /// One chroma sample per pixel.
@@ -52,31 +56,79 @@ pub struct Probe {
     pub height: u32,
     /// How the stored pixels must be turned.
     pub orientation: Orientation,
-    /// Colour components as stored, without alpha: 1 (gray, palette) or 3.
+    /// Colour components as stored, without alpha: 1 (gray, palette), 3, or 4 (inks).
     pub components: u8,
-    /// Bits per component as stored: 1 to 16.
+    /// Whether the one component is an index into a palette of colours.
+    #[serde(default)]
+    pub palette: bool,
+    /// Whether a JPEG's colours are `YCbCr` with whole luma, which stay in planes: almost every photo's are.
+    #[serde(default)]
+    pub planar: bool,
+    /// Whether a colour profile or the like stands beside the pixels.
+    #[serde(default)]
+    pub has_profile: bool,
+    /// Bits per component as stored: 1 to 16, and up to 64 in a TIFF (16 where a TIFF lists them before its directory, so
+    /// that they are not known).
     pub bit_depth: u8,
     /// Whether a pixel may be transparent.
     pub has_alpha: bool,
     /// A progressive JPEG, or an interlaced PNG or GIF.
     pub progressive: bool,
-    /// For JPEG with three components and for lossy WebP; `None` for everything else.
+    /// For JPEG, AVIF and HEIC with three components and for lossy WebP; `None` for everything else.
     pub subsampling: Option<Subsampling>,
     /// Whether the decoder must hold all coefficients of a JPEG at once: it is progressive, or its components come in
-    /// separate scans.
+    /// separate scans. Of a TIFF: whether its strips are JPEGs, which are decoded as a whole.
     pub coefficients_held: bool,
-    /// Frames of an animation; 1 for a still image. Only the first is rendered.
+    /// Pixels that the codec of an AVIF or HEIC holds at once, padded to its blocks, where that is another number than
+    /// width × height: those of one tile where the picture is made of tiles that are decoded one by one, of the whole
+    /// where only a part is shown, and of all layers of a layered picture. `None` for other formats.
+    #[serde(default)]
+    pub coded_pixels: Option<u64>,
+    /// Frames of an animation; 1 for a still image.
     pub frames: u32,
     /// Bytes of metadata that the decoder copies although nothing needs them.
     pub metadata_bytes: u64,
     /// Bytes of the stream up to and including the end marker. What follows it (other images of a multi-picture
     /// file, padding) is ignored.
     pub image_bytes: u64,
+    /// Camera, exposure and time, out of the EXIF block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Box<Capture>>,
     /// Bytes of the whole stream.
     pub bytes: u64,
+    /// Whether the stream ends before the image does. Only a JPEG with the beginning of its pixels is accepted so: it is
+    /// shown as far as it goes.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 impl Probe {
+    /// The plainest image of a format: still, opaque, upright, three components of 8 bits, nothing beside the pixels.
+    pub(crate) const fn plain(format: SourceFormat, (width, height): (u32, u32), bytes: u64) -> Self {
+        Self {
+            format,
+            width,
+            height,
+            orientation: Orientation::Upright,
+            components: 3,
+            palette: false,
+            planar: false,
+            has_profile: false,
+            bit_depth: 8,
+            has_alpha: false,
+            progressive: false,
+            subsampling: None,
+            coefficients_held: false,
+            coded_pixels: None,
+            frames: 1,
+            metadata_bytes: 0,
+            image_bytes: bytes,
+            capture: None,
+            bytes,
+            truncated: false,
+        }
+    }
+
     /// Whether it has more than one frame.
     pub const fn is_animated(&self) -> bool {
         self.frames > 1
@@ -93,6 +145,22 @@ impl Probe {
     }
 }
 
+/// What the probe reads of EXIF blocks, while they pass. Of several, the first that says something counts.
+#[derive(Debug, Default)]
+struct Exif {
+    orientation: Option<Orientation>,
+    capture: Option<Box<Capture>>,
+}
+
+impl Exif {
+    fn read(&mut self, block: &[u8]) {
+        self.orientation = self.orientation.or_else(|| exif::orientation(block));
+        if self.capture.is_none() {
+            self.capture = capture(block).map(Box::new);
+        }
+    }
+}
+
 /// Where the walk of each format stands.
 #[derive(Debug)]
 enum Walk {
@@ -101,6 +169,11 @@ enum Walk {
     Png(Box<png::Walker>),
     WebP(Box<webp::Walker>),
     Gif(Box<gif::Walker>),
+    Tiff(Box<tiff::Walker>),
+    Bmp(Box<bmp::Walker>),
+    /// AVIF and HEIC.
+    Heif(Box<heif::Walker>),
+    Jxl(Box<jxl::Walker>),
 }
 
 /// Probes a stream piece by piece, in memory that does not grow with the stream: at most a header of a few hundred
@@ -157,7 +230,8 @@ impl Prober {
         self.walk.feed(piece, &self.limits)
     }
 
-    /// The format, as soon as the first bytes have shown it (3 bytes of a JPEG, at most 12 of the others).
+    /// The format, as soon as the first bytes have shown it (3 bytes of a JPEG, 18 of a BMP, at most 12 of
+    /// the others).
     pub const fn format(&self) -> Option<SourceFormat> {
         match self.walk {
             Walk::Sniffing(_) => None,
@@ -165,6 +239,10 @@ impl Prober {
             Walk::Png(_) => Some(SourceFormat::Png),
             Walk::WebP(_) => Some(SourceFormat::WebP),
             Walk::Gif(_) => Some(SourceFormat::Gif),
+            Walk::Tiff(_) => Some(SourceFormat::Tiff),
+            Walk::Bmp(_) => Some(SourceFormat::Bmp),
+            Walk::Heif(ref walker) => Some(walker.format()),
+            Walk::Jxl(_) => Some(SourceFormat::Jxl),
         }
     }
 
@@ -176,6 +254,10 @@ impl Prober {
             Walk::Png(walker) => walker.size_known(),
             Walk::WebP(walker) => walker.size_known(),
             Walk::Gif(walker) => walker.size_known(),
+            Walk::Tiff(walker) => walker.size_known(),
+            Walk::Bmp(walker) => walker.size_known(),
+            Walk::Heif(walker) => walker.size_known(),
+            Walk::Jxl(walker) => walker.size_known(),
         }
     }
 
@@ -187,6 +269,10 @@ impl Prober {
             Walk::Png(walker) => walker.finish(self.bytes),
             Walk::WebP(walker) => walker.finish(self.bytes),
             Walk::Gif(walker) => walker.finish(self.bytes),
+            Walk::Tiff(walker) => walker.finish(self.bytes),
+            Walk::Bmp(walker) => walker.finish(self.bytes),
+            Walk::Heif(walker) => walker.finish(self.bytes),
+            Walk::Jxl(walker) => walker.finish(self.bytes),
         }
     }
 }
@@ -198,6 +284,10 @@ impl Walk {
             SourceFormat::Png => Self::Png(Box::default()),
             SourceFormat::WebP => Self::WebP(Box::default()),
             SourceFormat::Gif => Self::Gif(Box::default()),
+            SourceFormat::Tiff => Self::Tiff(Box::default()),
+            SourceFormat::Bmp => Self::Bmp(Box::default()),
+            SourceFormat::Avif | SourceFormat::Heic => Self::Heif(Box::new(heif::Walker::new(format))),
+            SourceFormat::Jxl => Self::Jxl(Box::default()),
         }
     }
 
@@ -208,6 +298,10 @@ impl Walk {
             Self::Png(walker) => walker.feed(piece, limits),
             Self::WebP(walker) => walker.feed(piece, limits),
             Self::Gif(walker) => walker.feed(piece, limits),
+            Self::Tiff(walker) => walker.feed(piece, limits),
+            Self::Bmp(walker) => walker.feed(piece, limits),
+            Self::Heif(walker) => walker.feed(piece, limits),
+            Self::Jxl(walker) => walker.feed(piece, limits),
         }
     }
 }

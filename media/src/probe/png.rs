@@ -3,8 +3,8 @@
 //! Checksums are not verified here: the decoder does, and damage then fails the photo with a reason.
 
 use super::step::Step;
-use super::{Probe, check_size, exif};
-use crate::{Limits, MediaError, Orientation, SourceFormat};
+use super::{Exif, Probe, check_size};
+use crate::{Limits, MediaError, SourceFormat};
 
 /// The signature was compared by the sniffer.
 const SIGNATURE_BYTES: u64 = 8;
@@ -37,6 +37,7 @@ struct Header {
     bit_depth: u8,
     alpha_channel: bool,
     interlaced: bool,
+    palette: bool,
 }
 
 #[derive(Debug)]
@@ -45,11 +46,12 @@ pub(super) struct Walker {
     step: Step,
     position: u64,
     header: Option<Header>,
-    orientation: Option<Orientation>,
+    exif: Exif,
     transparency: bool,
     frames: u32,
     pixels_seen: bool,
     metadata_bytes: u64,
+    has_profile: bool,
 }
 
 impl Default for Walker {
@@ -62,11 +64,12 @@ impl Default for Walker {
             step,
             position: 0,
             header: None,
-            orientation: None,
+            exif: Exif::default(),
             transparency: false,
             frames: 1,
             pixels_seen: false,
             metadata_bytes: 0,
+            has_profile: false,
         }
     }
 }
@@ -105,7 +108,7 @@ impl Walker {
                 self.next_chunk(u64::from(length) - 4 + CHECKSUM_BYTES);
             }
             At::Exif => {
-                self.orientation = self.orientation.or_else(|| exif::orientation(self.step.bytes()));
+                self.exif.read(self.step.bytes());
                 self.next_chunk(CHECKSUM_BYTES);
             }
             At::LastChecksum | At::End => self.at = At::End,
@@ -149,6 +152,7 @@ impl Walker {
             }
             (b"IDAT", _) => self.pixels_seen = true,
             (b"tRNS", _) => self.transparency = true,
+            (b"iCCP" | b"cICP", _) => self.has_profile = true,
             _ => {}
         }
         self.next_chunk(u64::from(length) + CHECKSUM_BYTES);
@@ -181,7 +185,8 @@ impl Walker {
         if compression != 0 || filter != 0 || interlace > 1 {
             return Err(corrupt("its header names an unknown compression, filter or interlace method"));
         }
-        Ok(Header { width, height, components, bit_depth, alpha_channel, interlaced: interlace == 1 })
+        let (interlaced, palette) = (interlace == 1, color_type == 3);
+        Ok(Header { width, height, components, bit_depth, alpha_channel, interlaced, palette })
     }
 
     /// After the last of `bytes` bytes.
@@ -191,20 +196,18 @@ impl Walker {
             return Err(MediaError::Truncated { format: SourceFormat::Png, what });
         };
         Ok(Probe {
-            format: SourceFormat::Png,
-            width: header.width,
-            height: header.height,
-            orientation: self.orientation.unwrap_or_default(),
+            orientation: self.exif.orientation.unwrap_or_default(),
+            capture: self.exif.capture,
             components: header.components,
             bit_depth: header.bit_depth,
+            palette: header.palette,
+            has_profile: self.has_profile,
             has_alpha: header.alpha_channel || self.transparency,
             progressive: header.interlaced,
-            subsampling: None,
-            coefficients_held: false,
             frames: self.frames,
             metadata_bytes: self.metadata_bytes,
             image_bytes: self.position,
-            bytes,
+            ..Probe::plain(SourceFormat::Png, (header.width, header.height), bytes)
         })
     }
 }

@@ -4,8 +4,8 @@
 //! decoder allocates by the innermost before it compares, so a file in which they differ is refused here.
 
 use super::step::Step;
-use super::{Probe, Subsampling, check_size, exif};
-use crate::{Limits, MediaError, Orientation, SourceFormat};
+use super::{Exif, Probe, Subsampling, check_size};
+use crate::{Limits, MediaError, SourceFormat};
 
 const RIFF_HEADER_BYTES: usize = 12;
 const CHUNK_HEADER_BYTES: usize = 8;
@@ -51,7 +51,8 @@ pub(super) struct Walker {
     animated: bool,
     frames: u32,
     lossless: Option<bool>,
-    orientation: Option<Orientation>,
+    exif: Exif,
+    has_profile: bool,
 }
 
 impl Default for Walker {
@@ -71,7 +72,8 @@ impl Default for Walker {
             animated: false,
             frames: 0,
             lossless: None,
-            orientation: None,
+            exif: Exif::default(),
+            has_profile: false,
         }
     }
 }
@@ -115,7 +117,7 @@ impl Walker {
             At::Lossy => self.lossy(limits)?,
             At::Lossless => self.lossless(limits)?,
             At::Exif => {
-                self.orientation = self.orientation.or_else(|| exif::orientation(self.step.bytes()));
+                self.exif.read(self.step.bytes());
                 self.next_chunk();
             }
             At::LastBody | At::End => self.at = At::End,
@@ -171,6 +173,7 @@ impl Walker {
                 self.collect(At::Exif, length as usize, length)
             }
             _ => {
+                self.has_profile |= &code == b"ICCP";
                 self.next_chunk();
                 Ok(())
             }
@@ -286,20 +289,14 @@ impl Walker {
             return Err(corrupt("it holds no image"));
         };
         Ok(Probe {
-            format: SourceFormat::WebP,
-            width,
-            height,
-            orientation: self.orientation.unwrap_or_default(),
-            components: 3,
-            bit_depth: 8,
+            orientation: self.exif.orientation.unwrap_or_default(),
+            capture: self.exif.capture,
             has_alpha: self.has_alpha,
-            progressive: false,
+            has_profile: self.has_profile,
             subsampling: (!lossless).then_some(Subsampling::S420),
-            coefficients_held: false,
             frames: self.frames.max(1),
-            metadata_bytes: 0,
             image_bytes: self.position,
-            bytes,
+            ..Probe::plain(SourceFormat::WebP, (width, height), bytes)
         })
     }
 }

@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod build;
+pub(crate) mod look;
+pub(crate) mod make;
+pub(crate) mod reference;
+
 use darkroom_media::{Limits, Preset, Probe, Scratch, Variant, decode, probe, render};
 
 /// Red, green, blue and yellow: top left, top right, bottom left, bottom right.

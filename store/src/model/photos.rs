@@ -56,8 +56,15 @@ pub struct Photo {
     pub updated: Timestamp,
     /// What was uploaded.
     pub original: Original,
-    /// What was made of it, in the order of the presets.
+    /// What was made of it. A preset whose format is left open has one for each of its formats, side by side, the one
+    /// that every client understands first.
     pub variants: Vec<Variant>,
+    /// What was computed from its pixels beside the variants, in the media engine's own words: opaque to the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looks: Option<Value>,
+    /// Why a part of the picture is missing, if one is: a sentence for the photo's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
     /// Why it failed, in state `failed`.
     pub failure: Option<Failure>,
     /// Digests of presets that a ready photo could not be made in: they are not tried again.
@@ -84,6 +91,9 @@ pub struct Original {
     pub object: ObjectKey,
     /// What the probe found, in the media engine's own words: opaque to the store.
     pub probe: Value,
+    /// Camera, exposure and time, in the media engine's own words: opaque to the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Value>,
 }
 
 /// A photo in a preset.
@@ -107,6 +117,17 @@ pub struct Variant {
     pub object: ObjectKey,
     /// When it was made.
     pub made: Timestamp,
+}
+
+/// What was made of a photo.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Made {
+    /// Variants, whose objects are stored.
+    pub variants: Vec<Variant>,
+    /// [`Photo::looks`].
+    pub looks: Option<Value>,
+    /// [`Photo::damage`].
+    pub damage: Option<String>,
 }
 
 /// Why a photo failed.
@@ -328,7 +349,8 @@ async fn settle(tx: &Transaction, by: &Settling) -> Result<Result<(Photo, jobs::
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn publish(tx: &Transaction, by: &Settling, variants: &[Variant]) -> Result<Settled, StoreError> {
+pub async fn publish(tx: &Transaction, by: &Settling, made: &Made) -> Result<Settled, StoreError> {
+    let Made { variants, looks, damage } = made;
     let (mut photo, job) = match settle(tx, by).await? {
         Ok(found) => found,
         Err(settled) => return Ok(settled),
@@ -338,16 +360,18 @@ pub async fn publish(tx: &Transaction, by: &Settling, variants: &[Variant]) -> R
             return Ok(Settled::IntentGone);
         }
     }
+    // A preset's variants are replaced together: it may have more of them, or fewer, than before.
+    let remade = |old: &Variant| variants.iter().any(|variant| variant.preset == old.preset);
+    for old in photo.variants.iter().filter(|old| remade(old)) {
+        objects::bury(tx, &old.object)?;
+    }
+    photo.variants.retain(|old| !remade(old));
     for variant in variants {
         objects::fulfil(tx, by.lease.epoch, &variant.object)?;
-        match photo.variants.iter_mut().find(|old| old.preset == variant.preset) {
-            Some(old) => {
-                objects::bury(tx, &old.object)?;
-                *old = variant.clone();
-            }
-            None => photo.variants.push(variant.clone()),
-        }
+        photo.variants.push(variant.clone());
     }
+    photo.looks.clone_from(looks);
+    photo.damage.clone_from(damage);
     let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?;
     jobs::remove(tx, &job)?;
     Ok(Settled::Done(photo))

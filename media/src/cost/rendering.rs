@@ -1,0 +1,183 @@
+//! What the cascade holds on its way down.
+
+use crate::encode::{Settings, encoded_bytes_max, encoding_bytes_max};
+use crate::frame::{Layout, frame_bytes, planes_bytes};
+use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Source};
+use crate::resize::{Light, intermediate_bytes};
+use crate::{Limits, Orientation, OutputFormat, Preset, Probe};
+
+impl From<&Finish> for Settings {
+    fn from(finish: &Finish) -> Self {
+        Self { format: finish.format, quality: finish.quality, effort: finish.effort }
+    }
+}
+
+/// The state of the cascade, as far as memory goes.
+struct Ledger<'a> {
+    probe: &'a Probe,
+    plan: Plan,
+    photo: u64,
+    frames: Vec<u64>,
+    outputs: u64,
+    intermediate: u64,
+    peak: u64,
+}
+
+impl Probe {
+    /// Held while the cascade goes down, at the worst of its rungs.
+    pub(super) fn rendering_bytes(&self, presets: &[Preset], limits: &Limits) -> u64 {
+        let moves = self.can_move(limits) && presets.iter().any(|preset| preset.animated);
+        let plan = Plan::new(self.shown_size(), presets, self.expected_kind(), moves);
+        let photo = self.photo_bytes();
+        let frames = vec![0; plan.rungs.len()];
+        let mut ledger =
+            Ledger { probe: self, plan, photo, frames, outputs: 0, intermediate: 0, peak: photo };
+        for index in 0..ledger.plan.rungs.len() {
+            ledger.rung(index);
+        }
+        let moving = ledger.moving();
+        ledger.peak.max(moving) + if moves { self.bytes } else { 0 }
+    }
+
+    /// A JPEG is neither transparent nor flat; what others are is seen when they are decoded.
+    const fn expected_kind(&self) -> Kind {
+        if matches!(self.format, crate::SourceFormat::Jpeg) { Kind::Opaque } else { Kind::Unknown }
+    }
+}
+
+impl Ledger<'_> {
+    fn held(&self) -> u64 {
+        self.photo + self.frames.iter().sum::<u64>() + self.outputs + self.intermediate
+    }
+
+    fn frame_bytes(&self, (width, height): (u32, u32), light: Light) -> u64 {
+        match (self.probe.planar, light) {
+            (true, Light::Linear) => frame_bytes(width, height, Layout::Rgb),
+            (true, Light::Encoded) if self.plan.full_chroma => frame_bytes(width, height, Layout::Rgb),
+            (true, Light::Encoded) => planes_bytes(width, height),
+            (false, _) => frame_bytes(width, height, self.probe.layout()),
+        }
+    }
+
+    /// Held beside source and target while one is resized to the other.
+    fn resizing_bytes(&mut self, source: (u32, u32), target: (u32, u32), light: Light) -> u64 {
+        let planar = self.probe.planar && light == Light::Encoded;
+        let layout = if self.probe.planar { Layout::Rgb } else { self.probe.layout() };
+        // The largest plane goes first.
+        let bytes = if planar { 1 } else { layout.bytes() as u64 };
+        let wide = if light == Light::Linear { 2 } else { 1 };
+        self.intermediate = self.intermediate.max(intermediate_bytes(source, target, bytes * wide));
+        let from = frame_bytes(source.0, source.1, layout);
+        let premultiplied = if layout == Layout::Rgba { from * wide } else { 0 };
+        let linear = if light == Light::Linear {
+            // Planes are interpolated and converted first; then both pictures are held in 16 bits as well.
+            let converted = if self.probe.planar { 3 * from } else { 0 };
+            converted + 2 * from + 2 * frame_bytes(target.0, target.1, layout)
+        } else {
+            0
+        };
+        let weights = weights_bytes(source.0, target.0) + weights_bytes(source.1, target.1);
+        premultiplied + linear + weights
+    }
+
+    fn rung(&mut self, index: usize) {
+        let Rung { shape, source, outputs, last_use } = self.plan.rungs[index].clone();
+        let out = shape.size();
+        let frame = self.frame_bytes(out, shape.light);
+        let turning = self.probe.orientation != Orientation::Upright;
+        match source {
+            Source::WholePhoto => {
+                // Turning, and chroma at full size, make another picture of it.
+                self.peak = self.peak.max(self.held() + 2 * frame);
+                self.frames[index] = frame.max(self.photo);
+                if self.plan.photo_last_use <= index {
+                    self.photo = 0;
+                }
+            }
+            Source::Photo => {
+                let stored = (self.probe.width, self.probe.height);
+                let resizing = self.resizing_bytes(stored, self.probe.orientation.turn(out), shape.light);
+                self.peak = self.peak.max(self.held() + frame + resizing);
+                self.frames[index] = frame;
+                if self.plan.photo_last_use <= index {
+                    self.photo = 0;
+                }
+                if turning {
+                    self.peak = self.peak.max(self.held() + frame);
+                }
+            }
+            Source::Rung(from) => {
+                let source = self.plan.rungs[from].shape.size();
+                let resizing = self.resizing_bytes(source, out, shape.light);
+                self.peak = self.peak.max(self.held() + frame + resizing);
+                self.frames[index] = frame;
+                if self.plan.rungs[from].last_use <= index {
+                    self.frames[from] = 0;
+                }
+            }
+        }
+        for output in &outputs {
+            self.output(output, frame);
+        }
+        if last_use <= index {
+            self.frames[index] = 0;
+        }
+    }
+
+    fn output(&mut self, output: &Output, frame: u64) {
+        let finish = &output.finish;
+        let canvas = finish.canvas;
+        let layout = if self.probe.planar { Layout::Rgb } else { self.probe.layout() };
+        let settings = Settings::from(finish);
+        let finishing = self.finishing_bytes(finish, frame);
+        let encoding = encoding_bytes_max(canvas, layout, settings);
+        let file = encoded_bytes_max(canvas, layout, settings);
+        self.peak = self.peak.max(self.held() + finishing + encoding);
+        // Each preset that it serves has its own copy. Few files are near their bound, and all of them together never are.
+        self.outputs += file * output.presets.len() as u64;
+        self.peak = self.peak.max(self.held());
+    }
+
+    /// Held while a frame is made ready for its encoder.
+    fn finishing_bytes(&self, finish: &Finish, frame: u64) -> u64 {
+        let (width, height) = finish.canvas;
+        let canvas = frame_bytes(width, height, Layout::Rgba);
+        let packs = matches!(finish.format, OutputFormat::Png | OutputFormat::Avif);
+        // Chroma at full size, RGB, and the same in other colours.
+        let converting = if self.probe.has_profile || packs { 3 * canvas } else { 0 };
+        let sharpening = if finish.sharpen > 0 { frame } else { 0 };
+        let flattening = if self.probe.has_alpha { canvas } else { 0 };
+        // Known by its size only: a frame of another size than the canvas.
+        let bordering = if frame < canvas / 4 { 2 * canvas } else { 0 };
+        converting + sharpening + flattening + bordering
+    }
+
+    /// Held while an animation is made, the cascade's files included.
+    fn moving(&self) -> u64 {
+        if self.plan.moving.is_empty() {
+            return 0;
+        }
+        // The canvas, what it is restored to, the state that is rendered, and its premultiplied copy.
+        let canvas = 4 * frame_bytes(self.probe.width, self.probe.height, Layout::Rgba);
+        let files: u64 = self.plan.moving.iter().map(|moving| self.moving_bytes(moving)).sum();
+        canvas + files + self.outputs
+    }
+
+    fn moving_bytes(&self, Moving { shape, output }: &Moving) -> u64 {
+        let (width, height) = output.finish.canvas;
+        let pixels = u64::from(width) * u64::from(height);
+        // Resized, finished, handed over; libwebp holds three canvases and tries two ways of every frame.
+        let frames = (4 + 4 + 4 + 3 * 4 + 4 * 4) * pixels;
+        let resizing = intermediate_bytes((self.probe.width, self.probe.height), shape.size(), 8);
+        // Encoded frames wait for the last, and the file is copied once.
+        frames + resizing + 2 * pixels * u64::from(self.probe.frames) + (1 << 20)
+    }
+}
+
+/// The resizer's weights along one axis: for each output pixel a window of them as `f64`, again as integers, and two
+/// records of where they begin.
+fn weights_bytes(from: u32, to: u32) -> u64 {
+    let scale = (f64::from(from) / f64::from(to)).max(1.0);
+    let window = (3.0 * scale).ceil() as u64 * 2 + 1;
+    u64::from(to) * (window * (8 + 4) + 64)
+}

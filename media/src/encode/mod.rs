@@ -1,0 +1,84 @@
+//! A finished picture to a file.
+//!
+//! One file per format, each around one codec. Nothing but pixels is written here: what metadata a variant carries is
+//! added afterwards, to the finished file.
+
+#[cfg(feature = "avif-encode")]
+mod avif;
+mod jpeg;
+mod png;
+mod webp;
+
+use std::borrow::Cow;
+
+use crate::OutputFormat;
+use crate::frame::{Frame, Layout, Picture};
+use crate::resize::{Scratch, with_full_chroma};
+use crate::ycbcr;
+
+pub(crate) use webp::{Animation, rgba};
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) format: OutputFormat,
+    /// 1 to 100.
+    pub(crate) quality: u8,
+    /// 0 to 6.
+    pub(crate) effort: u8,
+}
+
+/// Encodes a picture. For JPEG it has no alpha, and planes have chroma halved both ways. Fails with the codec's words.
+pub(crate) fn encode(
+    picture: &Picture,
+    settings: Settings,
+    scratch: &mut Scratch,
+) -> Result<Vec<u8>, String> {
+    match settings.format {
+        OutputFormat::Jpeg => jpeg::encode(picture, settings.quality),
+        OutputFormat::WebP => webp::encode(picture, settings.quality, settings.effort),
+        OutputFormat::Png => png::encode(packed(picture, scratch)?.as_ref(), settings.effort),
+        #[cfg(feature = "avif-encode")]
+        OutputFormat::Avif => {
+            avif::encode(packed(picture, scratch)?.as_ref(), settings.quality, settings.effort)
+        }
+        #[cfg(not(feature = "avif-encode"))]
+        OutputFormat::Avif => Err("this build cannot write AVIF".to_owned()),
+    }
+}
+
+/// The picture as one frame of luma, RGB or RGBA.
+pub(crate) fn packed<'a>(picture: &'a Picture, scratch: &mut Scratch) -> Result<Cow<'a, Frame>, String> {
+    Ok(match picture {
+        Picture::Packed(frame) => Cow::Borrowed(frame),
+        Picture::Planar(planes) if planes.step == (1, 1) => Cow::Owned(ycbcr::to_rgb(planes)),
+        Picture::Planar(planes) => Cow::Owned(ycbcr::to_rgb(&with_full_chroma(planes.clone(), scratch)?)),
+    })
+}
+
+/// An upper bound of the bytes that are held while a picture of so many pixels is encoded, without the picture itself.
+pub(crate) fn encoding_bytes_max((width, height): (u32, u32), layout: Layout, settings: Settings) -> u64 {
+    let pixels = u64::from(width) * u64::from(height);
+    let file = encoded_bytes_max((width, height), layout, settings);
+    match settings.format {
+        OutputFormat::Jpeg => jpeg::encoding_bytes_max(width, height, settings.quality),
+        OutputFormat::WebP => webp::encoding_bytes_max(width, height) + 3 * file,
+        // A packed copy of planes, filtered rows, and what the compressor looks back on.
+        OutputFormat::Png => 3 * pixels + 3 * file + (1 << 20),
+        // rav1e: reference frames, a pyramid of analysis, and its lookahead.
+        OutputFormat::Avif => 40 * pixels + (8 << 20),
+    }
+}
+
+/// An upper bound of a file's bytes.
+pub(crate) fn encoded_bytes_max((width, height): (u32, u32), layout: Layout, settings: Settings) -> u64 {
+    let pixels = u64::from(width) * u64::from(height);
+    match settings.format {
+        OutputFormat::Jpeg => jpeg::encoded_bytes_max(width, height, settings.quality),
+        // Noise of full contrast takes 1.6 bytes per pixel at quality 100; alpha is compressed without loss.
+        OutputFormat::WebP => 2 * pixels + if layout == Layout::Rgba { pixels } else { 0 } + 4096,
+        // Stored without compression, with a byte before each row.
+        OutputFormat::Png => pixels * layout.bytes() as u64 * 65 / 64 + u64::from(height) + 4096,
+        OutputFormat::Avif => 2 * pixels + 4096,
+    }
+}
