@@ -145,6 +145,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "quarters are exact")]
     fn a_part_is_found_where_it_is_stored() {
         let shown = Window { left: 0.25, top: 0.0, width: 0.25, height: 0.5 };
         let part = |number| {

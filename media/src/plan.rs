@@ -289,6 +289,7 @@ pub(crate) fn cut(source: (u32, u32), out: (u32, u32), focus: (f64, f64)) -> Win
 #[cfg(test)]
 mod tests {
     use super::*;
+    use OutputFormat::{Jpeg, Png, WebP};
 
     fn inside(side: u32, quality: u8) -> Preset {
         Preset { quality, ..Preset::new("x", side, side, Fit::Inside) }
@@ -376,7 +377,6 @@ mod tests {
             let formats: Vec<_> = plan.rungs[0].outputs.iter().map(|output| output.finish.format).collect();
             (formats, plan.full_chroma)
         };
-        use OutputFormat::{Jpeg, Png, WebP};
         assert_eq!(formats(Kind::Opaque), (vec![Jpeg, WebP], false));
         assert_eq!(formats(Kind::Transparent), (vec![Png, WebP], true));
         assert_eq!(formats(Kind::Flat), (vec![Png], true));

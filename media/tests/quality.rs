@@ -68,7 +68,6 @@ fn beside(original: &[u8], presets: &[Preset], name: &str) -> [Plane; 3] {
 }
 
 /// A way to a variant that takes no shortcut, and one that does, both against the reference.
-#[expect(clippy::print_stdout, reason = "`cargo test --test quality -- --nocapture` shows the figures")]
 fn assert_costs_nothing(reference: &[Plane; 3], plain: &[Plane; 3], short: &[Plane; 3], what: &str) {
     let lost = ssim(&reference[0], &plain[0]) - ssim(&reference[0], &short[0]);
     assert!(lost <= SSIM_LOST_MAX, "{what}: {lost} of SSIM lost");

@@ -110,7 +110,7 @@ mod tests {
         let error = deadline.reader(&bytes).read_to_end(&mut read).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
         let mut reader = deadline.reader(&bytes);
-        let ended = (0..BYTES_BETWEEN_LOOKS + 1).any(|_| reader.fill_buf().is_err());
+        let ended = (0..=BYTES_BETWEEN_LOOKS).any(|_| reader.fill_buf().is_err());
         assert!(ended);
     }
 }
