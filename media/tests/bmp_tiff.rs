@@ -4,22 +4,13 @@
 mod common;
 
 use common::build::{Bmp, LONG, Place, SHORT, Tiff, deflate, lzw, pack_bits};
+use common::streams::{cut, damaged, fed, known};
 use common::{CORNERS, assert_alike, corners, quadrants, variants};
-use darkroom_media::{
-    Limits, MediaError, Orientation, Preset, Probe, Prober, Scratch, SourceFormat, decode, probe,
-};
+use darkroom_media::{Limits, MediaError, Orientation, Preset, Probe, Scratch, SourceFormat, decode, probe};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
     Limits::default()
-}
-
-fn fed(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Probe, MediaError> {
-    let mut prober = Prober::new(limits());
-    for piece in pieces {
-        prober.feed(piece.as_ref())?;
-    }
-    prober.finish()
 }
 
 /// Probes and decodes.
@@ -137,10 +128,10 @@ fn facts_of_the_files() {
 #[test]
 fn byte_by_byte_is_the_same_as_at_once() {
     for (name, bytes) in files() {
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "{name}");
         for length in 0..bytes.len() {
             let cut = &bytes[..length];
-            assert_eq!(fed(cut.chunks(1)), probe(cut, &limits()), "{name} cut to {length}");
+            assert_eq!(fed(cut.chunks(1), &limits()), probe(cut, &limits()), "{name} cut to {length}");
         }
     }
 }
@@ -179,16 +170,9 @@ fn what_follows_the_end_is_ignored() {
 #[test]
 fn the_prober_says_what_it_knows_as_soon_as_it_does() {
     for (name, bytes) in files() {
-        let mut prober = Prober::new(limits());
-        let (mut format_at, mut size_at) = (None, None);
-        for (index, byte) in bytes.iter().enumerate() {
-            prober.feed(&[*byte]).unwrap();
-            format_at = format_at.or_else(|| prober.format().map(|_| index + 1));
-            size_at = size_at.or_else(|| prober.size_known().then_some(index + 1));
-        }
-        assert_eq!(format_at, Some(if is_tiff(name) { 4 } else { 18 }), "{name}");
-        assert!(size_at.unwrap() <= bytes.len(), "{name}");
-        assert_eq!(prober.format(), Some(prober.finish().unwrap().format), "{name}");
+        let known = known(name, &bytes);
+        assert_eq!(known.format_at, if is_tiff(name) { 4 } else { 18 }, "{name}");
+        assert!(known.size_at <= bytes.len(), "{name}");
     }
 }
 
@@ -254,7 +238,7 @@ fn camera_raws_are_named_with_what_to_do() {
             error.to_string().contains("camera raw photo") && error.to_string().contains("JPEG"),
             "{name}: {error}"
         );
-        assert_eq!(fed(bytes.chunks(1)), Err(error), "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), Err(error), "{name}");
     }
     // Reduced copies in further directories make no raw.
     assert!(outcome(&gray().with(330, LONG, &[8]).build(), &limits()).is_ok());
@@ -352,7 +336,7 @@ fn hostile_tiffs_are_an_error() {
     for (index, (bytes, code)) in cases.into_iter().enumerate() {
         let error = outcome(&bytes, &limits()).unwrap_err();
         assert_eq!(error.code(), code, "case {index}: {error}");
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "case {index}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "case {index}");
     }
     // A BigTIFF of four billion entries, and of offsets of another size.
     let mut big = gray();
@@ -410,7 +394,7 @@ fn hostile_bmps_are_an_error() {
     for (index, (bytes, code)) in cases.into_iter().enumerate() {
         let error = outcome(&bytes, &limits()).unwrap_err();
         assert_eq!(error.code(), code, "case {index}: {error}");
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "case {index}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "case {index}");
     }
 }
 
@@ -431,25 +415,15 @@ proptest! {
         cuts in prop::collection::vec(0_usize..2000, 0..20),
         damage in prop::option::of((0_usize..2000, any::<u8>())),
     ) {
-        let (_, mut bytes) = files().swap_remove(file);
-        if let Some((at, value)) = damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(fed(pieces), probe(&bytes, &limits()));
+        let (_, bytes) = files().swap_remove(file);
+        let bytes = damaged(bytes, damage);
+        prop_assert_eq!(fed(cut(&bytes, cuts), &limits()), probe(&bytes, &limits()));
     }
 
     #[test]
     fn damaged_files_never_panic(file in 0..FILES, damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
-        let (_, mut bytes) = files().swap_remove(file);
-        for (at, value) in damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
+        let (_, bytes) = files().swap_remove(file);
+        let bytes = damaged(bytes, damage);
         // Damage may name a large size, which is allowed but slow to decode many times.
         let _ = outcome(&bytes, &Limits { pixels_max: 1 << 18, ..limits() });
     }
@@ -464,7 +438,7 @@ proptest! {
             b"BM\0\0\0\0\0\0\0\0\x20\0\0\0\x0C\0\0\0\x05\0\x05\0\x01\0",
         ];
         let bytes = [signatures[signature], &bytes].concat();
-        prop_assert_eq!(fed(bytes.chunks(3)), probe(&bytes, &limits()));
+        prop_assert_eq!(fed(bytes.chunks(3), &limits()), probe(&bytes, &limits()));
         let _ = outcome(&bytes, &Limits { pixels_max: 1 << 18, ..limits() });
     }
 }

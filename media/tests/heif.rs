@@ -6,11 +6,9 @@ mod common;
 #[path = "common/heif.rs"]
 mod heif;
 
+use common::streams::{assert_harmless, damaged, decoded, fed};
 use common::{CORNERS, assert_alike, corners, quadrants, variants};
-use darkroom_media::{
-    DecodedPhoto, Limits, MediaError, Orientation, Preset, Probe, Prober, Scratch, SourceFormat, Subsampling,
-    decode, probe,
-};
+use darkroom_media::{Limits, MediaError, Orientation, Preset, Probe, SourceFormat, Subsampling, probe};
 use heif::{HeifFile, Item, avif, boxed, clap, full, grid, imir, irot, ispe};
 use proptest::prelude::*;
 
@@ -18,10 +16,6 @@ const SIZE: (u32, u32) = (48, 32);
 
 fn limits() -> Limits {
     Limits::default()
-}
-
-fn decoded(bytes: &[u8], limits: &Limits) -> Result<DecodedPhoto, MediaError> {
-    decode(bytes, &probe(bytes, limits)?, limits, &mut Scratch::default())
 }
 
 /// Four colours, as a file of one picture.
@@ -45,14 +39,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         #[cfg(feature = "heic")]
         ("HEIC", HeifFile::of(*b"heic", heif::hevc(1, SIZE, [100, 110, 140])).bytes()),
     ]
-}
-
-fn fed(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Probe, MediaError> {
-    let mut prober = Prober::new(limits());
-    for piece in pieces {
-        prober.feed(piece.as_ref())?;
-    }
-    prober.finish()
 }
 
 #[test]
@@ -93,8 +79,8 @@ fn any_cut_of_the_stream_is_the_same() {
     for (name, bytes) in files() {
         let whole = probe(&bytes, &limits());
         assert!(whole.is_ok(), "{name}: {whole:?}");
-        assert_eq!(fed(bytes.chunks(1)), whole, "{name}");
-        assert_eq!(fed(bytes.chunks(13)), whole, "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), whole, "{name}");
+        assert_eq!(fed(bytes.chunks(13), &limits()), whole, "{name}");
     }
 }
 
@@ -375,7 +361,7 @@ fn frames_of_a_sequence_are_counted() {
     file.brand = *b"avis";
     let bytes = [file.bytes(), nested].concat();
     assert_eq!(probe(&bytes, &limits()).unwrap().frames, 37);
-    assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()));
+    assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()));
     decoded(&bytes, &limits()).unwrap();
 }
 
@@ -483,18 +469,7 @@ proptest! {
         damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..5),
         piece in 1_usize..100,
     ) {
-        let (_, mut bytes) = files().swap_remove(file);
-        for (at, value) in damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
-        let small = Limits { pixels_max: 1 << 16, ..limits() };
-        let whole = probe(&bytes, &small);
-        let mut prober = Prober::new(small.clone());
-        let fed = bytes.chunks(piece).try_for_each(|piece| prober.feed(piece)).and_then(|()| prober.finish());
-        prop_assert_eq!(&fed, &whole);
-        if let Ok(found) = whole {
-            let _ = decode(&bytes, &found, &small, &mut Scratch::default());
-        }
+        let (_, bytes) = files().swap_remove(file);
+        assert_harmless(&damaged(bytes, damage), piece);
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod build;
 pub(crate) mod look;
 pub(crate) mod make;
 pub(crate) mod reference;
+pub(crate) mod streams;
 
 use darkroom_media::{Limits, Preset, Probe, Scratch, Variant, decode, probe, render};
 

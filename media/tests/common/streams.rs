@@ -1,0 +1,73 @@
+//! What streams do on their way: they come in pieces, and with bytes that are not those that were sent.
+
+use darkroom_media::{DecodedPhoto, Limits, MediaError, Probe, Prober, Scratch, decode, probe};
+
+/// What is found in a stream that comes in these pieces.
+pub(crate) fn fed(
+    pieces: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    limits: &Limits,
+) -> Result<Probe, MediaError> {
+    let mut prober = Prober::new(limits.clone());
+    for piece in pieces {
+        prober.feed(piece.as_ref())?;
+    }
+    prober.finish()
+}
+
+/// Probes and decodes.
+pub(crate) fn decoded(bytes: &[u8], limits: &Limits) -> Result<DecodedPhoto, MediaError> {
+    decode(bytes, &probe(bytes, limits)?, limits, &mut Scratch::default())
+}
+
+/// Cuts a stream at these places, each counted round and round it. Some pieces may be empty.
+pub(crate) fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<&[u8]> {
+    let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
+    cuts.extend([0, bytes.len()]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+/// Puts values in the places of bytes, each place counted round and round the stream.
+pub(crate) fn damaged(mut bytes: Vec<u8>, damage: impl IntoIterator<Item = (usize, u8)>) -> Vec<u8> {
+    let length = bytes.len();
+    for (place, value) in damage {
+        bytes[place % length] = value;
+    }
+    bytes
+}
+
+/// Whatever the bytes are, the cutting does not matter, nothing panics, and what the probe lets through is decoded or
+/// refused.
+pub(crate) fn assert_harmless(bytes: &[u8], piece: usize) {
+    // Damage may name a large size, which is allowed but slow to decode many times.
+    let small = Limits { pixels_max: 1 << 16, ..Limits::default() };
+    let whole = probe(bytes, &small);
+    assert_eq!(fed(bytes.chunks(piece), &small), whole);
+    if let Ok(found) = whole {
+        let _ = decode(bytes, &found, &small, &mut Scratch::default());
+    }
+}
+
+/// When a prober knew something, in bytes of the stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) format_at: usize,
+    pub(crate) size_at: usize,
+}
+
+/// Feeds a whole image byte by byte. The format that the prober names at the end must be what the image is.
+pub(crate) fn known(name: &str, bytes: &[u8]) -> Known {
+    let mut prober = Prober::new(Limits::default());
+    let (mut format_at, mut size_at) = (None, None);
+    for (index, byte) in bytes.iter().enumerate() {
+        prober.feed(&[*byte]).unwrap();
+        format_at = format_at.or_else(|| prober.format().map(|_| index + 1));
+        size_at = size_at.or_else(|| prober.size_known().then_some(index + 1));
+    }
+    let format = prober.format();
+    assert_eq!(format, Some(prober.finish().unwrap().format), "{name}");
+    let (Some(format_at), Some(size_at)) = (format_at, size_at) else {
+        panic!("{name}: {format:?}, known at {format_at:?}, its size at {size_at:?}");
+    };
+    Known { format_at, size_at }
+}
