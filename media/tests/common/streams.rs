@@ -1,6 +1,10 @@
 //! What streams do on their way: they come in pieces, and with bytes that are not those that were sent.
 
+use std::fmt;
+use std::ops::Range;
+
 use darkroom_media::{DecodedPhoto, Limits, MediaError, Probe, Prober, Scratch, decode, probe};
+use proptest::prelude::*;
 
 /// What is found in a stream that comes in these pieces.
 pub(crate) fn fed(
@@ -20,20 +24,59 @@ pub(crate) fn decoded(bytes: &[u8], limits: &Limits) -> Result<DecodedPhoto, Med
 }
 
 /// Cuts a stream at these places, each counted round and round it. Some pieces may be empty.
-pub(crate) fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<&[u8]> {
+pub(crate) fn cut(bytes: &[u8], cuts: Vec<usize>) -> Vec<&[u8]> {
     let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
     cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// Puts values in the places of bytes, each place counted round and round the stream.
-pub(crate) fn damaged(mut bytes: Vec<u8>, damage: impl IntoIterator<Item = (usize, u8)>) -> Vec<u8> {
-    let length = bytes.len();
-    for (place, value) in damage {
-        bytes[place % length] = value;
+/// Some places to cut a stream at.
+pub(crate) fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(any::<usize>(), 0..20)
+}
+
+/// A file in which some bytes have other values.
+#[derive(Clone)]
+pub(crate) struct Damaged {
+    pub(crate) bytes: Vec<u8>,
+    name: &'static str,
+    damage: Vec<(usize, u8)>,
+}
+
+/// A failure is told by what was done to which file: its bytes would say nothing to anyone.
+impl fmt::Debug for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {:?}", self.name, self.damage)
     }
-    bytes
+}
+
+/// One of the files, with so many of its bytes changed.
+pub(crate) fn damaged(
+    files: Vec<(&'static str, Vec<u8>)>,
+    changes: Range<usize>,
+) -> impl Strategy<Value = Damaged> {
+    let changed = (0..files.len(), prop::collection::vec((any::<usize>(), any::<u8>()), changes));
+    changed.prop_map(move |(file, mut damage)| {
+        let (name, mut bytes) = files[file].clone();
+        for (place, value) in &mut damage {
+            *place %= bytes.len();
+            bytes[*place] = *value;
+        }
+        Damaged { bytes, name, damage }
+    })
+}
+
+/// Puts something behind an image, which must not matter. An image that `tells_its_end` must be found to end there.
+pub(crate) fn assert_more_is_ignored(name: &str, bytes: &[u8], tells_its_end: bool) {
+    let limits = Limits::default();
+    let whole = probe(bytes, &limits).unwrap();
+    let longer = [bytes, b"\xFF\xD8\xFFanother image"].concat();
+    let found = probe(&longer, &limits).unwrap();
+    let image_bytes = if tells_its_end { whole.image_bytes } else { found.image_bytes };
+    assert_eq!(found, Probe { bytes: longer.len() as u64, image_bytes, ..whole }, "{name}");
+    let photo = decode(&longer, &found, &limits, &mut Scratch::default());
+    assert!(photo.is_ok(), "{name}: {photo:?}");
 }
 
 /// Whatever the bytes are, the cutting does not matter, nothing panics, and what the probe lets through is decoded or
