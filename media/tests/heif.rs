@@ -6,6 +6,7 @@ mod common;
 #[path = "common/heif.rs"]
 mod heif;
 
+use common::make::turned_exif;
 use common::streams::{assert_harmless, assert_more_is_ignored, damaged, decoded, fed};
 use common::{CORNERS, assert_alike, corners, quadrants, shown, variants};
 use darkroom_media::{Limits, MediaError, Orientation, Preset, SourceFormat, Subsampling, probe};
@@ -144,8 +145,7 @@ fn orientation_size(orientation: Orientation) -> (u32, u32) {
 #[test]
 fn the_orientation_of_exif_is_not_asked() {
     let mut file = picture();
-    let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    let data = [b"\0\0\0\x06Exif\0\0".as_slice(), tiff].concat();
+    let data = [b"\0\0\0\x06Exif\0\0".as_slice(), &turned_exif(6)].concat();
     file.items.push(Item { id: 9, kind: *b"Exif", data, properties: Vec::new() });
     file.references.push((*b"cdsc", 9, vec![1]));
     assert_eq!(probe(&file.bytes(), &limits()).unwrap().orientation, Orientation::Upright);

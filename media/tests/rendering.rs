@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::make::turned_exif;
 use common::{CORNERS, WHITE, assert_alike, corners, fixture, pixels, quadrants, shown_by_exif, variants};
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_media::{
@@ -23,10 +24,7 @@ fn limits() -> Limits {
 fn oriented(width: u16, height: u16, orientation: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 95);
-    let mut tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01".to_vec();
-    tiff.extend(orientation.to_be_bytes());
-    tiff.extend([0; 6]);
-    encoder.add_exif_metadata(&tiff).unwrap();
+    encoder.add_exif_metadata(&turned_exif(orientation)).unwrap();
     encoder.encode(&quadrants(u32::from(width), u32::from(height)), width, height, ColorType::Rgb).unwrap();
     bytes
 }
