@@ -1,8 +1,11 @@
 //! What the numbers of a pixel mean: colour profiles, and 16 bits to 8.
 //!
 //! A photo stays in its own colour space through the cascade and is converted at the end of it, variant by variant: that
-//! is less to convert, and averaging is as right in one RGB space as in another.
+//! is less to convert than the whole photo, and averaging is as right in one RGB space as in another.
 
+mod planar;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use moxcms::{
 };
 
 use crate::Gamut;
-use crate::frame::{Frame, Layout};
+use crate::frame::{Frame, Layout, Planes};
 
 /// The colour space of decoded pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +92,27 @@ pub(crate) enum Space {
     /// Nothing is to be done.
     Srgb,
     /// Display P3, which a preset may keep.
-    P3(Box<ColorProfile>),
+    P3(Conversion),
     /// Something else.
-    Other(Box<ColorProfile>),
+    Other(Conversion),
+}
+
+/// From a profile to sRGB. What it takes to make one is kept for all variants.
+pub(crate) struct Conversion {
+    profile: Box<ColorProfile>,
+    /// Of the pixels that `transform` is for.
+    layout: Layout,
+    transform: Arc<Transform8BitExecutor>,
+}
+
+impl Conversion {
+    /// For pixels of another layout than the photo's, an animation's for instance, another one is made.
+    fn of(&self, layout: Layout) -> Result<Arc<Transform8BitExecutor>, String> {
+        if layout == self.layout {
+            return Ok(Arc::clone(&self.transform));
+        }
+        transform_8bit(&self.profile, layout).map_err(|error| format!("{error:?}"))
+    }
 }
 
 impl fmt::Debug for Space {
@@ -112,15 +133,20 @@ fn grid() -> Vec<u8> {
         .collect()
 }
 
-/// Whether `profile` shows RGB as `other` does.
-fn same(profile: &ColorProfile, other: &ColorProfile) -> bool {
+/// Whether a transform of RGB changes nothing.
+fn changes_nothing(transform: &Transform8BitExecutor) -> bool {
     let from = grid();
     let mut to = vec![0; from.len()];
+    transform.transform(&from, &mut to).is_ok()
+        && from.iter().zip(&to).all(|(a, b)| a.abs_diff(*b) <= SAME_MAX)
+}
+
+/// Whether `profile` shows RGB as `other` does.
+fn same(profile: &ColorProfile, other: &ColorProfile) -> bool {
     let options = TransformOptions::default();
-    let converted = profile
+    profile
         .create_transform_8bit(Channels::Rgb, other, Channels::Rgb, options)
-        .and_then(|transform| transform.transform(&from, &mut to));
-    converted.is_ok() && from.iter().zip(&to).all(|(a, b)| a.abs_diff(*b) <= SAME_MAX)
+        .is_ok_and(|transform| changes_nothing(transform.as_ref()))
 }
 
 impl Space {
@@ -129,19 +155,18 @@ impl Space {
     pub(crate) fn new(color: &Color, layout: Layout) -> Self {
         let kind = if layout == Layout::Luma { DataColorSpace::Gray } else { DataColorSpace::Rgb };
         let Some(profile) = color.profile(kind) else { return Self::Srgb };
-        if transform_8bit(&profile, layout).is_err() {
+        let Ok(transform) = transform_8bit(&profile, layout) else { return Self::Srgb };
+        let srgb = match layout {
+            Layout::Luma => false,
+            Layout::Rgb => changes_nothing(transform.as_ref()),
+            Layout::Rgba => same(&profile, &ColorProfile::new_srgb()),
+        };
+        if srgb {
             return Self::Srgb;
         }
-        if kind == DataColorSpace::Gray {
-            return Self::Other(Box::new(profile));
-        }
-        if same(&profile, &ColorProfile::new_srgb()) {
-            Self::Srgb
-        } else if same(&profile, &ColorProfile::new_display_p3()) {
-            Self::P3(Box::new(profile))
-        } else {
-            Self::Other(Box::new(profile))
-        }
+        let p3 = layout != Layout::Luma && same(&profile, &ColorProfile::new_display_p3());
+        let conversion = Conversion { profile: Box::new(profile), layout, transform };
+        if p3 { Self::P3(conversion) } else { Self::Other(conversion) }
     }
 
     /// Whether variants of this gamut have other colours than the photo.
@@ -176,12 +201,20 @@ impl Space {
     }
 
     /// Pixels in sRGB. Fails with the colour engine's words.
-    pub(crate) fn to_srgb(&self, frame: &Frame) -> Result<Frame, String> {
-        let (Self::P3(profile) | Self::Other(profile)) = self else { return Ok(frame.clone()) };
+    pub(crate) fn to_srgb<'a>(&self, frame: &'a Frame) -> Result<Cow<'a, Frame>, String> {
+        let (Self::P3(conversion) | Self::Other(conversion)) = self else { return Ok(Cow::Borrowed(frame)) };
         let mut converted = Frame::zeroed(frame.width, frame.height, frame.layout);
-        let transform = transform_8bit(profile, frame.layout).map_err(|error| format!("{error:?}"))?;
+        let transform = conversion.of(frame.layout)?;
         transform.transform(&frame.data, &mut converted.data).map_err(|error| format!("{error:?}"))?;
-        Ok(converted)
+        Ok(Cow::Owned(converted))
+    }
+
+    /// Planes with chroma halved both ways, in sRGB. Fails with the colour engine's words.
+    pub(crate) fn planes_to_srgb<'a>(&self, planes: &'a Planes) -> Result<Cow<'a, Planes>, String> {
+        let (Self::P3(conversion) | Self::Other(conversion)) = self else { return Ok(Cow::Borrowed(planes)) };
+        let transform = conversion.of(Layout::Rgb)?;
+        let converted = planar::convert(planes, transform.as_ref()).map_err(|error| format!("{error:?}"))?;
+        Ok(Cow::Owned(converted))
     }
 }
 
@@ -265,7 +298,7 @@ impl Reducer {
             _ => Layout::Rgba,
         };
         let transform = match Space::new(&color, layout) {
-            Space::Other(profile) => {
+            Space::Other(Conversion { profile, .. }) => {
                 let options = TransformOptions::default();
                 let to = srgb_for(layout);
                 profile.create_transform_16bit(channels(layout), &to, channels(layout), options).ok()
@@ -346,7 +379,7 @@ mod tests {
             assert!(same(&profile, &ColorProfile::new_display_p3()));
             assert_eq!(space.kept_profile(Gamut::Srgb), None);
             // What sRGB shows as pure red is (234, 51, 35) in Display P3 (CSS Color 4, section 10.4).
-            let red = space.to_srgb(&pixel([234, 51, 35])).unwrap().data;
+            let red = space.to_srgb(&pixel([234, 51, 35])).unwrap().into_owned().data;
             assert!(red[0] >= 253 && red[1] <= 3 && red[2] <= 3, "{red:?}");
             // Neutral colours stay.
             assert_eq!(space.to_srgb(&pixel([128; 3])).unwrap().data, [128; 3]);
@@ -357,7 +390,7 @@ mod tests {
     fn adobe_rgb_becomes_srgb() {
         let space = Space::new(&icc(&ColorProfile::new_adobe_rgb()), Layout::Rgb);
         // (219, 0, 0) in Adobe RGB is close to sRGB's pure red.
-        let red = space.to_srgb(&pixel([219, 0, 0])).unwrap().data;
+        let red = space.to_srgb(&pixel([219, 0, 0])).unwrap().into_owned().data;
         assert!(red[0] >= 252 && red[1] <= 8 && red[2] <= 8, "{red:?}");
         assert!(space.must_convert(Gamut::P3), "only Display P3 can be kept");
     }
@@ -366,7 +399,7 @@ mod tests {
     fn a_gray_profile_changes_the_curve() {
         let space = Space::new(&icc(&ColorProfile::new_gray_with_gamma(1.0)), Layout::Luma);
         let frame = Frame { width: 3, height: 1, layout: Layout::Luma, data: vec![0, 55, 255] };
-        let gray = space.to_srgb(&frame).unwrap().data;
+        let gray = space.to_srgb(&frame).unwrap().into_owned().data;
         // Linear 0.2157 is sRGB 0.5019.
         assert!(gray[0] <= 1 && gray[1].abs_diff(128) <= 1 && gray[2] >= 254, "{gray:?}");
     }

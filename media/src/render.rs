@@ -397,7 +397,7 @@ fn interesting(
 fn luma(frame: &Frame) -> Vec<u8> {
     match frame.layout {
         Layout::Luma => frame.data.clone(),
-        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::ycbcr(*pixel)[0]).collect(),
+        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::luma_of(*pixel)).collect(),
     }
 }
 
