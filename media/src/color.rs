@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use moxcms::{
     CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout as Channels, MatrixCoefficients,
-    ParsingOptions, TransferCharacteristics, Transform8BitExecutor, Transform16BitExecutor, TransformOptions,
+    ParsingOptions, TransferCharacteristics, Transform8BitExecutor, Transform16BitExecutor,
+    TransformExecutor, TransformOptions,
 };
 
-use crate::Gamut;
 use crate::frame::{Frame, Layout, Planes};
+use crate::{Gamut, Limits};
 
 /// The colour space of decoded pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,11 @@ const GRID: usize = 6;
 const SAME_MAX: u8 = 2;
 
 impl Color {
+    /// What a file's profile describes. A longer one than the limit is passed over.
+    pub(crate) fn of_profile(profile: &[u8], limits: &Limits) -> Self {
+        if limits.allow_profile(profile) { Self::Icc(profile.to_vec()) } else { Self::Srgb }
+    }
+
     /// The profile, if there is one that can be read and has this kind of pixels.
     fn profile(&self, space: DataColorSpace) -> Option<ColorProfile> {
         let profile = match self {
@@ -245,24 +251,43 @@ fn transform_8bit(
     profile.create_transform_8bit(channels(layout), &to, channels(layout), TransformOptions::default())
 }
 
-/// CMYK (0 no ink, 255 full ink, four bytes per pixel) as sRGB: by the profile if there is one for CMYK, else by the plain
-/// formula that every viewer uses.
-pub(crate) struct Inks {
-    transform: Option<Arc<Transform8BitExecutor>>,
+/// CMYK (0 is no ink, the greatest number full ink; four samples per pixel) as sRGB: by the profile if there is one for
+/// CMYK, else by the plain formula that every viewer uses. Samples are of 8 bits or of 16.
+pub(crate) struct Inks<T: Copy + Default> {
+    transform: Option<Arc<dyn TransformExecutor<T> + Send + Sync>>,
+    /// Full ink, and full light.
+    most: u32,
 }
 
-impl Inks {
+/// Bytes held beside a profile of so many bytes while inks are converted by it: its tables, one of them once more as
+/// floating point, and the codec's own of 17 steps along each ink.
+pub(crate) const fn inks_bytes(profile_bytes: u64) -> u64 {
+    if profile_bytes == 0 { 0 } else { (4 << 20) + 5 * profile_bytes }
+}
+
+impl Inks<u8> {
     pub(crate) fn new(color: &Color) -> Self {
         let transform = color.profile(DataColorSpace::Cmyk).and_then(|profile| {
-            let srgb = ColorProfile::new_srgb();
-            let options = TransformOptions::default();
+            let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
             profile.create_transform_8bit(Channels::Rgba, &srgb, Channels::Rgb, options).ok()
         });
-        Self { transform }
+        Self { transform, most: u8::MAX.into() }
     }
+}
 
-    /// Converts whole pixels, four bytes to three.
-    pub(crate) fn convert(&self, cmyk: &[u8], rgb: &mut [u8]) {
+impl Inks<u16> {
+    pub(crate) fn new(color: &Color) -> Self {
+        let transform = color.profile(DataColorSpace::Cmyk).and_then(|profile| {
+            let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+            profile.create_transform_16bit(Channels::Rgba, &srgb, Channels::Rgb, options).ok()
+        });
+        Self { transform, most: u16::MAX.into() }
+    }
+}
+
+impl<T: Copy + Default + Into<u32> + TryFrom<u32>> Inks<T> {
+    /// Converts whole pixels, four samples to three.
+    pub(crate) fn convert(&self, cmyk: &[T], rgb: &mut [T]) {
         if let Some(transform) = &self.transform
             && transform.transform(cmyk, rgb).is_ok()
         {
@@ -271,10 +296,12 @@ impl Inks {
         let (from, _) = cmyk.as_chunks::<4>();
         let (to, _) = rgb.as_chunks_mut::<3>();
         for ([cyan, magenta, yellow, black], pixel) in from.iter().zip(to) {
+            let left: u32 = self.most - (*black).into();
             *pixel = [*cyan, *magenta, *yellow].map(|ink| {
-                let light = (255 - u32::from(ink)) * (255 - u32::from(*black));
-                // At most 255.
-                ((light + 127) / 255) as u8
+                let ink: u32 = ink.into();
+                // Fits for 16 bits too, and what comes out is at most full light.
+                let light = (self.most - ink) * left + self.most / 2;
+                T::try_from(light / self.most).unwrap_or_default()
             });
         }
     }
@@ -335,6 +362,14 @@ mod tests {
 
     fn pixel(color: [u8; 3]) -> Frame {
         Frame { width: 1, height: 1, layout: Layout::Rgb, data: color.to_vec() }
+    }
+
+    #[test]
+    fn a_profile_longer_than_the_limit_is_passed_over() {
+        let limits = Limits { icc_bytes_max: 3, ..Limits::default() };
+        assert_eq!(Color::of_profile(&[1, 2, 3], &limits), Color::Icc(vec![1, 2, 3]));
+        assert_eq!(Color::of_profile(&[1, 2, 3, 4], &limits), Color::Srgb);
+        assert_eq!(Color::of_profile(&[], &limits), Color::Srgb);
     }
 
     #[test]
@@ -407,9 +442,16 @@ mod tests {
     #[test]
     fn inks_without_a_profile_darken_each_other() {
         let mut rgb = [0; 12];
-        Inks::new(&Color::Srgb)
-            .convert(&[0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 128, 255, 128], &mut rgb);
+        let inks = [0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 128, 255, 128];
+        Inks::<u8>::new(&Color::Srgb).convert(&inks, &mut rgb);
         assert_eq!(rgb, [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 0]);
+        let mut deep = [0; 12];
+        Inks::<u16>::new(&Color::Srgb).convert(&inks.map(|ink| u16::from(ink) * 257), &mut deep);
+        // The product of two halves has more places than 8 bits.
+        let expected = [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 0].map(|light: u16| light * 257);
+        assert!(deep.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 128), "{deep:?}");
+        Inks::<u16>::new(&Color::Srgb).convert(&[0, 65_535, 1, 65_534], &mut deep[..3]);
+        assert_eq!(deep[..3], [1, 0, 1]);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub struct Limits {
     pub frames_max: u32,
     /// Greatest number of pixels in all frames together of an animation whose motion is kept.
     pub animation_pixels_max: u64,
-    /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails.
+    /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails, at the next row,
+    /// strip, tile or frame: codecs of AVIF, HEIC and JPEG XL decode a picture (of a grid, a tile) in one go.
     pub seconds_max: u32,
 }
 
@@ -71,6 +72,11 @@ impl Limits {
             return Err(MediaError::MetadataTooLarge { bytes, limit: self.metadata_bytes_max });
         }
         Ok(())
+    }
+
+    /// Whether a colour profile is read rather than passed over.
+    pub(crate) const fn allow_profile(&self, profile: &[u8]) -> bool {
+        !profile.is_empty() && profile.len() <= self.icc_bytes_max as usize
     }
 }
 

@@ -531,7 +531,11 @@ fn tiffs_of_other_samples() -> Vec<Kind> {
             Tiff::new(W, H).kind(2, 4, 8).with(338, SHORT, &[2]).chunk(rgba()).build(),
             CLEAR_CORNER,
         ),
-        kind("CMYK, by the plain formula", Tiff::new(W, H).kind(5, 4, 8).chunk(inks).build(), SHOWN),
+        kind(
+            "CMYK, by its profile or else the plain formula",
+            Tiff::new(W, H).kind(5, 4, 8).chunk(inks).build(),
+            SHOWN,
+        ),
         kind(
             "signed samples",
             Tiff::new(W, H).kind(2, 3, 8).with(339, SHORT, &[2, 2, 2]).chunk(quadrants(W, H)).build(),

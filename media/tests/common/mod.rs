@@ -5,6 +5,7 @@
 pub(crate) mod build;
 pub(crate) mod look;
 pub(crate) mod make;
+pub(crate) mod printer;
 pub(crate) mod reference;
 pub(crate) mod streams;
 
