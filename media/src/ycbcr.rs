@@ -58,7 +58,6 @@ impl Weights {
 /// Fixed point: 16 bits behind the point.
 const ONE: i32 = 1 << 16;
 const HALF: i32 = ONE / 2;
-/// The middle of chroma.
 
 /// A factor in fixed point, to the nearest.
 pub(crate) const fn fixed(factor: f64) -> i32 {
