@@ -115,6 +115,10 @@ impl Shape {
     pub(crate) const fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }
+
+    fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
 }
 
 /// One frame of the cascade.
@@ -141,7 +145,7 @@ pub(crate) struct Plan {
     /// The last rung that is made from the decoded photo.
     pub(crate) photo_last_use: usize,
     /// The rung that placeholders are computed from: uncut, small.
-    pub(crate) looks: usize,
+    pub(crate) looks: Shape,
     /// Files that keep an animation's motion.
     pub(crate) moving: Vec<Moving>,
     /// Whether an output has chroma at full size, so that planes need it too.
@@ -155,7 +159,7 @@ impl Plan {
         let mut plan = Self {
             rungs: Vec::with_capacity(presets.len() + 1),
             photo_last_use: 0,
-            looks: 0,
+            looks: Shape::new(photo, &Preset::new("", LOOKS_SIDE, LOOKS_SIDE, Fit::Inside)),
             moving: Vec::new(),
             full_chroma: false,
         };
@@ -173,10 +177,8 @@ impl Plan {
         }
         plan.add_looks(photo);
         // A cut frame is the source of none, so of two equally large ones the whole one goes first.
-        plan.rungs.sort_by_key(|Rung { shape, .. }| {
-            let pixels = u64::from(shape.width) * u64::from(shape.height);
-            (std::cmp::Reverse(pixels), shape.crop.is_some())
-        });
+        plan.rungs
+            .sort_by_key(|Rung { shape, .. }| (std::cmp::Reverse(shape.pixels()), shape.crop.is_some()));
         plan.with_sources(photo)
     }
 
@@ -208,15 +210,14 @@ impl Plan {
         }
     }
 
-    /// Makes sure that there is a frame to compute placeholders from.
+    /// The smallest frame that shows the whole photo and is not too large; one for placeholders alone if there is none.
     fn add_looks(&mut self, photo: (u32, u32)) {
-        let serves = |rung: &Rung| {
-            let longest = rung.shape.width.max(rung.shape.height);
-            undistorted(photo, &rung.shape) && longest <= LOOKS_SIDE_MAX
-        };
-        if !self.rungs.iter().any(serves) {
-            let preset = Preset::new("", LOOKS_SIDE, LOOKS_SIDE, Fit::Inside);
-            self.rung(Shape::new(photo, &preset));
+        let shapes = self.rungs.iter().map(|rung| rung.shape);
+        let serves =
+            |shape: &Shape| shape.width.max(shape.height) <= LOOKS_SIDE_MAX && undistorted(photo, shape);
+        match shapes.filter(serves).min_by_key(Shape::pixels) {
+            Some(shape) => self.looks = shape,
+            None => _ = self.rung(self.looks),
         }
     }
 
@@ -229,20 +230,17 @@ impl Plan {
                 Source::Photo | Source::WholePhoto => self.photo_last_use = index,
                 Source::Rung(from) => self.rungs[from].last_use = index,
             }
-            // Sorted largest first, so the last that serves is the smallest.
-            if undistorted(photo, &self.rungs[index].shape) {
-                self.looks = index;
-            }
         }
         self
     }
 }
 
-/// Whether `out` is `photo` at another size and nothing cut off, to the nearest pixel.
+/// Whether `out` is `photo` at another size and nothing cut off: one side follows from the other, to the nearest pixel. (The
+/// longer one need not follow from the shorter, whose rounding it would multiply.)
 fn same_aspect(photo: (u32, u32), out: (u32, u32)) -> bool {
     let (w, h) = (f64::from(photo.0), f64::from(photo.1));
     let (out_w, out_h) = (f64::from(out.0), f64::from(out.1));
-    (out_w * h / w - out_h).abs() <= 0.5 && (out_h * w / h - out_w).abs() <= 0.5
+    (out_w * h / w - out_h).abs() <= 0.5 || (out_h * w / h - out_w).abs() <= 0.5
 }
 
 /// Whether a frame shows the whole photo in its own proportions, as nearly as its pixels allow.
@@ -311,7 +309,7 @@ mod tests {
         assert_eq!(plan.photo_last_use, 0, "the photo's frame is free after the first rung");
         assert_eq!(plan.rungs[0].last_use, 1);
         assert_eq!(plan.rungs[4].shape.crop, Some(Focus::Center));
-        assert_eq!(plan.looks, 3, "the smallest uncut one");
+        assert_eq!(plan.looks, plan.rungs[3].shape, "the smallest uncut one");
         assert!(!plan.full_chroma);
     }
 
@@ -365,8 +363,26 @@ mod tests {
     fn placeholders_get_a_frame_of_their_own_if_none_serves() {
         let square = Preset::new("square", 150, 150, Fit::Cover);
         let plan = plan((4000, 3000), &[square, inside(2000, 80)]);
-        assert_eq!(plan.rungs[plan.looks].shape.size(), (128, 96));
-        assert!(plan.rungs[plan.looks].outputs.is_empty());
+        assert_eq!(plan.looks.size(), (128, 96));
+        let own: Vec<&Rung> = plan.rungs.iter().filter(|rung| rung.shape == plan.looks).collect();
+        assert!(own.len() == 1 && own[0].outputs.is_empty());
+    }
+
+    #[test]
+    fn placeholders_show_the_whole_photo_whatever_its_aspect() {
+        let square = Preset::new("square", 150, 150, Fit::Cover);
+        for width in 1..600 {
+            let photo = (width * 7, 2604);
+            for presets in [Preset::default_ladder(), vec![square.clone()]] {
+                let plan = plan(photo, &presets);
+                let (shape, found) = (plan.looks, plan.rungs.iter().any(|rung| rung.shape == plan.looks));
+                assert!(found && shape.crop.is_none(), "{photo:?}");
+                assert!(shape.width.max(shape.height) <= LOOKS_SIDE_MAX, "{photo:?}: {shape:?}");
+                // The ladder has one, and a square that cuts nothing off is one.
+                let own = presets.len() == 1 && plan.looks.size() != (150, 150);
+                assert_eq!(plan.rungs.len(), presets.len() + usize::from(own), "{photo:?}");
+            }
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct StepTimes {
 }
 
 /// Side of the box of the picture in which a focal point is looked for, in pixels.
-const FOCUS_SIDE: u32 = 256;
+pub(crate) const FOCUS_SIDE: u32 = 256;
 
 /// Makes every variant that `presets` ask for and hands each out as soon as it is encoded, largest first, so that it
 /// can be stored while the next is made. A preset of format `auto` has one variant for each of its formats.
@@ -108,7 +108,7 @@ impl<'a> Rendering<'a> {
             let resized = started.elapsed();
             self.cascade.drop_unneeded_sources(&self.plan, index);
             self.hand_out(index, resized, each)?;
-            if index == self.plan.looks {
+            if self.plan.rungs[index].shape == self.plan.looks {
                 looks = Some(self.looks(index).map_err(|detail| self.error(index, detail))?);
             }
             self.cascade.drop_unneeded(&self.plan, index);

@@ -17,7 +17,7 @@ use common::fixture;
 use common::make::jpeg_with;
 use common::printer::odd_printer;
 use darkroom_media::synth::{PhotoSpec, jpeg};
-use darkroom_media::{Limits, Orientation, Preset, Scratch, decode, probe, render};
+use darkroom_media::{Fit, Focus, Limits, Orientation, Preset, PresetFormat, Scratch, decode, probe, render};
 
 /// Counts live bytes and their peak.
 struct Counting;
@@ -144,6 +144,9 @@ fn the_estimate_is_never_below_the_truth_and_at_twelve_megapixels_close_to_it() 
     compare("JPEG progressive", &jpeg(&PhotoSpec { progressive: true, ..photo }), &ladder, true);
     let turned = PhotoSpec { orientation: Orientation::Rotate90, ..photo };
     compare("JPEG turned", &jpeg(&turned), &ladder, true);
+    let large = PhotoSpec { width: 6000, height: 4000, ..photo };
+    compare("JPEG baseline, 24 MP", &jpeg(&large), &ladder, true);
+    compare("JPEG progressive, 24 MP", &jpeg(&PhotoSpec { progressive: true, ..large }), &ladder, true);
     compare("JPEG portrait", &jpeg(&PhotoSpec { width: HEIGHT, height: WIDTH, ..photo }), &ladder, true);
     compare("PNG RGB", &png(png::ColorType::Rgb, png::BitDepth::Eight, 3), &ladder, true);
     compare("PNG RGBA", &png(png::ColorType::Rgba, png::BitDepth::Eight, 4), &ladder, true);
@@ -182,7 +185,39 @@ fn the_estimate_is_never_below_the_truth_and_at_twelve_megapixels_close_to_it() 
         compare(name, &fixture(name), &ladder, false);
     }
     bitmaps(&ladder);
+    every_setting();
     warm_scratch(&ladder);
+}
+
+/// What presets ask for beside size and quality, one at a time. What libwebp holds is not counted here: `darkroom-bench cost`
+/// does.
+fn every_setting() {
+    let photo = jpeg(&PhotoSpec::default());
+    let rgba = png(png::ColorType::Rgba, png::BitDepth::Eight, 4);
+    let base = Preset { width: 1600, height: 1600, ..Preset::default_ladder().remove(0) };
+    let large = Preset { width: 4000, height: 3600, ..base.clone() };
+    let settings = [
+        ("bordered", Preset { fit: Fit::Contain, ..base.clone() }),
+        ("bordered, large", Preset { fit: Fit::Contain, ..large.clone() }),
+        ("sharpened", Preset { sharpen: 80, ..base.clone() }),
+        ("linear", Preset { linear: true, ..base.clone() }),
+        ("linear, flat", Preset { linear: true, fit: Fit::Fill, width: 2000, height: 100, ..base.clone() }),
+        ("linear, large", Preset { linear: true, ..large }),
+        ("around what is of interest", Preset { fit: Fit::Cover, focus: Focus::Attention, ..base.clone() }),
+        ("as PNG", Preset { format: PresetFormat::Png, ..base.clone() }),
+        ("as WebP", Preset { format: PresetFormat::WebP, ..base.clone() }),
+        ("as it fits", Preset { format: PresetFormat::Auto, ..base.clone() }),
+        ("small, for its looks", Preset { width: 512, height: 512, ..base }),
+    ];
+    for (name, preset) in settings {
+        let all = [preset];
+        compare(&format!("JPEG {name}"), &photo, &all, false);
+        compare(&format!("PNG RGBA {name}"), &rgba, &all, false);
+    }
+    // The whole photo is one variant, beside which its looks are the most.
+    let small = jpeg(&PhotoSpec { width: 512, height: 512, ..PhotoSpec::default() });
+    let only = [Preset { width: 512, height: 512, ..Preset::default_ladder().remove(0) }];
+    compare("JPEG 512×512, one variant", &small, &only, false);
 }
 
 /// BMP and TIFF: rows go into the frame one by one, but for JPEGs inside a TIFF.

@@ -9,6 +9,9 @@ use crate::{Limits, Preset, Probe, SourceFormat, Subsampling};
 /// Tables, structs, small buffers: what no size below accounts for.
 const SMALL_BYTES: u64 = 256 << 10;
 
+/// Deflate makes at most so much of a byte (RFC 1951: 258 bytes of two bits, in the longest runs).
+const DEFLATE_RATIO_MAX: u64 = 1032;
+
 /// What decoding and rendering a photo will take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
@@ -24,8 +27,20 @@ pub struct Cost {
 impl Probe {
     /// What [`decode`](crate::decode()) and [`render()`](crate::render()) will take, for these presets and limits.
     pub fn cost(&self, presets: &[Preset], limits: &Limits) -> Cost {
-        let peak_bytes = self.decoding_bytes().max(self.rendering_bytes(presets, limits)) + SMALL_BYTES;
+        // EXIF goes along to the variants.
+        let rendering = self.rendering_bytes(presets, limits) + self.metadata_bytes;
+        let peak_bytes = self.decoding_bytes().max(rendering) + self.profile_bytes(limits) + SMALL_BYTES;
         Cost { peak_bytes, milliseconds: self.milliseconds(presets, limits) }
+    }
+
+    /// An RGB profile as it is unpacked, kept, and parsed. Which part of the metadata it is the probe does not say.
+    fn profile_bytes(&self, limits: &Limits) -> u64 {
+        let unpacked = match self.format {
+            _ if !self.has_profile => 0,
+            SourceFormat::Png => self.metadata_bytes.saturating_mul(DEFLATE_RATIO_MAX),
+            _ => self.metadata_bytes,
+        };
+        3 * unpacked.min(limits.icc_bytes_max.into())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::encode::{Settings, encoded_bytes_max, encoding_bytes_max};
 use crate::frame::{Layout, frame_bytes, planes_bytes};
-use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Source};
+use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Shape, Source};
+use crate::render::FOCUS_SIDE;
 use crate::resize::{Light, intermediate_bytes};
-use crate::{Limits, Orientation, OutputFormat, Preset, Probe};
+use crate::{Focus, Limits, Orientation, OutputFormat, Preset, Probe};
 
 impl From<&Finish> for Settings {
     fn from(finish: &Finish) -> Self {
@@ -19,7 +20,9 @@ struct Ledger<'a> {
     photo: u64,
     frames: Vec<u64>,
     outputs: u64,
+    /// Kept by the resizer from one frame to the next: the picture between its passes, and the premultiplied source.
     intermediate: u64,
+    premultiplied: u64,
     peak: u64,
 }
 
@@ -30,8 +33,16 @@ impl Probe {
         let plan = Plan::new(self.shown_size(), presets, self.expected_kind(), moves);
         let photo = self.photo_bytes();
         let frames = vec![0; plan.rungs.len()];
-        let mut ledger =
-            Ledger { probe: self, plan, photo, frames, outputs: 0, intermediate: 0, peak: photo };
+        let mut ledger = Ledger {
+            probe: self,
+            plan,
+            photo,
+            frames,
+            outputs: 0,
+            intermediate: 0,
+            premultiplied: 0,
+            peak: photo,
+        };
         for index in 0..ledger.plan.rungs.len() {
             ledger.rung(index);
         }
@@ -47,7 +58,7 @@ impl Probe {
 
 impl Ledger<'_> {
     fn held(&self) -> u64 {
-        self.photo + self.frames.iter().sum::<u64>() + self.outputs + self.intermediate
+        self.photo + self.frames.iter().sum::<u64>() + self.outputs + self.intermediate + self.premultiplied
     }
 
     fn frame_bytes(&self, (width, height): (u32, u32), light: Light) -> u64 {
@@ -65,11 +76,15 @@ impl Ledger<'_> {
         let layout = if self.probe.planar { Layout::Rgb } else { self.probe.layout() };
         // The largest plane goes first.
         let bytes = if planar { 1 } else { layout.bytes() as u64 };
-        let wide = if light == Light::Linear { 2 } else { 1 };
-        self.intermediate = self.intermediate.max(intermediate_bytes(source, target, bytes * wide));
+        let linear = light == Light::Linear;
+        let wide = if linear { 2 } else { 1 };
+        let between = intermediate_bytes(source, target, bytes * wide, linear);
+        self.intermediate = self.intermediate.max(between);
         let from = frame_bytes(source.0, source.1, layout);
-        let premultiplied = if layout == Layout::Rgba { from * wide } else { 0 };
-        let linear = if light == Light::Linear {
+        if layout == Layout::Rgba {
+            self.premultiplied = self.premultiplied.max(from * wide);
+        }
+        let linear = if linear {
             // Planes are interpolated and converted first; then both pictures are held in 16 bits as well.
             let converted = if self.probe.planar { 3 * from } else { 0 };
             converted + 2 * from + 2 * frame_bytes(target.0, target.1, layout)
@@ -77,7 +92,7 @@ impl Ledger<'_> {
             0
         };
         let weights = weights_bytes(source.0, target.0) + weights_bytes(source.1, target.1);
-        premultiplied + linear + weights
+        linear + weights
     }
 
     fn rung(&mut self, index: usize) {
@@ -85,6 +100,9 @@ impl Ledger<'_> {
         let out = shape.size();
         let frame = self.frame_bytes(out, shape.light);
         let turning = self.probe.orientation != Orientation::Upright;
+        if matches!(shape.crop, Some(Focus::Entropy | Focus::Attention)) {
+            self.looking_for_focus();
+        }
         match source {
             Source::WholePhoto => {
                 // Turning, and chroma at full size, make another picture of it.
@@ -117,40 +135,61 @@ impl Ledger<'_> {
             }
         }
         for output in &outputs {
-            self.output(output, frame);
+            self.output(output, &shape, frame);
+        }
+        if shape == self.plan.looks {
+            self.peak = self.peak.max(self.held() + looks_bytes(out));
         }
         if last_use <= index {
             self.frames[index] = 0;
         }
     }
 
-    fn output(&mut self, output: &Output, frame: u64) {
+    /// What is of interest is looked for in a small copy of the photo, or of a frame.
+    fn looking_for_focus(&mut self) {
+        let small = (FOCUS_SIDE, FOCUS_SIDE);
+        let resizing = self.resizing_bytes((self.probe.width, self.probe.height), small, Light::Encoded);
+        // The copy, the same as RGB and as luma, and maps of what stands out.
+        let maps = 4 * frame_bytes(small.0, small.1, Layout::Rgba);
+        self.peak = self.peak.max(self.held() + resizing + maps);
+    }
+
+    fn output(&mut self, output: &Output, shape: &Shape, frame: u64) {
         let finish = &output.finish;
-        let canvas = finish.canvas;
-        let layout = if self.probe.planar { Layout::Rgb } else { self.probe.layout() };
+        let layout = if self.is_planar(shape) { None } else { Some(self.probe.layout()) };
         let settings = Settings::from(finish);
-        let finishing = self.finishing_bytes(finish, frame);
-        let encoding = encoding_bytes_max(canvas, layout, settings);
-        let file = encoded_bytes_max(canvas, layout, settings);
+        let finishing = self.finishing_bytes(finish, shape, frame);
+        let encoding = encoding_bytes_max(finish.canvas, layout, settings);
+        let file = encoded_bytes_max(finish.canvas, layout, settings);
         self.peak = self.peak.max(self.held() + finishing + encoding);
         // Each preset that it serves has its own copy. Few files are near their bound, and all of them together never are.
         self.outputs += file * output.presets.len() as u64;
         self.peak = self.peak.max(self.held());
     }
 
+    fn is_planar(&self, shape: &Shape) -> bool {
+        self.probe.planar && shape.light == Light::Encoded
+    }
+
     /// Held while a frame is made ready for its encoder.
-    fn finishing_bytes(&self, finish: &Finish, frame: u64) -> u64 {
-        let (width, height) = finish.canvas;
-        let canvas = frame_bytes(width, height, Layout::Rgba);
-        let packs = matches!(finish.format, OutputFormat::Png | OutputFormat::Avif);
+    fn finishing_bytes(&self, finish: &Finish, shape: &Shape, frame: u64) -> u64 {
+        let rgba = |(width, height): (u32, u32)| frame_bytes(width, height, Layout::Rgba);
+        let (content, canvas) = (rgba(shape.size()), rgba(finish.canvas));
         // Inks were converted when they were decoded.
         let other_colours = self.probe.has_profile && self.probe.components != 4;
-        // Chroma at full size, RGB, and the same in other colours.
-        let converting = if other_colours || packs { 3 * canvas } else { 0 };
+        let packs = matches!(finish.format, OutputFormat::Png | OutputFormat::Avif);
+        let converting = match (self.is_planar(shape), other_colours || packs) {
+            (_, false) => 0,
+            // Halved chroma is converted as it is.
+            (true, true) if !self.plan.full_chroma => frame,
+            // Chroma at full size, RGB, and the same in other colours.
+            (true, true) => 3 * content,
+            (false, true) => content,
+        };
         let sharpening = if finish.sharpen > 0 { frame } else { 0 };
-        let flattening = if self.probe.has_alpha { canvas } else { 0 };
-        // Known by its size only: a frame of another size than the canvas.
-        let bordering = if frame < canvas / 4 { 2 * canvas } else { 0 };
+        let flattening = if self.probe.has_alpha { content } else { 0 };
+        // The frame as RGB, the canvas, and planes of it.
+        let bordering = if shape.size() == finish.canvas { 0 } else { 2 * content + 2 * canvas };
         converting + sharpening + flattening + bordering
     }
 
@@ -170,10 +209,16 @@ impl Ledger<'_> {
         let pixels = u64::from(width) * u64::from(height);
         // Resized, finished, handed over; libwebp holds three canvases and tries two ways of every frame.
         let frames = (4 + 4 + 4 + 3 * 4 + 4 * 4) * pixels;
-        let resizing = intermediate_bytes((self.probe.width, self.probe.height), shape.size(), 8);
+        let resizing = intermediate_bytes((self.probe.width, self.probe.height), shape.size(), 8, false);
         // Encoded frames wait for the last, and the file is copied once.
         frames + resizing + 2 * pixels * u64::from(self.probe.frames) + (1 << 20)
     }
+}
+
+/// Held while placeholders are computed, beside the frame: chroma at full size, RGB, the same in other colours, and RGBA; the
+/// picture's reductions.
+fn looks_bytes((width, height): (u32, u32)) -> u64 {
+    4 * frame_bytes(width, height, Layout::Rgba) + (512 << 10)
 }
 
 /// The resizer's weights along one axis: for each output pixel a window of them as `f64`, again as integers, and two

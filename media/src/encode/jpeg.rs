@@ -108,18 +108,19 @@ fn first_capacity(width: u32, height: u32) -> usize {
 }
 
 /// An upper bound of the bytes that are held while a picture of so many pixels is encoded, without the picture itself.
+/// `packed`: it is RGB, of which planes are made.
 ///
 /// Noise of full contrast takes 1.9 bytes per pixel at quality 85 and 3.4 at 100; while the buffer grows, the old one and
 /// the new one of twice the size are held.
-pub(super) fn encoding_bytes_max(width: u32, height: u32, quality: u8) -> u64 {
+pub(super) fn encoding_bytes_max((width, height): (u32, u32), packed: bool, quality: u8) -> u64 {
     // Rows of one MCU in three full-size planes.
     let mcu_rows = (u64::from(width) + 16) * 16 * 3;
-    // RGB becomes planes.
-    encoded_bytes_max(width, height, quality) * 3 + mcu_rows + planes_bytes(width, height)
+    let planes = if packed { planes_bytes(width, height) } else { 0 };
+    encoded_bytes_max((width, height), quality) * 3 + mcu_rows + planes
 }
 
 /// An upper bound of a JPEG's bytes.
-pub(super) fn encoded_bytes_max(width: u32, height: u32, quality: u8) -> u64 {
+pub(super) fn encoded_bytes_max((width, height): (u32, u32), quality: u8) -> u64 {
     let per_pixel = if quality <= 85 { 2 } else { 4 };
     // At least one MCU, and the headers with their tables.
     (u64::from(width) + 15) * (u64::from(height) + 15) * per_pixel + 1024
@@ -157,7 +158,7 @@ mod tests {
         for quality in [1, 80, 85, 100] {
             for picture in [packed(640, 480, Layout::Luma), packed(640, 480, Layout::Rgb), planar(640, 480)] {
                 let bytes = encode(&picture, quality).unwrap().len() as u64;
-                let bound = encoded_bytes_max(640, 480, quality);
+                let bound = encoded_bytes_max((640, 480), quality);
                 assert!(bytes <= bound, "at quality {quality}: {bytes} bytes, bound {bound}");
             }
         }

@@ -57,28 +57,32 @@ pub(crate) fn packed<'a>(picture: &'a Picture, scratch: &mut Scratch) -> Result<
 }
 
 /// An upper bound of the bytes that are held while a picture of so many pixels is encoded, without the picture itself.
-pub(crate) fn encoding_bytes_max((width, height): (u32, u32), layout: Layout, settings: Settings) -> u64 {
-    let pixels = u64::from(width) * u64::from(height);
-    let file = encoded_bytes_max((width, height), layout, settings);
-    match settings.format {
-        OutputFormat::Jpeg => jpeg::encoding_bytes_max(width, height, settings.quality),
-        OutputFormat::WebP => webp::encoding_bytes_max(width, height) + 3 * file,
+/// Planes have no layout.
+pub(crate) fn encoding_bytes_max(size: (u32, u32), layout: Option<Layout>, settings: Settings) -> u64 {
+    let pixels = u64::from(size.0) * u64::from(size.1);
+    let Settings { format, quality, effort } = settings;
+    match format {
+        OutputFormat::Jpeg => jpeg::encoding_bytes_max(size, layout.is_some(), quality),
+        OutputFormat::WebP => webp::encoding_bytes_max(size, layout == Some(Layout::Rgba), quality, effort),
         // A packed copy of planes, filtered rows, and what the compressor looks back on.
-        OutputFormat::Png => 3 * pixels + 3 * file + (1 << 20),
+        OutputFormat::Png => 3 * pixels + 3 * encoded_bytes_max(size, layout, settings) + (1 << 20),
         // rav1e: reference frames, a pyramid of analysis, and its lookahead.
         OutputFormat::Avif => 40 * pixels + (8 << 20),
     }
 }
 
 /// An upper bound of a file's bytes.
-pub(crate) fn encoded_bytes_max((width, height): (u32, u32), layout: Layout, settings: Settings) -> u64 {
-    let pixels = u64::from(width) * u64::from(height);
-    match settings.format {
-        OutputFormat::Jpeg => jpeg::encoded_bytes_max(width, height, settings.quality),
-        // Noise of full contrast takes 1.6 bytes per pixel at quality 100; alpha is compressed without loss.
-        OutputFormat::WebP => 2 * pixels + if layout == Layout::Rgba { pixels } else { 0 } + 4096,
-        // Stored without compression, with a byte before each row.
-        OutputFormat::Png => pixels * layout.bytes() as u64 * 65 / 64 + u64::from(height) + 4096,
+pub(crate) fn encoded_bytes_max(size: (u32, u32), layout: Option<Layout>, settings: Settings) -> u64 {
+    let pixels = u64::from(size.0) * u64::from(size.1);
+    let Settings { format, quality, effort } = settings;
+    match format {
+        OutputFormat::Jpeg => jpeg::encoded_bytes_max(size, quality),
+        OutputFormat::WebP => webp::encoded_bytes_max(size, layout == Some(Layout::Rgba), quality, effort),
+        // Stored without compression, with a byte before each row. Planes become RGB.
+        OutputFormat::Png => {
+            let bytes = layout.map_or(3, Layout::bytes) as u64;
+            pixels * bytes * 65 / 64 + u64::from(size.1) + 4096
+        }
         OutputFormat::Avif => 2 * pixels + 4096,
     }
 }

@@ -49,6 +49,7 @@ pub(super) struct WebP {
     lossless: Option<bool>,
     exif: Exif,
     has_profile: bool,
+    metadata_bytes: u64,
 }
 
 fn corrupt(detail: impl Into<String>) -> MediaError {
@@ -101,6 +102,7 @@ impl Structure for WebP {
             capture: self.exif.capture,
             has_alpha: self.has_alpha,
             has_profile: self.has_profile,
+            metadata_bytes: self.metadata_bytes,
             subsampling: (!lossless).then_some(Subsampling::S420),
             frames: self.frames.max(1),
             image_bytes: seen.position,
@@ -169,13 +171,16 @@ impl WebP {
             }
             (b"EXIF", _) if self.extended && length > 0 => {
                 seen.limits.check_metadata(length)?;
+                self.metadata_bytes += length;
                 // Compared with the limit, which is a u32.
                 collect(At::Exif, length as usize, length)
             }
-            _ => {
-                self.has_profile |= &code == b"ICCP";
+            (b"ICCP", _) => {
+                self.has_profile = true;
+                self.metadata_bytes += length;
                 Ok(self.next_chunk(seen))
             }
+            _ => Ok(self.next_chunk(seen)),
         }
     }
 

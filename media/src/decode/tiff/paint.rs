@@ -86,8 +86,10 @@ impl Painter {
         }
         inks.convert(row, pixels);
         if !deep {
+            let widened = u32::from(WIDENED);
             // To the nearest; it cannot become more than 255.
-            pixels.iter_mut().for_each(|light| *light = (*light + WIDENED / 2) / WIDENED);
+            let narrowed = |light: u16| ((u32::from(light) + widened / 2) / widened) as u16;
+            pixels.iter_mut().for_each(|light| *light = narrowed(*light));
         }
     }
 

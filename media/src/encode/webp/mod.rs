@@ -87,12 +87,48 @@ pub(crate) fn rgba(frame: &Frame) -> Vec<u8> {
     }
 }
 
-/// An upper bound of what libwebp holds beside picture and file: a converted copy of the picture, and for each macroblock
-/// of 16 × 16 pixels its modes, its coefficients' tokens and borders.
-pub(super) fn encoding_bytes_max(width: u32, height: u32) -> u64 {
-    let macroblocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+/// From this method on libwebp keeps the whole picture as tokens before it writes any.
+const EFFORT_OF_TOKENS: u8 = 3;
+
+/// An upper bound of what is held while a picture is encoded, beside it. The factors bound what noise of full contrast was
+/// measured to take (`darkroom-bench cost` measures photos): 9 to 24 bytes of tokens per pixel at quality 30 to 100, and for
+/// alpha, which is compressed before all else, 20 bytes at method 0 and 32 above.
+pub(super) fn encoding_bytes_max(size: (u32, u32), alpha: bool, quality: u8, effort: u8) -> u64 {
+    let (width, pixels) = (u64::from(size.0), u64::from(size.0) * u64::from(size.1));
+    let macroblocks = u64::from(size.0.div_ceil(16)) * u64::from(size.1.div_ceil(16));
+    let tokens = match quality {
+        _ if effort < EFFORT_OF_TOKENS => 0,
+        0..=60 => 14,
+        61..=80 => 17,
+        81..=90 => 20,
+        _ => 27,
+    };
+    // The picture in limited range, the file as it grows, modes and borders.
+    let copy = if alpha { 5 * pixels / 2 } else { 3 * pixels / 2 };
+    let file = encoded_bytes_max(size, alpha, quality, effort);
+    let colour = copy + tokens * pixels + 2 * file + macroblocks * 128;
+    let alpha = match (alpha, effort) {
+        (false, _) => 0,
+        (true, 0) => 26 * pixels,
+        (true, _) => 35 * pixels,
+    };
+    colour.max(alpha) + width * 64 + (1 << 20)
+}
+
+/// An upper bound of a file's bytes. Noise of full contrast takes 1.2 bytes per pixel at quality 80, 1.6 at 90 and 2.7 at
+/// 100; where tokens are counted before they are coded, half of that.
+pub(super) fn encoded_bytes_max((width, height): (u32, u32), alpha: bool, quality: u8, effort: u8) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
-    5 * pixels / 2 + macroblocks * 1100 + u64::from(width) * 64 + (1 << 20)
+    let tenths = match (quality, effort < EFFORT_OF_TOKENS) {
+        (0..=80, true) => 20,
+        (81..=90, true) => 26,
+        (_, true) => 42,
+        (0..=80, false) => 12,
+        (81..=90, false) => 15,
+        (_, false) => 20,
+    };
+    // Alpha is compressed without loss.
+    pixels * tenths / 10 + if alpha { pixels } else { 0 } + 4096
 }
 
 #[cfg(test)]
@@ -107,6 +143,38 @@ mod tests {
         let mut data = vec![0; decoder.output_buffer_size().unwrap()];
         decoder.read_image(&mut data).unwrap();
         (width, height, decoder.has_alpha(), data)
+    }
+
+    /// Every sample black or white: nothing is harder to compress.
+    fn noise(width: u32, height: u32, channels: usize) -> Vec<u8> {
+        let mut state = 0x1234_5678_u32;
+        let samples = (0..width as usize * height as usize * channels).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if state >> 31 == 0 { 0 } else { 255 }
+        });
+        samples.collect()
+    }
+
+    #[test]
+    fn even_noise_of_full_contrast_stays_below_the_bound() {
+        let size = (320, 240);
+        let plane = |width, height| Plane { width, height, data: noise(width, height, 1) };
+        let planes =
+            Planes { luma: plane(320, 240), blue: plane(160, 120), red: plane(160, 120), step: (2, 2) };
+        let rgba = Frame { width: 320, height: 240, layout: Layout::Rgba, data: noise(320, 240, 4) };
+        for (picture, alpha) in [(Picture::Planar(planes), false), (Picture::Packed(rgba), true)] {
+            for (quality, effort) in
+                [(80, 0), (80, 2), (90, 2), (100, 0), (100, 2), (80, 3), (90, 4), (100, 4)]
+            {
+                let bytes = encode(&picture, quality, effort).unwrap().len() as u64;
+                let bound = encoded_bytes_max(size, alpha, quality, effort);
+                assert!(bytes <= bound, "quality {quality}, method {effort}: {bytes} bytes, bound {bound}");
+                assert!(
+                    alpha || bytes * 3 >= bound,
+                    "quality {quality}, method {effort}: {bytes} bytes, bound {bound}"
+                );
+            }
+        }
     }
 
     #[test]
