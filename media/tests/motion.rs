@@ -288,6 +288,20 @@ fn a_turned_animation_stands_upright() {
 }
 
 #[test]
+fn a_drawn_animation_is_kept_in_motion_by_auto() {
+    let stills = [plain(1, WHOLE, DisposalMethod::Keep), plain(3, RIGHT, DisposalMethod::Keep)];
+    let original = gif(Some(Repeat::Infinite), &stills);
+    let variants = rendered_within(&original, &[moving((32, 24), PresetFormat::Auto)], &Limits::default());
+    let formats: Vec<_> = variants.iter().map(|variant| variant.format).collect();
+    assert_eq!(
+        formats,
+        [OutputFormat::Png, OutputFormat::WebP],
+        "a still PNG for those who do not take WebP"
+    );
+    assert_halves(&variants[1].bytes, &[[RED, RED], [RED, BLUE]], "auto");
+}
+
+#[test]
 fn where_motion_cannot_be_kept_the_first_frame_stands() {
     let stills = [plain(1, WHOLE, DisposalMethod::Keep), plain(3, WHOLE, DisposalMethod::Keep)];
     let gif = gif(Some(Repeat::Infinite), &stills);

@@ -27,7 +27,7 @@ pub enum Fit {
 #[serde(rename_all = "lowercase")]
 pub enum PresetFormat {
     /// WebP for those who accept it; for others JPEG, or PNG for what is transparent. PNG for all where the picture is flat
-    /// (a drawing, a screenshot).
+    /// (a drawing, a screenshot), but beside WebP where that keeps its motion.
     Auto,
     /// [`OutputFormat::Jpeg`](crate::OutputFormat::Jpeg).
     #[default]
