@@ -18,7 +18,8 @@ pub enum Fit {
     Contain,
     /// Exactly the preset's size, whatever becomes of the aspect.
     Fill,
-    /// The whole photo, with its aspect, so small that both sides are just not below the preset's.
+    /// The whole photo, with its aspect, so small that both sides are just not below the preset's; but no side longer than
+    /// [`PRESET_SIDE_MAX`](crate::PRESET_SIDE_MAX).
     Outside,
 }
 
