@@ -415,6 +415,33 @@ fn a_cut_jpeg_is_marked_in_every_format() {
 }
 
 #[test]
+fn what_a_cut_jpeg_lacks_is_gray_from_the_row_that_is_told() {
+    let whole = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
+    let limits = Limits::default();
+    let png = [preset((640, 480), Fit::Inside, PresetFormat::Png)];
+    for kept in (0..16).map(|step| whole.len() / 2 + step * 97) {
+        let open = whole[..kept].strip_suffix(&[0xFF]).unwrap_or(&whole[..kept]).to_vec();
+        let closed = [&open, &[0xFF, 0xD9][..]].concat();
+        for cut in [open, closed] {
+            let found = probe(&cut, &limits).unwrap();
+            let photo = decode(&cut, &found, &limits, &mut Scratch::default()).unwrap();
+            let told = photo.damage().unwrap().split_once("after row ").unwrap().1.to_owned();
+            let row: usize = told.split(' ').next().unwrap().parse().unwrap();
+            let mut shown = None;
+            render(photo, &png, &mut Scratch::default(), &mut |variant, _| {
+                shown = Some(Seen::of(&variant.bytes));
+            })
+            .unwrap();
+            let rgb = shown.unwrap().packed();
+            // Chroma is interpolated between the last row that is there and the first that is not.
+            let (there, missing) = (&rgb[..row * 640 * 3], &rgb[(row + 1) * 640 * 3..]);
+            assert!(missing.iter().all(|value| *value == 128), "{kept} bytes: {told}");
+            assert!(there.iter().any(|value| value.abs_diff(128) > 20), "{kept} bytes: {told}");
+        }
+    }
+}
+
+#[test]
 fn a_photo_without_time_is_too_slow() {
     let limits = Limits { seconds_max: 0, ..Limits::default() };
     let rgb = quadrants(64, 48);

@@ -103,7 +103,7 @@ fn read(
     let layout = layout.ok_or_else(|| corrupt("its components contradict its header"))?;
     let layout = &layout[..count];
     let mut planes: Vec<Plane> =
-        layout.iter().map(|info| Plane::filled(info.width as u32, info.height as u32, NOTHING)).collect();
+        layout.iter().map(|info| Plane::filled(info.width as u32, info.height as u32, 0)).collect();
     let strides: Vec<usize> = layout.iter().map(|info| info.width).collect();
     let mut rows = vec![0; count];
     let mut damage = None;
@@ -117,7 +117,7 @@ fn read(
             }
             Ok(RawImcuRowStatus::Complete) => break,
             Ok(_) => {
-                // The row in which the data ran out is not shown: its end is made of nothing.
+                // The row in which the data ran out does not count: its end is made of nothing.
                 damage = Some(cut_after(rows[0], layout[0].height));
                 break;
             }
@@ -130,6 +130,10 @@ fn read(
     }
     if rows[0] == 0 {
         return Err(corrupt("its pixel data ends before its first row"));
+    }
+    // Of a whole file nothing is left to fill.
+    for (plane, done) in planes.iter_mut().zip(&rows) {
+        plane.data[done * plane.width as usize..].fill(NOTHING);
     }
     if damage.is_none() && probe.truncated {
         damage = Some("it ends before its last scan: details are missing".to_owned());
