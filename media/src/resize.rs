@@ -304,18 +304,19 @@ fn resize_frame(
     Ok(Frame { width: out.0, height: out.1, layout: frame.layout, data })
 }
 
-/// A component brought to the picture's size, if it is not of that size, interpolating between its samples.
-pub(crate) fn resize_to(plane: Plane, out: (u32, u32), scratch: &mut Scratch) -> Result<Plane, String> {
+/// A component brought to the picture's size, if it is not of that size, interpolating between its samples. `step`: pixels
+/// of the picture per sample, across and down. The last sample may reach beyond the picture.
+pub(crate) fn resize_to(
+    plane: Plane,
+    step: (f64, f64),
+    out: (u32, u32),
+    scratch: &mut Scratch,
+) -> Result<Plane, String> {
     let source = (plane.width, plane.height);
     if source == out {
         return Ok(plane);
     }
-    // Sampled once for a whole number of pixels, of which the last may lie outside.
-    let along = |part: u32, whole: u32| {
-        let step = f64::from(whole.div_ceil(part));
-        (f64::from(whole) / step).min(f64::from(part))
-    };
-    let window = (0.0, 0.0, along(source.0, out.0), along(source.1, out.1));
+    let window = (0.0, 0.0, f64::from(out.0) / step.0, f64::from(out.1) / step.1);
     let job = Job { source, out, window, pixel: PixelType::U8, data: &plane.data };
     Ok(Plane { width: out.0, height: out.1, data: job.run(FilterType::Bilinear, scratch)? })
 }
@@ -380,6 +381,25 @@ mod tests {
 
     fn spans(out: u32, lone_first: bool) -> Vec<(f64, f64, u32)> {
         halved(2.0, 10.0, out, lone_first).iter().map(|span| (span.start, span.length, span.out)).collect()
+    }
+
+    #[test]
+    fn a_component_lies_where_it_was_sampled() {
+        // A ramp of 16 a pixel, sampled once in four: the middles of the samples lie at 2, 6 and 10 pixels.
+        for (out, samples) in [(5, 2), (9, 3), (10, 3)] {
+            let row: Vec<u8> = (0..samples).map(|index| 16 * (4 * index + 2)).collect();
+            for (size, step, whole) in [
+                ((u32::from(samples), 1), (4.0, 1.0), (out, 1)),
+                ((1, u32::from(samples)), (1.0, 4.0), (1, out)),
+            ] {
+                let plane = Plane { width: size.0, height: size.1, data: row.clone() };
+                let found = resize_to(plane, step, whole, &mut Scratch::default()).unwrap().data;
+                // Between the middles of the first and the last sample, the ramp itself.
+                for (x, value) in (0_u8..).zip(&found).skip(2).take(4 * usize::from(samples) - 5) {
+                    assert!(value.abs_diff(16 * x + 8) <= 1, "{out} of {samples}: {found:?}");
+                }
+            }
+        }
     }
 
     #[test]
