@@ -1,4 +1,4 @@
-//! What happens to a frame between the cascade and the encoder: colour, sharpening, background, border.
+//! What happens to a frame between the cascade and the encoder: colour, background, sharpening, border.
 
 use std::borrow::Cow;
 
@@ -22,14 +22,15 @@ pub(crate) fn finish<'a>(
         let frame = packed(&picture, scratch)?;
         picture = Cow::Owned(Picture::Packed(space.to_srgb(&frame)?));
     }
-    if finish.sharpen > 0 {
-        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
-    }
+    // Before it is sharpened: only then every colour is one that is seen.
     if finish.format == OutputFormat::Jpeg
         && let Picture::Packed(frame @ Frame { layout: Layout::Rgba, .. }) = picture.as_ref()
     {
         let background = space.of_srgb(finish.background.0, finish.gamut);
         picture = Cow::Owned(Picture::Packed(flattened(frame, background)));
+    }
+    if finish.sharpen > 0 {
+        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
     }
     if picture.size() != finish.canvas {
         let background = space.of_srgb(finish.background.0, finish.gamut);

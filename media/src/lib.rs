@@ -25,7 +25,7 @@
 //! | `render` | the cascade: resizes largest first, turns, finishes, encodes, hands out ([`render()`]) |
 //! | `focus` | where to cut when a crop has no point |
 //! | `resize` | Lanczos on planes and packed pixels, and the memory that is used again for the next photo ([`Scratch`]) |
-//! | `finish` | a resized picture to what is encoded: colour, sharpening, background, border |
+//! | `finish` | a resized picture to what is encoded: colour, background, sharpening, border |
 //! | `sharpen` | an unsharp mask on luma |
 //! | `encode` | a finished picture to a JPEG, WebP, PNG or AVIF, without metadata |
 //! | `animate` | animations that keep their motion: every frame once through every size |

@@ -285,6 +285,25 @@ fn sharpening_steepens_edges_and_none_changes_nothing() {
     }
 }
 
+#[test]
+fn a_sharpened_figure_before_nothing_has_no_rim() {
+    // At its own size: resampling would add ringing of its own.
+    let disc = painted(100, 100, |x, y| {
+        let inside = x.abs_diff(50).pow(2) + y.abs_diff(50).pow(2) < 40 * 40;
+        if inside { [150, 150, 150, 255] } else { [0; 4] }
+    });
+    let original = Png::of_bytes((100, 100), &disc).build();
+    let sharp = |format| {
+        let background = Background([150; 3]);
+        seen(&original, &Preset { sharpen: 200, background, ..preset((100, 100), Fit::Inside, format) })
+    };
+    let cut_out = sharp(PresetFormat::Png);
+    assert!(cut_out.pixels.iter().all(|pixel| pixel[3] == 0 || *pixel == [150, 150, 150, 255]));
+    // Of its own colour on its own colour nothing is to be seen.
+    let flat = sharp(PresetFormat::Jpeg);
+    assert!(flat.pixels.iter().all(|pixel| near([pixel[0], pixel[1], pixel[2]], [150; 3], 2)));
+}
+
 /// A JPEG whose EXIF block tells position and serial numbers.
 fn told() -> Vec<u8> {
     let rgb = quadrants(80, 60);
