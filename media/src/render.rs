@@ -129,7 +129,8 @@ impl<'a> Rendering<'a> {
             self.deadline.check()?;
             let output = &self.plan.rungs[index].outputs[number];
             let started = Instant::now();
-            let Some(frame) = &self.cascade.frames[index] else { break };
+            let frame = self.cascade.frames[index].as_ref();
+            let frame = frame.ok_or_else(|| encode_error(self.presets, output, gone()))?;
             let bytes = self.space.encode(frame, output, self.exif.as_deref(), self.cascade.scratch);
             let bytes = bytes.map_err(|detail| encode_error(self.presets, output, detail))?;
             let times = StepTimes { resize: std::mem::take(&mut resize), encode: started.elapsed() };
@@ -141,16 +142,13 @@ impl<'a> Rendering<'a> {
     fn hand_out_moving(&mut self, each: &mut dyn FnMut(Variant, StepTimes)) -> Result<(), MediaError> {
         let Some((source, limits)) = self.moving.take() else { return Ok(()) };
         let moving = std::mem::take(&mut self.plan.moving);
-        let first = moving.first().map(|moving| moving.output.clone());
-        let Some(first) = first else { return Ok(()) };
+        if moving.is_empty() {
+            return Ok(());
+        }
         let started = Instant::now();
         let deadline = Deadline::start(&limits);
-        let files = animate(&source, &limits, &moving, &self.space, deadline, self.cascade.scratch).map_err(
-            |why| match why {
-                crate::animate::Stopped::Media(error) => error,
-                crate::animate::Stopped::Encode(detail) => encode_error(self.presets, &first, detail),
-            },
-        )?;
+        let files =
+            animate(&source, &limits, &moving, self.presets, &self.space, deadline, self.cascade.scratch)?;
         let mut encode = started.elapsed();
         for (moving, file) in moving.iter().zip(files) {
             let bytes = with_metadata(file, &moving.output, &self.space, self.exif.as_deref());
@@ -161,9 +159,7 @@ impl<'a> Rendering<'a> {
     }
 
     fn looks(&mut self, index: usize) -> Result<Looks, String> {
-        let Some(picture) = &self.cascade.frames[index] else {
-            return Err("the frame for placeholders is gone".to_owned());
-        };
+        let picture = self.cascade.frames[index].as_ref().ok_or_else(gone)?;
         let frame = packed(picture, self.cascade.scratch)?;
         let frame = self.space.to_srgb(&frame)?;
         Ok(looks(frame.width, frame.height, &crate::encode::rgba(&frame)))
@@ -246,9 +242,14 @@ fn give(
 }
 
 /// Names the first preset that could not be made.
-fn encode_error(presets: &[Preset], output: &Output, detail: String) -> MediaError {
+pub(crate) fn encode_error(presets: &[Preset], output: &Output, detail: String) -> MediaError {
     let preset = output.presets.first().map_or_else(String::new, |index| presets[*index].name.clone());
     MediaError::Encode { preset, detail }
+}
+
+/// Of a frame that was dropped before its last use: the plan is wrong.
+fn gone() -> String {
+    "a frame that the plan needs is gone".to_owned()
 }
 
 /// The frames that are alive between two rungs.
@@ -266,15 +267,14 @@ impl Cascade<'_> {
     fn frame(&mut self, plan: &Plan, index: usize) -> Result<Picture, String> {
         let rung = &plan.rungs[index];
         let shape = rung.shape;
-        let missing = || "a frame that the plan needs is gone".to_owned();
         match rung.source {
             Source::WholePhoto => {
                 let last = plan.photo_last_use <= index;
                 let photo = if last { self.photo.take() } else { self.photo.clone() };
-                self.upright(photo.ok_or_else(missing)?)
+                self.upright(photo.ok_or_else(gone)?)
             }
             Source::Photo => {
-                let photo = self.photo.take().ok_or_else(missing)?;
+                let photo = self.photo.take().ok_or_else(gone)?;
                 // The window is chosen in the photo as it is shown, and cut out of it as it is stored.
                 let window = window(&photo, self.orientation, shape, self.scratch)?;
                 let out = self.orientation.turn(shape.size());
@@ -286,7 +286,7 @@ impl Cascade<'_> {
                 Ok(resized.turned(self.orientation))
             }
             Source::Rung(from) => {
-                let source = self.frames[from].take().ok_or_else(missing)?;
+                let source = self.frames[from].take().ok_or_else(gone)?;
                 let window = window(&source, Orientation::Upright, shape, self.scratch)?;
                 let chroma = self.chroma(Orientation::Upright);
                 let resized = self.resize(&source, window, shape.size(), shape.light, chroma);
