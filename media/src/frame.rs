@@ -1,6 +1,7 @@
 //! Pixels in memory.
 
 use crate::Orientation;
+use crate::turn::turn;
 
 /// What the bytes of a pixel mean. All are full range, 8 bits, interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,49 +161,16 @@ impl Frame {
         let (width, height) = orientation.turn((self.width, self.height));
         let mut shown = Self::zeroed(width, height, self.layout);
         match self.layout {
-            Layout::Luma => turn::<1>(&self, &mut shown, orientation),
-            Layout::Rgb => turn::<3>(&self, &mut shown, orientation),
-            Layout::Rgba => turn::<4>(&self, &mut shown, orientation),
+            Layout::Luma => self.turn_into::<1>(&mut shown, orientation),
+            Layout::Rgb => self.turn_into::<3>(&mut shown, orientation),
+            Layout::Rgba => self.turn_into::<4>(&mut shown, orientation),
         }
         shown
     }
-}
 
-/// Side of the blocks in which axes are swapped: 32 rows of a block stay in the first-level cache while its columns are
-/// written.
-const BLOCK: usize = 32;
-
-/// Turns `stored` into `shown`, whose pixels are `N` bytes each.
-fn turn<const N: usize>(stored: &Frame, shown: &mut Frame, orientation: Orientation) {
-    let (width, height) = (shown.width as usize, shown.height as usize);
-    let (from, _) = stored.data.as_chunks::<N>();
-    let (to, _) = shown.data.as_chunks_mut::<N>();
-    let stride = stored.width as usize;
-    let rows = stored.height as usize;
-    let row_of = |row: usize| if orientation.reads_rows_backwards() { rows - 1 - row } else { row };
-    if orientation.swaps_axes() {
-        let column_of = |column: usize| {
-            if orientation.reads_columns_backwards() { stride - 1 - column } else { column }
-        };
-        for top in (0..height).step_by(BLOCK) {
-            for left in (0..width).step_by(BLOCK) {
-                for y in top..(top + BLOCK).min(height) {
-                    let column = column_of(y);
-                    let end = (left + BLOCK).min(width);
-                    for (x, pixel) in (left..end).zip(&mut to[y * width + left..y * width + end]) {
-                        *pixel = from[row_of(x) * stride + column];
-                    }
-                }
-            }
-        }
-        return;
-    }
-    for (y, line) in to.chunks_exact_mut(width).enumerate() {
-        let source = &from[row_of(y) * stride..][..stride];
-        line.copy_from_slice(source);
-        if orientation.reads_columns_backwards() {
-            line.reverse();
-        }
+    fn turn_into<const N: usize>(&self, shown: &mut Self, orientation: Orientation) {
+        let ((from, _), (to, _)) = (self.data.as_chunks::<N>(), shown.data.as_chunks_mut::<N>());
+        turn((self.width, self.height), from, to, orientation);
     }
 }
 
@@ -268,25 +236,6 @@ mod tests {
             let turned = stored().turned(Orientation::from_exif(number).unwrap());
             assert_eq!((turned.width, turned.data.as_slice()), (width, data), "orientation {number}");
         }
-    }
-
-    #[test]
-    fn three_byte_pixels_and_sizes_beyond_a_block_turn_whole() {
-        let (width, height) = (70_u32, 45_u32);
-        let mut frame = Frame::zeroed(width, height, Layout::Rgb);
-        for (index, pixel) in frame.data.chunks_exact_mut(3).enumerate() {
-            pixel.copy_from_slice(&[index as u8, (index >> 8) as u8, 7]);
-        }
-        let turned = frame.clone().turned(Orientation::Rotate90);
-        assert_eq!((turned.width, turned.height), (height, width));
-        for y in 0..width as usize {
-            for x in 0..height as usize {
-                let at = (y * height as usize + x) * 3;
-                let from = ((height as usize - 1 - x) * width as usize + y) * 3;
-                assert_eq!(turned.data[at..at + 3], frame.data[from..from + 3]);
-            }
-        }
-        assert_eq!(turned.turned(Orientation::Rotate270), frame);
     }
 
     #[test]
