@@ -63,6 +63,9 @@ pub(crate) struct Frame {
     pub(crate) data: Vec<u8>,
 }
 
+/// Pixels from which alpha is dropped at a time.
+const ALPHA_RUN: usize = 64;
+
 /// Bytes of a frame.
 pub(crate) fn frame_bytes(width: u32, height: u32, layout: Layout) -> u64 {
     u64::from(width) * u64::from(height) * layout.bytes() as u64
@@ -194,12 +197,21 @@ impl Frame {
     /// Drops an alpha channel in which every pixel is opaque, in place. The memory of the alpha stays: giving it back would
     /// copy the whole picture, and hold it twice meanwhile.
     pub(crate) fn without_opaque_alpha(mut self) -> Self {
-        if self.layout != Layout::Rgba || self.data.iter().skip(3).step_by(4).any(|alpha| *alpha != 255) {
+        let (pixels, _) = self.data.as_chunks::<4>();
+        if self.layout != Layout::Rgba || pixels.iter().any(|[.., alpha]| *alpha != 255) {
             return self;
         }
-        let count = self.data.len() / 4;
-        for index in 0..count {
-            self.data.copy_within(index * 4..index * 4 + 3, index * 3);
+        let count = pixels.len();
+        // A run is read before it is written to, and written to where all was read.
+        let mut run = [[0; 4]; ALPHA_RUN];
+        for start in (0..count).step_by(ALPHA_RUN) {
+            let run = &mut run[..ALPHA_RUN.min(count - start)];
+            let bytes = &self.data[start * 4..][..run.len() * 4];
+            run.as_flattened_mut().copy_from_slice(bytes);
+            let (to, _) = self.data[start * 3..][..run.len() * 3].as_chunks_mut::<3>();
+            for (pixel, [red, green, blue, _]) in to.iter_mut().zip(run) {
+                *pixel = [*red, *green, *blue];
+            }
         }
         self.data.truncate(count * 3);
         self.layout = Layout::Rgb;
@@ -248,5 +260,21 @@ mod tests {
         let opaque = Frame { data: vec![1, 2, 3, 255, 4, 5, 6, 255], width: 2, ..frame };
         let plain = opaque.without_opaque_alpha();
         assert_eq!((plain.layout, plain.data), (Layout::Rgb, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn opaque_alpha_is_dropped_from_any_number_of_pixels() {
+        for count in [1, ALPHA_RUN - 1, ALPHA_RUN, ALPHA_RUN + 1, 3 * ALPHA_RUN + 7] {
+            let pixel = |index: usize| [index as u8, (index >> 8) as u8, (index * 7) as u8];
+            let data: Vec<u8> = (0..count).flat_map(pixel).collect();
+            let rgba: Vec<u8> =
+                data.as_chunks::<3>().0.iter().flat_map(|[r, g, b]| [*r, *g, *b, 255]).collect();
+            let frame = Frame { width: count as u32, height: 1, layout: Layout::Rgba, data: rgba };
+            let mut translucent = frame.clone();
+            translucent.data[count * 4 - 1] = 254;
+            assert_eq!(translucent.clone().without_opaque_alpha(), translucent);
+            let plain = frame.without_opaque_alpha();
+            assert_eq!((plain.layout, plain.data), (Layout::Rgb, data), "{count} pixels");
+        }
     }
 }
