@@ -2,7 +2,7 @@
 
 use crate::color::Space;
 use crate::decode::{Deadline, Loops, MotionSource, open_motion};
-use crate::encode::{Animation, packed, rgba};
+use crate::encode::{Animation, packed};
 use crate::finish::finish;
 use crate::frame::Picture;
 use crate::plan::Moving;
@@ -79,6 +79,6 @@ impl<'a> Track<'a> {
         let resized = resize(picture, window, shape.size(), shape.light, Chroma::Full, scratch)?;
         let finished = finish(&resized, &output.finish, self.space, scratch)?;
         let frame = packed(&finished, scratch)?;
-        self.encoder.add(&rgba(&frame), start_ms)
+        self.encoder.add(&frame.rgba().data, start_ms)
     }
 }

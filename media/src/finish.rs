@@ -66,30 +66,20 @@ fn with_border(
     scratch: &mut Scratch,
 ) -> Result<Picture, String> {
     let (width, height) = finish.canvas;
-    let frame = packed(picture, scratch)?;
-    let (left, top) = (width.saturating_sub(frame.width) / 2, height.saturating_sub(frame.height) / 2);
+    let mut frame = packed(picture, scratch)?;
     let [red, green, blue] = background;
-    let gray = red == green && green == blue;
-    let (layout, pixel) = match frame.layout {
-        Layout::Luma if gray => (Layout::Luma, vec![red]),
-        Layout::Luma | Layout::Rgb => (Layout::Rgb, vec![red, green, blue]),
-        Layout::Rgba => (Layout::Rgba, vec![red, green, blue, 255]),
-    };
-    let mut canvas = Frame { width, height, layout, data: pixel.repeat(width as usize * height as usize) };
-    let bytes = layout.bytes();
+    if frame.layout == Layout::Luma && !(red == green && green == blue) {
+        frame = Cow::Owned(frame.rgb().into_owned());
+    }
+    let (left, top) = (width.saturating_sub(frame.width) / 2, height.saturating_sub(frame.height) / 2);
+    let bytes = frame.layout.bytes();
+    let data = [red, green, blue, 255][..bytes].repeat(width as usize * height as usize);
+    let mut canvas = Frame { width, height, layout: frame.layout, data };
     let columns = (frame.width.min(width)) as usize;
-    let rows = frame.data.chunks_exact(frame.width as usize * frame.layout.bytes());
+    let rows = frame.data.chunks_exact(frame.width as usize * bytes);
     for (y, row) in rows.enumerate().take(height as usize) {
         let start = ((top as usize + y) * width as usize + left as usize) * bytes;
-        let line = &mut canvas.data[start..start + columns * bytes];
-        if frame.layout == layout {
-            line.copy_from_slice(&row[..columns * bytes]);
-        } else {
-            // Gray on a coloured border.
-            for (luma, pixel) in row.iter().zip(line.chunks_exact_mut(3)) {
-                pixel.fill(*luma);
-            }
-        }
+        canvas.data[start..][..columns * bytes].copy_from_slice(&row[..columns * bytes]);
     }
     if matches!(picture, Picture::Planar(_)) && finish.format != OutputFormat::Png {
         return Ok(Picture::Planar(ycbcr::to_planes(&canvas)));

@@ -1,7 +1,9 @@
 //! Pixels in memory.
 
-use crate::Orientation;
+use std::borrow::Cow;
+
 use crate::turn::turn;
+use crate::{Orientation, ycbcr};
 
 /// What the bytes of a pixel mean. All are full range, 8 bits, interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +196,47 @@ pub(crate) fn flattened(frame: &Frame, background: [u8; 3]) -> Frame {
 }
 
 impl Frame {
+    /// As one byte of luma per pixel; what is transparent counts as black. Borrowed where it is so already.
+    pub(crate) fn luma(&self) -> Cow<'_, Self> {
+        if self.layout == Layout::Luma {
+            return Cow::Borrowed(self);
+        }
+        let rgb = self.rgb();
+        let (pixels, _) = rgb.data.as_chunks::<3>();
+        let data = pixels.iter().map(|pixel| ycbcr::ycbcr(*pixel)[0]).collect();
+        Cow::Owned(self.with(Layout::Luma, data))
+    }
+
+    /// As RGB; what is transparent counts as black. Borrowed where it is so already.
+    pub(crate) fn rgb(&self) -> Cow<'_, Self> {
+        match self.layout {
+            Layout::Luma => {
+                let data = self.data.iter().flat_map(|luma| [*luma; 3]).collect();
+                Cow::Owned(self.with(Layout::Rgb, data))
+            }
+            Layout::Rgb => Cow::Borrowed(self),
+            Layout::Rgba => Cow::Owned(flattened(self, [0; 3])),
+        }
+    }
+
+    /// As straight RGBA. Borrowed where it is so already.
+    pub(crate) fn rgba(&self) -> Cow<'_, Self> {
+        let data = match self.layout {
+            Layout::Luma => self.data.iter().flat_map(|luma| [*luma, *luma, *luma, 255]).collect(),
+            Layout::Rgb => {
+                let (pixels, _) = self.data.as_chunks::<3>();
+                pixels.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]).collect()
+            }
+            Layout::Rgba => return Cow::Borrowed(self),
+        };
+        Cow::Owned(self.with(Layout::Rgba, data))
+    }
+
+    /// Other pixels of the same size.
+    const fn with(&self, layout: Layout, data: Vec<u8>) -> Self {
+        Self { width: self.width, height: self.height, layout, data }
+    }
+
     /// Drops an alpha channel in which every pixel is opaque, in place. The memory of the alpha stays: giving it back would
     /// copy the whole picture, and hold it twice meanwhile.
     pub(crate) fn without_opaque_alpha(mut self) -> Self {
@@ -260,6 +303,23 @@ mod tests {
         let opaque = Frame { data: vec![1, 2, 3, 255, 4, 5, 6, 255], width: 2, ..frame };
         let plain = opaque.without_opaque_alpha();
         assert_eq!((plain.layout, plain.data), (Layout::Rgb, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn every_layout_becomes_every_other() {
+        let frame = |layout, data: &[u8]| Frame { width: 2, height: 1, layout, data: data.to_vec() };
+        let gray = frame(Layout::Luma, &[7, 200]);
+        let rgb = frame(Layout::Rgb, &[255, 0, 0, 0, 0, 255]);
+        let rgba = frame(Layout::Rgba, &[255, 0, 0, 255, 0, 0, 255, 0]);
+        assert_eq!(*gray.rgb(), frame(Layout::Rgb, &[7, 7, 7, 200, 200, 200]));
+        assert_eq!(*gray.rgba(), frame(Layout::Rgba, &[7, 7, 7, 255, 200, 200, 200, 255]));
+        assert_eq!(*rgb.luma(), frame(Layout::Luma, &[76, 29]));
+        assert_eq!(*rgb.rgba(), frame(Layout::Rgba, &[255, 0, 0, 255, 0, 0, 255, 255]));
+        assert_eq!(*rgba.luma(), frame(Layout::Luma, &[76, 0]));
+        assert_eq!(*rgba.rgb(), frame(Layout::Rgb, &[255, 0, 0, 0, 0, 0]));
+        for same in [gray.luma(), rgb.rgb(), rgba.rgba()] {
+            assert!(matches!(same, Cow::Borrowed(_)), "{same:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The cascade: from one decoded photo to all its variants.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::animate::animate;
@@ -7,12 +8,12 @@ use crate::color::Space;
 use crate::decode::Deadline;
 use crate::encode::{Settings, encode, packed};
 use crate::finish::finish;
-use crate::frame::{Frame, Layout, Picture};
+use crate::frame::{Layout, Picture};
 use crate::looks::looks;
 use crate::metadata::{Keep, embed, filtered};
 use crate::plan::{Kind, Output, Plan, Shape, Source, cut};
 use crate::resize::{Chroma, Light, Scratch, Window, resize, with_full_chroma};
-use crate::{DecodedPhoto, Focus, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
+use crate::{DecodedPhoto, Focus, Gamut, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
 
 /// A photo in a preset, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,9 +161,11 @@ impl<'a> Rendering<'a> {
 
     fn looks(&mut self, index: usize) -> Result<Looks, String> {
         let picture = self.cascade.frames[index].as_ref().ok_or_else(gone)?;
-        let frame = packed(picture, self.cascade.scratch)?;
-        let frame = self.space.to_srgb(&frame)?;
-        Ok(looks(frame.width, frame.height, &crate::encode::rgba(&frame)))
+        let mut frame = packed(picture, self.cascade.scratch)?;
+        if self.space.must_convert(Gamut::Srgb) {
+            frame = Cow::Owned(self.space.to_srgb(&frame)?);
+        }
+        Ok(looks(frame.width, frame.height, &frame.rgba().data))
     }
 
     fn error(&self, index: usize, detail: String) -> MediaError {
@@ -388,24 +391,7 @@ fn interesting(
     let along = |length: u32, part: f64| ((f64::from(length) * part).round() as u32).clamp(1, length);
     let window = (along(frame.width, part.width), along(frame.height, part.height));
     Ok(match focus {
-        Focus::Entropy => focus::entropy(frame.width, frame.height, &luma(&frame), window),
-        _ => focus::attention(frame.width, frame.height, &rgb(&frame), window),
+        Focus::Entropy => focus::entropy(frame.width, frame.height, &frame.luma().data, window),
+        _ => focus::attention(frame.width, frame.height, &frame.rgb().data, window),
     })
-}
-
-/// One byte of luma per pixel; what is transparent counts as black.
-fn luma(frame: &Frame) -> Vec<u8> {
-    match frame.layout {
-        Layout::Luma => frame.data.clone(),
-        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::ycbcr(*pixel)[0]).collect(),
-    }
-}
-
-/// Three bytes per pixel; what is transparent counts as black.
-fn rgb(frame: &Frame) -> Vec<u8> {
-    match frame.layout {
-        Layout::Luma => frame.data.iter().flat_map(|luma| [*luma; 3]).collect(),
-        Layout::Rgb => frame.data.clone(),
-        Layout::Rgba => crate::frame::flattened(frame, [0; 3]).data,
-    }
 }

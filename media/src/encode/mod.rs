@@ -16,7 +16,7 @@ use crate::frame::{Frame, Layout, Picture};
 use crate::resize::{Scratch, with_full_chroma};
 use crate::ycbcr;
 
-pub(crate) use webp::{Animation, rgba};
+pub(crate) use webp::Animation;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
