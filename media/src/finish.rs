@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use crate::color::Space;
 use crate::encode::packed;
-use crate::frame::{Frame, Layout, Picture, Plane, flattened};
+use crate::frame::{Frame, Layout, Picture, Plane, Planes, flattened};
 use crate::plan::Finish;
-use crate::resize::{Scratch, with_half_chroma};
+use crate::resize::{Scratch, half_chroma};
 use crate::sharpen::sharpen;
 use crate::{OutputFormat, ycbcr};
 
@@ -29,18 +29,23 @@ pub(crate) fn finish<'a>(
         let background = space.of_srgb(finish.background.0, finish.gamut);
         picture = Cow::Owned(Picture::Packed(flattened(frame, background)));
     }
-    if finish.sharpen > 0 {
-        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
-    }
-    if picture.size() != finish.canvas {
-        let background = space.of_srgb(finish.background.0, finish.gamut);
-        picture = Cow::Owned(with_border(&picture, finish, background, scratch)?);
-    }
-    if matches!(finish.format, OutputFormat::Jpeg | OutputFormat::WebP)
+    let bordered = picture.size() != finish.canvas;
+    // Before it is sharpened, so that chroma is copied at no other size. A border is laid on chroma at full size.
+    if !bordered
+        && matches!(finish.format, OutputFormat::Jpeg | OutputFormat::WebP)
         && let Picture::Planar(planes) = picture.as_ref()
         && planes.step != (2, 2)
     {
-        picture = Cow::Owned(Picture::Planar(with_half_chroma(planes.clone(), scratch)?));
+        let [blue, red] = half_chroma(planes, scratch)?;
+        let luma = planes.luma.clone();
+        picture = Cow::Owned(Picture::Planar(Planes { luma, blue, red, step: (2, 2) }));
+    }
+    if finish.sharpen > 0 {
+        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
+    }
+    if bordered {
+        let background = space.of_srgb(finish.background.0, finish.gamut);
+        picture = Cow::Owned(with_border(&picture, finish, background, scratch)?);
     }
     Ok(picture)
 }

@@ -8,11 +8,11 @@ use crate::color::Space;
 use crate::decode::Deadline;
 use crate::encode::{Settings, encode, packed};
 use crate::finish::finish;
-use crate::frame::{Layout, Picture};
+use crate::frame::{Layout, Picture, Planes};
 use crate::looks::looks;
 use crate::metadata::{Keep, embed, filtered};
 use crate::plan::{Kind, Output, Plan, Shape, Source, cut};
-use crate::resize::{Chroma, Light, Scratch, Window, resize, with_full_chroma};
+use crate::resize::{Chroma, Light, Scratch, Window, full_chroma, resize};
 use crate::{DecodedPhoto, Focus, Gamut, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
 
 /// A photo in a preset, encoded.
@@ -327,10 +327,12 @@ impl Cascade<'_> {
                 let (width, height) = planes.size();
                 let whole = width % planes.step.0 == 0 && height % planes.step.1 == 0;
                 let stays = whole || self.orientation == Orientation::Upright;
-                if stays && !self.full_chroma {
-                    Picture::Planar(planes)
+                let wanted = !stays || self.full_chroma;
+                if wanted && planes.step != (1, 1) {
+                    let [blue, red] = full_chroma(&planes, self.scratch)?.map(Cow::into_owned);
+                    Picture::Planar(Planes { luma: planes.luma, blue, red, step: (1, 1) })
                 } else {
-                    Picture::Planar(with_full_chroma(planes, self.scratch)?)
+                    Picture::Planar(planes)
                 }
             }
             packed @ Picture::Packed(_) => packed,

@@ -3,6 +3,7 @@
 //! Lanczos with a radius of 3, on the values as they are encoded (gamma), as sharp and libvips do, or in linear light
 //! where a preset asks for it. A window of the source can be taken; of the rest only what lies under the filter at its edges is looked at.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use fast_image_resize::images::{CroppedImageMut, Image, ImageRef};
@@ -336,43 +337,36 @@ pub(crate) fn resize(
     })
 }
 
-/// Brings the chroma of planes to the luma's size, interpolating between the samples where they lie.
-pub(crate) fn with_full_chroma(planes: Planes, scratch: &mut Scratch) -> Result<Planes, String> {
-    if planes.step == (1, 1) {
-        return Ok(planes);
-    }
-    let out = planes.size();
-    let (width, height) =
-        (f64::from(out.0) / f64::from(planes.step.0), f64::from(out.1) / f64::from(planes.step.1));
-    let mut enlarge = |plane: Plane| {
-        let job = Job {
-            source: (plane.width, plane.height),
-            out,
-            window: (0.0, 0.0, width, height),
-            pixel: PixelType::U8,
-            data: &plane.data,
-        };
-        let data = job.run(FilterType::Bilinear, scratch)?;
-        Ok::<_, String>(Plane { width: out.0, height: out.1, data })
-    };
-    Ok(Planes { blue: enlarge(planes.blue)?, red: enlarge(planes.red)?, luma: planes.luma, step: (1, 1) })
+/// All of a chroma plane, in its samples: as far as the luma goes.
+fn under_luma(planes: &Planes) -> (f64, f64, f64, f64) {
+    let (width, height) = planes.size();
+    (0.0, 0.0, f64::from(width) / f64::from(planes.step.0), f64::from(height) / f64::from(planes.step.1))
 }
 
-/// The same planes with chroma halved both ways.
-pub(crate) fn with_half_chroma(planes: Planes, scratch: &mut Scratch) -> Result<Planes, String> {
-    if planes.step == (2, 2) {
-        return Ok(planes);
+/// Blue and red difference at the luma's size, interpolated between the samples where they lie. Borrowed where they have it.
+pub(crate) fn full_chroma<'a>(
+    planes: &'a Planes,
+    scratch: &mut Scratch,
+) -> Result<[Cow<'a, Plane>; 2], String> {
+    if planes.step == (1, 1) {
+        return Ok([Cow::Borrowed(&planes.blue), Cow::Borrowed(&planes.red)]);
     }
-    let size = planes.size();
-    let window = (
-        0.0,
-        0.0,
-        f64::from(size.0) / f64::from(planes.step.0),
-        f64::from(size.1) / f64::from(planes.step.1),
-    );
+    let (out, window) = (planes.size(), under_luma(planes));
+    let mut enlarge = |plane: &Plane| {
+        let job =
+            Job { source: (plane.width, plane.height), out, window, pixel: PixelType::U8, data: &plane.data };
+        let data = job.run(FilterType::Bilinear, scratch)?;
+        Ok::<_, String>(Cow::Owned(Plane { width: out.0, height: out.1, data }))
+    };
+    Ok([enlarge(&planes.blue)?, enlarge(&planes.red)?])
+}
+
+/// Blue and red difference halved both ways, whatever they were.
+pub(crate) fn half_chroma(planes: &Planes, scratch: &mut Scratch) -> Result<[Plane; 2], String> {
+    let (size, window) = (planes.size(), under_luma(planes));
     let mut halve =
         |plane: &Plane| halve_plane(plane, window, size, Orientation::Upright, FilterType::Bilinear, scratch);
-    Ok(Planes { blue: halve(&planes.blue)?, red: halve(&planes.red)?, luma: planes.luma, step: (2, 2) })
+    Ok([halve(&planes.blue)?, halve(&planes.red)?])
 }
 
 #[cfg(test)]
