@@ -1,12 +1,12 @@
-//! What happens to a frame between the cascade and the encoder: colour, sharpening, background, border.
+//! What happens to a frame between the cascade and the encoder: colour, background, sharpening, border.
 
 use std::borrow::Cow;
 
 use crate::color::Space;
 use crate::encode::packed;
-use crate::frame::{Frame, Layout, Picture, Plane, flattened};
+use crate::frame::{Frame, Layout, Picture, Plane, Planes, flattened};
 use crate::plan::Finish;
-use crate::resize::{Scratch, with_half_chroma};
+use crate::resize::{Scratch, half_chroma};
 use crate::sharpen::sharpen;
 use crate::{OutputFormat, ycbcr};
 
@@ -21,24 +21,30 @@ pub(crate) fn finish<'a>(
     if space.must_convert(finish.gamut) {
         picture = Cow::Owned(in_srgb(&picture, space, scratch)?);
     }
-    if finish.sharpen > 0 {
-        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
-    }
+    // Before it is sharpened: only then every colour is one that is seen.
     if finish.format == OutputFormat::Jpeg
         && let Picture::Packed(frame @ Frame { layout: Layout::Rgba, .. }) = picture.as_ref()
     {
         let background = space.of_srgb(finish.background.0, finish.gamut);
         picture = Cow::Owned(Picture::Packed(flattened(frame, background)));
     }
-    if picture.size() != finish.canvas {
-        let background = space.of_srgb(finish.background.0, finish.gamut);
-        picture = Cow::Owned(with_border(&picture, finish, background, scratch)?);
-    }
-    if matches!(finish.format, OutputFormat::Jpeg | OutputFormat::WebP)
+    let bordered = picture.size() != finish.canvas;
+    // Before it is sharpened, so that chroma is copied at no other size. A border is laid on chroma at full size.
+    if !bordered
+        && matches!(finish.format, OutputFormat::Jpeg | OutputFormat::WebP)
         && let Picture::Planar(planes) = picture.as_ref()
         && planes.step != (2, 2)
     {
-        picture = Cow::Owned(Picture::Planar(with_half_chroma(planes.clone(), scratch)?));
+        let [blue, red] = half_chroma(planes, scratch)?;
+        let luma = planes.luma.clone();
+        picture = Cow::Owned(Picture::Planar(Planes { luma, blue, red, step: (2, 2) }));
+    }
+    if finish.sharpen > 0 {
+        sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
+    }
+    if bordered {
+        let background = space.of_srgb(finish.background.0, finish.gamut);
+        picture = Cow::Owned(with_border(&picture, finish, background, scratch)?);
     }
     Ok(picture)
 }
@@ -73,30 +79,20 @@ fn with_border(
     scratch: &mut Scratch,
 ) -> Result<Picture, String> {
     let (width, height) = finish.canvas;
-    let frame = packed(picture, scratch)?;
-    let (left, top) = (width.saturating_sub(frame.width) / 2, height.saturating_sub(frame.height) / 2);
+    let mut frame = packed(picture, scratch)?;
     let [red, green, blue] = background;
-    let gray = red == green && green == blue;
-    let (layout, pixel) = match frame.layout {
-        Layout::Luma if gray => (Layout::Luma, vec![red]),
-        Layout::Luma | Layout::Rgb => (Layout::Rgb, vec![red, green, blue]),
-        Layout::Rgba => (Layout::Rgba, vec![red, green, blue, 255]),
-    };
-    let mut canvas = Frame { width, height, layout, data: pixel.repeat(width as usize * height as usize) };
-    let bytes = layout.bytes();
+    if frame.layout == Layout::Luma && !(red == green && green == blue) {
+        frame = Cow::Owned(frame.rgb().into_owned());
+    }
+    let (left, top) = (width.saturating_sub(frame.width) / 2, height.saturating_sub(frame.height) / 2);
+    let bytes = frame.layout.bytes();
+    let data = [red, green, blue, 255][..bytes].repeat(width as usize * height as usize);
+    let mut canvas = Frame { width, height, layout: frame.layout, data };
     let columns = (frame.width.min(width)) as usize;
-    let rows = frame.data.chunks_exact(frame.width as usize * frame.layout.bytes());
+    let rows = frame.data.chunks_exact(frame.width as usize * bytes);
     for (y, row) in rows.enumerate().take(height as usize) {
         let start = ((top as usize + y) * width as usize + left as usize) * bytes;
-        let line = &mut canvas.data[start..start + columns * bytes];
-        if frame.layout == layout {
-            line.copy_from_slice(&row[..columns * bytes]);
-        } else {
-            // Gray on a coloured border.
-            for (luma, pixel) in row.iter().zip(line.chunks_exact_mut(3)) {
-                pixel.fill(*luma);
-            }
-        }
+        canvas.data[start..][..columns * bytes].copy_from_slice(&row[..columns * bytes]);
     }
     if matches!(picture, Picture::Planar(_)) && finish.format != OutputFormat::Png {
         return Ok(Picture::Planar(ycbcr::to_planes(&canvas)));

@@ -1,6 +1,9 @@
 //! Pixels in memory.
 
-use crate::Orientation;
+use std::borrow::Cow;
+
+use crate::turn::turn;
+use crate::{Orientation, ycbcr};
 
 /// What the bytes of a pixel mean. All are full range, 8 bits, interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,9 @@ pub(crate) struct Frame {
     pub(crate) layout: Layout,
     pub(crate) data: Vec<u8>,
 }
+
+/// Pixels from which alpha is dropped at a time.
+const ALPHA_RUN: usize = 64;
 
 /// Bytes of a frame.
 pub(crate) fn frame_bytes(width: u32, height: u32, layout: Layout) -> u64 {
@@ -160,49 +166,16 @@ impl Frame {
         let (width, height) = orientation.turn((self.width, self.height));
         let mut shown = Self::zeroed(width, height, self.layout);
         match self.layout {
-            Layout::Luma => turn::<1>(&self, &mut shown, orientation),
-            Layout::Rgb => turn::<3>(&self, &mut shown, orientation),
-            Layout::Rgba => turn::<4>(&self, &mut shown, orientation),
+            Layout::Luma => self.turn_into::<1>(&mut shown, orientation),
+            Layout::Rgb => self.turn_into::<3>(&mut shown, orientation),
+            Layout::Rgba => self.turn_into::<4>(&mut shown, orientation),
         }
         shown
     }
-}
 
-/// Side of the blocks in which axes are swapped: 32 rows of a block stay in the first-level cache while its columns are
-/// written.
-const BLOCK: usize = 32;
-
-/// Turns `stored` into `shown`, whose pixels are `N` bytes each.
-fn turn<const N: usize>(stored: &Frame, shown: &mut Frame, orientation: Orientation) {
-    let (width, height) = (shown.width as usize, shown.height as usize);
-    let (from, _) = stored.data.as_chunks::<N>();
-    let (to, _) = shown.data.as_chunks_mut::<N>();
-    let stride = stored.width as usize;
-    let rows = stored.height as usize;
-    let row_of = |row: usize| if orientation.reads_rows_backwards() { rows - 1 - row } else { row };
-    if orientation.swaps_axes() {
-        let column_of = |column: usize| {
-            if orientation.reads_columns_backwards() { stride - 1 - column } else { column }
-        };
-        for top in (0..height).step_by(BLOCK) {
-            for left in (0..width).step_by(BLOCK) {
-                for y in top..(top + BLOCK).min(height) {
-                    let column = column_of(y);
-                    let end = (left + BLOCK).min(width);
-                    for (x, pixel) in (left..end).zip(&mut to[y * width + left..y * width + end]) {
-                        *pixel = from[row_of(x) * stride + column];
-                    }
-                }
-            }
-        }
-        return;
-    }
-    for (y, line) in to.chunks_exact_mut(width).enumerate() {
-        let source = &from[row_of(y) * stride..][..stride];
-        line.copy_from_slice(source);
-        if orientation.reads_columns_backwards() {
-            line.reverse();
-        }
+    fn turn_into<const N: usize>(&self, shown: &mut Self, orientation: Orientation) {
+        let ((from, _), (to, _)) = (self.data.as_chunks::<N>(), shown.data.as_chunks_mut::<N>());
+        turn((self.width, self.height), from, to, orientation);
     }
 }
 
@@ -223,15 +196,65 @@ pub(crate) fn flattened(frame: &Frame, background: [u8; 3]) -> Frame {
 }
 
 impl Frame {
+    /// As one byte of luma per pixel; what is transparent counts as black. Borrowed where it is so already.
+    pub(crate) fn luma(&self) -> Cow<'_, Self> {
+        if self.layout == Layout::Luma {
+            return Cow::Borrowed(self);
+        }
+        let rgb = self.rgb();
+        let (pixels, _) = rgb.data.as_chunks::<3>();
+        let data = pixels.iter().map(|pixel| ycbcr::luma_of(*pixel)).collect();
+        Cow::Owned(self.with(Layout::Luma, data))
+    }
+
+    /// As RGB; what is transparent counts as black. Borrowed where it is so already.
+    pub(crate) fn rgb(&self) -> Cow<'_, Self> {
+        match self.layout {
+            Layout::Luma => {
+                let data = self.data.iter().flat_map(|luma| [*luma; 3]).collect();
+                Cow::Owned(self.with(Layout::Rgb, data))
+            }
+            Layout::Rgb => Cow::Borrowed(self),
+            Layout::Rgba => Cow::Owned(flattened(self, [0; 3])),
+        }
+    }
+
+    /// As straight RGBA. Borrowed where it is so already.
+    pub(crate) fn rgba(&self) -> Cow<'_, Self> {
+        let data = match self.layout {
+            Layout::Luma => self.data.iter().flat_map(|luma| [*luma, *luma, *luma, 255]).collect(),
+            Layout::Rgb => {
+                let (pixels, _) = self.data.as_chunks::<3>();
+                pixels.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]).collect()
+            }
+            Layout::Rgba => return Cow::Borrowed(self),
+        };
+        Cow::Owned(self.with(Layout::Rgba, data))
+    }
+
+    /// Other pixels of the same size.
+    const fn with(&self, layout: Layout, data: Vec<u8>) -> Self {
+        Self { width: self.width, height: self.height, layout, data }
+    }
+
     /// Drops an alpha channel in which every pixel is opaque, in place. The memory of the alpha stays: giving it back would
     /// copy the whole picture, and hold it twice meanwhile.
     pub(crate) fn without_opaque_alpha(mut self) -> Self {
-        if self.layout != Layout::Rgba || self.data.iter().skip(3).step_by(4).any(|alpha| *alpha != 255) {
+        let (pixels, _) = self.data.as_chunks::<4>();
+        if self.layout != Layout::Rgba || pixels.iter().any(|[.., alpha]| *alpha != 255) {
             return self;
         }
-        let count = self.data.len() / 4;
-        for index in 0..count {
-            self.data.copy_within(index * 4..index * 4 + 3, index * 3);
+        let count = pixels.len();
+        // A run is read before it is written to, and written to where all was read.
+        let mut run = [[0; 4]; ALPHA_RUN];
+        for start in (0..count).step_by(ALPHA_RUN) {
+            let run = &mut run[..ALPHA_RUN.min(count - start)];
+            let bytes = &self.data[start * 4..][..run.len() * 4];
+            run.as_flattened_mut().copy_from_slice(bytes);
+            let (to, _) = self.data[start * 3..][..run.len() * 3].as_chunks_mut::<3>();
+            for (pixel, [red, green, blue, _]) in to.iter_mut().zip(run) {
+                *pixel = [*red, *green, *blue];
+            }
         }
         self.data.truncate(count * 3);
         self.layout = Layout::Rgb;
@@ -271,25 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn three_byte_pixels_and_sizes_beyond_a_block_turn_whole() {
-        let (width, height) = (70_u32, 45_u32);
-        let mut frame = Frame::zeroed(width, height, Layout::Rgb);
-        for (index, pixel) in frame.data.chunks_exact_mut(3).enumerate() {
-            pixel.copy_from_slice(&[index as u8, (index >> 8) as u8, 7]);
-        }
-        let turned = frame.clone().turned(Orientation::Rotate90);
-        assert_eq!((turned.width, turned.height), (height, width));
-        for y in 0..width as usize {
-            for x in 0..height as usize {
-                let at = (y * height as usize + x) * 3;
-                let from = ((height as usize - 1 - x) * width as usize + y) * 3;
-                assert_eq!(turned.data[at..at + 3], frame.data[from..from + 3]);
-            }
-        }
-        assert_eq!(turned.turned(Orientation::Rotate270), frame);
-    }
-
-    #[test]
     fn alpha_is_laid_on_a_colour() {
         let data = vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 128];
         let frame = Frame { width: 3, height: 1, layout: Layout::Rgba, data };
@@ -299,5 +303,38 @@ mod tests {
         let opaque = Frame { data: vec![1, 2, 3, 255, 4, 5, 6, 255], width: 2, ..frame };
         let plain = opaque.without_opaque_alpha();
         assert_eq!((plain.layout, plain.data), (Layout::Rgb, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn every_layout_becomes_every_other() {
+        let frame = |layout, data: &[u8]| Frame { width: 2, height: 1, layout, data: data.to_vec() };
+        let gray = frame(Layout::Luma, &[7, 200]);
+        let rgb = frame(Layout::Rgb, &[255, 0, 0, 0, 0, 255]);
+        let rgba = frame(Layout::Rgba, &[255, 0, 0, 255, 0, 0, 255, 0]);
+        assert_eq!(*gray.rgb(), frame(Layout::Rgb, &[7, 7, 7, 200, 200, 200]));
+        assert_eq!(*gray.rgba(), frame(Layout::Rgba, &[7, 7, 7, 255, 200, 200, 200, 255]));
+        assert_eq!(*rgb.luma(), frame(Layout::Luma, &[76, 29]));
+        assert_eq!(*rgb.rgba(), frame(Layout::Rgba, &[255, 0, 0, 255, 0, 0, 255, 255]));
+        assert_eq!(*rgba.luma(), frame(Layout::Luma, &[76, 0]));
+        assert_eq!(*rgba.rgb(), frame(Layout::Rgb, &[255, 0, 0, 0, 0, 0]));
+        for same in [gray.luma(), rgb.rgb(), rgba.rgba()] {
+            assert!(matches!(same, Cow::Borrowed(_)), "{same:?}");
+        }
+    }
+
+    #[test]
+    fn opaque_alpha_is_dropped_from_any_number_of_pixels() {
+        for count in [1, ALPHA_RUN - 1, ALPHA_RUN, ALPHA_RUN + 1, 3 * ALPHA_RUN + 7] {
+            let pixel = |index: usize| [index as u8, (index >> 8) as u8, (index * 7) as u8];
+            let data: Vec<u8> = (0..count).flat_map(pixel).collect();
+            let rgba: Vec<u8> =
+                data.as_chunks::<3>().0.iter().flat_map(|[r, g, b]| [*r, *g, *b, 255]).collect();
+            let frame = Frame { width: count as u32, height: 1, layout: Layout::Rgba, data: rgba };
+            let mut translucent = frame.clone();
+            translucent.data[count * 4 - 1] = 254;
+            assert_eq!(translucent.clone().without_opaque_alpha(), translucent);
+            let plain = frame.without_opaque_alpha();
+            assert_eq!((plain.layout, plain.data), (Layout::Rgb, data), "{count} pixels");
+        }
     }
 }

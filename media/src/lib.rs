@@ -18,20 +18,21 @@
 //! | `plan` | which variants share a frame, and from which larger frame each is made |
 //! | `cost` | what decoding and rendering will hold in memory at their peak, and how long they take ([`Cost`]) |
 //! | `decode` | bytes to one picture: planes of `YCbCr`, or packed luma, RGB or RGBA ([`decode()`]); animations frame by frame |
-//! | `frame` | pixels in memory, flattening, and turning them upright |
+//! | `frame` | pixels in memory, and flattening them |
+//! | `turn` | turning them upright |
 //! | `ycbcr` | planes to RGB and back |
 //! | `color` | what the numbers of a pixel mean: profiles, and 16 bits to 8 |
 //! | `flat` | drawing or photo, which decides what the format `auto` becomes |
 //! | `render` | the cascade: resizes largest first, turns, finishes, encodes, hands out ([`render()`]) |
 //! | `focus` | where to cut when a crop has no point |
 //! | `resize` | Lanczos on planes and packed pixels, and the memory that is used again for the next photo ([`Scratch`]) |
-//! | `finish` | a resized picture to what is encoded: colour, sharpening, background, border |
+//! | `finish` | a resized picture to what is encoded: colour, background, sharpening, border |
 //! | `sharpen` | an unsharp mask on luma |
 //! | `encode` | a finished picture to a JPEG, WebP, PNG or AVIF, without metadata |
 //! | `animate` | animations that keep their motion: every frame once through every size |
 //! | `looks` | placeholders, dominant colour and perceptual hash from a small variant ([`Looks`]) |
 //! | `synth` | photos that never were, for benchmarks and tests (feature `synth`) |
-//! | `pictures` | photos, logos and pages of text for the unit tests of `flat`, `focus`, `sharpen` and `looks` |
+//! | `pictures` | photos, logos and pages of text for the unit tests of `flat`, `focus`, `sharpen`, `turn` and `looks` |
 //!
 //! Cargo features: `heic` and `jxl` decode HEIC and JPEG XL, `avif-encode` writes AVIF, `synth` is for tests.
 #![deny(unsafe_code)]
@@ -64,6 +65,7 @@ mod resize;
 mod sharpen;
 #[cfg(feature = "synth")]
 pub mod synth;
+mod turn;
 mod ycbcr;
 
 pub use cost::Cost;

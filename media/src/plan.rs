@@ -28,11 +28,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn formats(self, format: PresetFormat) -> &'static [OutputFormat] {
+    /// `moves`: whether the variant keeps an animation's motion where its format can.
+    fn formats(self, format: PresetFormat, moves: bool) -> &'static [OutputFormat] {
         use OutputFormat as Out;
         match (format, self) {
             (PresetFormat::Auto, Self::Opaque) => &[Out::Jpeg, Out::WebP],
             (PresetFormat::Auto, Self::Transparent) => &[Out::Png, Out::WebP],
+            // Most animations are drawn, and PNG would hold them still.
+            (PresetFormat::Auto, Self::Flat) if moves => &[Out::Png, Out::WebP],
             (PresetFormat::Auto, Self::Unknown) => &[Out::Png, Out::Jpeg, Out::WebP],
             (PresetFormat::Jpeg, _) => &[Out::Jpeg],
             (PresetFormat::WebP, _) => &[Out::WebP],
@@ -166,7 +169,7 @@ impl Plan {
         for (index, preset) in presets.iter().enumerate() {
             let shape = Shape::new(photo, preset);
             let canvas = preset.output_size(photo.0, photo.1);
-            for format in kind.formats(preset.format) {
+            for format in kind.formats(preset.format, moves && preset.animated) {
                 let finish = Finish::new(preset, *format, canvas);
                 if moves && preset.animated && *format == OutputFormat::WebP {
                     plan.add_moving(shape, finish, index);
@@ -406,6 +409,20 @@ mod tests {
         assert_eq!(plan.moving[0].output.finish.format, OutputFormat::WebP);
         let stills: Vec<_> = plan.rungs[0].outputs.iter().map(|output| output.presets.clone()).collect();
         assert_eq!(stills, [[0, 1]], "a still JPEG for those who do not take WebP");
+    }
+
+    #[test]
+    fn a_drawn_animation_moves_too() {
+        let auto = Preset { format: PresetFormat::Auto, animated: true, ..inside(500, 80) };
+        let files = |preset: &Preset, moves| {
+            let plan = Plan::new((600, 400), std::slice::from_ref(preset), Kind::Flat, moves);
+            let still: Vec<_> = plan.rungs[0].outputs.iter().map(|output| output.finish.format).collect();
+            let moving: Vec<_> = plan.moving.iter().map(|moving| moving.output.finish.format).collect();
+            (still, moving)
+        };
+        assert_eq!(files(&auto, true), (vec![Png], vec![WebP]));
+        assert_eq!(files(&auto, false), (vec![Png], vec![]));
+        assert_eq!(files(&Preset { animated: false, ..auto }, true), (vec![Png], vec![]));
     }
 
     #[test]

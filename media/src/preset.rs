@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// are known to be old. It is part of [`Preset::digest`].
 const ENGINE: &str = "darkroom-media 2: planar Lanczos3 cascade, colour managed, jpeg-encoder 4:2:0, libwebp";
 
-/// Greatest width or height of a preset, in pixels. WebP can express no more than 16,383.
+/// Greatest width or height of a preset and of its variants, in pixels. WebP can express no more than 16,383.
 pub const PRESET_SIDE_MAX: u32 = 16_383;
 
 /// Greatest length of a preset's name, in bytes.
@@ -177,7 +177,8 @@ impl Preset {
 
     /// The size in pixels of the variant of a photo that is *shown* (after orientation) with the given width and
     /// height, both at least 1. Never below 1 × 1, and never larger than the photo unless [`enlarge`](Self::enlarge) or
-    /// the fit `contain` says so.
+    /// the fit `contain` says so. No side is longer than [`PRESET_SIDE_MAX`]: what would be in the fit `outside` keeps its
+    /// aspect inside that.
     ///
     /// `Cover` and `Fill` are exactly the preset's size, or, where that would enlarge, the largest size with the preset's
     /// aspect that the photo can fill (`Fill`: each side at most the photo's). `Contain` is exactly the preset's size.
@@ -196,24 +197,30 @@ impl Preset {
         // Compares w / box_width with h / box_height without leaving the integers.
         let wider = w * box_height >= h * box_width;
         let larger = self.enlarge;
-        let by_width = || (box_width, scaled(h, box_width, w));
-        let by_height = || (scaled(w, box_height, h), box_height);
-        let (out_width, out_height) = match self.fit {
+        let by_width = |side: u64| (side, scaled(h, side, w));
+        let by_height = |side: u64| (scaled(w, side, h), side);
+        let wanted = match self.fit {
             Fit::Inside | Fit::Contain if !larger && w <= box_width && h <= box_height => (w, h),
-            Fit::Inside | Fit::Contain if wider => by_width(),
-            Fit::Inside | Fit::Contain => by_height(),
+            Fit::Inside | Fit::Contain if wider => by_width(box_width),
+            Fit::Inside | Fit::Contain => by_height(box_height),
             Fit::Outside if !larger && (w <= box_width || h <= box_height) => (w, h),
-            Fit::Outside if wider => by_height(),
-            Fit::Outside => by_width(),
+            Fit::Outside if wider => by_height(box_height),
+            Fit::Outside => by_width(box_width),
             Fit::Fill if larger => (box_width, box_height),
             Fit::Fill => (box_width.min(w), box_height.min(h)),
             Fit::Cover if larger || (w >= box_width && h >= box_height) => (box_width, box_height),
             Fit::Cover if wider => (scaled(box_width, h, box_height).min(w), h),
             Fit::Cover => (w, scaled(box_height, w, box_width).min(h)),
         };
-        // An enlargement of a very long photo stays inside what formats can express.
-        let side = |value: u64| value.clamp(1, u64::from(u16::MAX)) as u32;
-        (side(out_width), side(out_height))
+        let side_max = u64::from(PRESET_SIDE_MAX);
+        let (out_width, out_height) = match wanted {
+            // A very long photo around its box: as much of it as formats can express, in its own aspect.
+            (width, height) if width.max(height) <= side_max => wanted,
+            _ if w >= h => by_width(side_max),
+            _ => by_height(side_max),
+        };
+        // At most PRESET_SIDE_MAX.
+        (out_width as u32, out_height as u32)
     }
 }
 
@@ -248,6 +255,18 @@ mod tests {
         assert_eq!(banner.output_size(4000, 3000), (1200, 300));
         assert_eq!(banner.output_size(800, 600), (800, 200));
         assert_eq!(banner.output_size(2000, 100), (400, 100));
+    }
+
+    #[test]
+    fn around_a_box_no_side_is_longer_than_formats_can_express() {
+        let outside = |enlarge| Preset { enlarge, ..Preset::new("x", 640, 640, Fit::Outside) };
+        assert_eq!(outside(false).output_size(16_383, 600), (16_383, 600));
+        assert_eq!(outside(false).output_size(20_000, 600), (16_383, 491));
+        assert_eq!(outside(false).output_size(600, 20_000), (491, 16_383));
+        assert_eq!(outside(false).output_size(60_000, 1000), (16_383, 273));
+        assert_eq!(outside(true).output_size(1000, 20), (16_383, 328));
+        assert_eq!(outside(true).output_size(65_500, 1), (16_383, 1));
+        assert_eq!(outside(true).output_size(1, 65_500), (1, 16_383));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The cascade: from one decoded photo to all its variants.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::animate::animate;
@@ -7,11 +8,11 @@ use crate::color::Space;
 use crate::decode::Deadline;
 use crate::encode::{Settings, encode, packed};
 use crate::finish::finish;
-use crate::frame::{Frame, Layout, Picture};
+use crate::frame::{Layout, Picture, Planes};
 use crate::looks::looks;
 use crate::metadata::{Keep, embed, filtered};
 use crate::plan::{Kind, Output, Plan, Shape, Source, cut};
-use crate::resize::{Chroma, Light, Scratch, Window, resize, with_full_chroma};
+use crate::resize::{Chroma, Light, Scratch, Window, full_chroma, resize};
 use crate::{DecodedPhoto, Focus, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
 
 /// A photo in a preset, encoded.
@@ -129,7 +130,8 @@ impl<'a> Rendering<'a> {
             self.deadline.check()?;
             let output = &self.plan.rungs[index].outputs[number];
             let started = Instant::now();
-            let Some(frame) = &self.cascade.frames[index] else { break };
+            let frame = self.cascade.frames[index].as_ref();
+            let frame = frame.ok_or_else(|| encode_error(self.presets, output, gone()))?;
             let bytes = self.space.encode(frame, output, self.exif.as_deref(), self.cascade.scratch);
             let bytes = bytes.map_err(|detail| encode_error(self.presets, output, detail))?;
             let times = StepTimes { resize: std::mem::take(&mut resize), encode: started.elapsed() };
@@ -141,16 +143,13 @@ impl<'a> Rendering<'a> {
     fn hand_out_moving(&mut self, each: &mut dyn FnMut(Variant, StepTimes)) -> Result<(), MediaError> {
         let Some((source, limits)) = self.moving.take() else { return Ok(()) };
         let moving = std::mem::take(&mut self.plan.moving);
-        let first = moving.first().map(|moving| moving.output.clone());
-        let Some(first) = first else { return Ok(()) };
+        if moving.is_empty() {
+            return Ok(());
+        }
         let started = Instant::now();
         let deadline = Deadline::start(&limits);
-        let files = animate(&source, &limits, &moving, &self.space, deadline, self.cascade.scratch).map_err(
-            |why| match why {
-                crate::animate::Stopped::Media(error) => error,
-                crate::animate::Stopped::Encode(detail) => encode_error(self.presets, &first, detail),
-            },
-        )?;
+        let files =
+            animate(&source, &limits, &moving, self.presets, &self.space, deadline, self.cascade.scratch)?;
         let mut encode = started.elapsed();
         for (moving, file) in moving.iter().zip(files) {
             let bytes = with_metadata(file, &moving.output, &self.space, self.exif.as_deref());
@@ -161,12 +160,10 @@ impl<'a> Rendering<'a> {
     }
 
     fn looks(&mut self, index: usize) -> Result<Looks, String> {
-        let Some(picture) = &self.cascade.frames[index] else {
-            return Err("the frame for placeholders is gone".to_owned());
-        };
+        let picture = self.cascade.frames[index].as_ref().ok_or_else(gone)?;
         let frame = packed(picture, self.cascade.scratch)?;
         let frame = self.space.to_srgb(&frame)?;
-        Ok(looks(frame.width, frame.height, &crate::encode::rgba(&frame)))
+        Ok(looks(frame.width, frame.height, &frame.rgba().data))
     }
 
     fn error(&self, index: usize, detail: String) -> MediaError {
@@ -246,9 +243,14 @@ fn give(
 }
 
 /// Names the first preset that could not be made.
-fn encode_error(presets: &[Preset], output: &Output, detail: String) -> MediaError {
+pub(crate) fn encode_error(presets: &[Preset], output: &Output, detail: String) -> MediaError {
     let preset = output.presets.first().map_or_else(String::new, |index| presets[*index].name.clone());
     MediaError::Encode { preset, detail }
+}
+
+/// Of a frame that was dropped before its last use: the plan is wrong.
+fn gone() -> String {
+    "a frame that the plan needs is gone".to_owned()
 }
 
 /// The frames that are alive between two rungs.
@@ -266,15 +268,14 @@ impl Cascade<'_> {
     fn frame(&mut self, plan: &Plan, index: usize) -> Result<Picture, String> {
         let rung = &plan.rungs[index];
         let shape = rung.shape;
-        let missing = || "a frame that the plan needs is gone".to_owned();
         match rung.source {
             Source::WholePhoto => {
                 let last = plan.photo_last_use <= index;
                 let photo = if last { self.photo.take() } else { self.photo.clone() };
-                self.upright(photo.ok_or_else(missing)?)
+                self.upright(photo.ok_or_else(gone)?)
             }
             Source::Photo => {
-                let photo = self.photo.take().ok_or_else(missing)?;
+                let photo = self.photo.take().ok_or_else(gone)?;
                 // The window is chosen in the photo as it is shown, and cut out of it as it is stored.
                 let window = window(&photo, self.orientation, shape, self.scratch)?;
                 let out = self.orientation.turn(shape.size());
@@ -286,7 +287,7 @@ impl Cascade<'_> {
                 Ok(resized.turned(self.orientation))
             }
             Source::Rung(from) => {
-                let source = self.frames[from].take().ok_or_else(missing)?;
+                let source = self.frames[from].take().ok_or_else(gone)?;
                 let window = window(&source, Orientation::Upright, shape, self.scratch)?;
                 let chroma = self.chroma(Orientation::Upright);
                 let resized = self.resize(&source, window, shape.size(), shape.light, chroma);
@@ -324,10 +325,12 @@ impl Cascade<'_> {
                 let (width, height) = planes.size();
                 let whole = width % planes.step.0 == 0 && height % planes.step.1 == 0;
                 let stays = whole || self.orientation == Orientation::Upright;
-                if stays && !self.full_chroma {
-                    Picture::Planar(planes)
+                let wanted = !stays || self.full_chroma;
+                if wanted && planes.step != (1, 1) {
+                    let [blue, red] = full_chroma(&planes, self.scratch)?.map(Cow::into_owned);
+                    Picture::Planar(Planes { luma: planes.luma, blue, red, step: (1, 1) })
                 } else {
-                    Picture::Planar(with_full_chroma(planes, self.scratch)?)
+                    Picture::Planar(planes)
                 }
             }
             packed @ Picture::Packed(_) => packed,
@@ -388,28 +391,10 @@ fn interesting(
     let along = |length: u32, part: f64| ((f64::from(length) * part).round() as u32).clamp(1, length);
     let window = (along(frame.width, part.width), along(frame.height, part.height));
     Ok(match focus {
-        Focus::Entropy => focus::entropy(frame.width, frame.height, &luma(&frame), window),
-        _ => focus::attention(frame.width, frame.height, &rgb(&frame), window),
+        Focus::Entropy => focus::entropy(frame.width, frame.height, &frame.luma().data, window),
+        _ => focus::attention(frame.width, frame.height, &frame.rgb().data, window),
     })
 }
-
-/// One byte of luma per pixel; what is transparent counts as black.
-fn luma(frame: &Frame) -> Vec<u8> {
-    match frame.layout {
-        Layout::Luma => frame.data.clone(),
-        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::luma_of(*pixel)).collect(),
-    }
-}
-
-/// Three bytes per pixel; what is transparent counts as black.
-fn rgb(frame: &Frame) -> Vec<u8> {
-    match frame.layout {
-        Layout::Luma => frame.data.iter().flat_map(|luma| [*luma; 3]).collect(),
-        Layout::Rgb => frame.data.clone(),
-        Layout::Rgba => crate::frame::flattened(frame, [0; 3]).data,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

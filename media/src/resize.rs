@@ -3,6 +3,7 @@
 //! Lanczos with a radius of 3, on the values as they are encoded (gamma), as sharp and libvips do, or in linear light
 //! where a preset asks for it. A window of the source can be taken; of the rest only what lies under the filter at its edges is looked at.
 
+use std::borrow::Cow;
 use std::f64::consts::PI;
 use std::sync::LazyLock;
 
@@ -350,18 +351,19 @@ fn resize_frame(
     Ok(Frame { width: out.0, height: out.1, layout: frame.layout, data })
 }
 
-/// A component brought to the picture's size, if it is not of that size, interpolating between its samples.
-pub(crate) fn resize_to(plane: Plane, out: (u32, u32), scratch: &mut Scratch) -> Result<Plane, String> {
+/// A component brought to the picture's size, if it is not of that size, interpolating between its samples. `step`: pixels
+/// of the picture per sample, across and down. The last sample may reach beyond the picture.
+pub(crate) fn resize_to(
+    plane: Plane,
+    step: (f64, f64),
+    out: (u32, u32),
+    scratch: &mut Scratch,
+) -> Result<Plane, String> {
     let source = (plane.width, plane.height);
     if source == out {
         return Ok(plane);
     }
-    // Sampled once for a whole number of pixels, of which the last may lie outside.
-    let along = |part: u32, whole: u32| {
-        let step = f64::from(whole.div_ceil(part));
-        (f64::from(whole) / step).min(f64::from(part))
-    };
-    let window = (0.0, 0.0, along(source.0, out.0), along(source.1, out.1));
+    let window = (0.0, 0.0, f64::from(out.0) / step.0, f64::from(out.1) / step.1);
     let job = Job { source, out, window, pixel: PixelType::U8, data: &plane.data };
     Ok(Plane { width: out.0, height: out.1, data: job.run(FilterType::Bilinear, scratch)? })
 }
@@ -381,43 +383,36 @@ pub(crate) fn resize(
     })
 }
 
-/// Brings the chroma of planes to the luma's size, interpolating between the samples where they lie.
-pub(crate) fn with_full_chroma(planes: Planes, scratch: &mut Scratch) -> Result<Planes, String> {
-    if planes.step == (1, 1) {
-        return Ok(planes);
-    }
-    let out = planes.size();
-    let (width, height) =
-        (f64::from(out.0) / f64::from(planes.step.0), f64::from(out.1) / f64::from(planes.step.1));
-    let mut enlarge = |plane: Plane| {
-        let job = Job {
-            source: (plane.width, plane.height),
-            out,
-            window: (0.0, 0.0, width, height),
-            pixel: PixelType::U8,
-            data: &plane.data,
-        };
-        let data = job.run(FilterType::Bilinear, scratch)?;
-        Ok::<_, String>(Plane { width: out.0, height: out.1, data })
-    };
-    Ok(Planes { blue: enlarge(planes.blue)?, red: enlarge(planes.red)?, luma: planes.luma, step: (1, 1) })
+/// All of a chroma plane, in its samples: as far as the luma goes.
+fn under_luma(planes: &Planes) -> (f64, f64, f64, f64) {
+    let (width, height) = planes.size();
+    (0.0, 0.0, f64::from(width) / f64::from(planes.step.0), f64::from(height) / f64::from(planes.step.1))
 }
 
-/// The same planes with chroma halved both ways.
-pub(crate) fn with_half_chroma(planes: Planes, scratch: &mut Scratch) -> Result<Planes, String> {
-    if planes.step == (2, 2) {
-        return Ok(planes);
+/// Blue and red difference at the luma's size, interpolated between the samples where they lie. Borrowed where they have it.
+pub(crate) fn full_chroma<'a>(
+    planes: &'a Planes,
+    scratch: &mut Scratch,
+) -> Result<[Cow<'a, Plane>; 2], String> {
+    if planes.step == (1, 1) {
+        return Ok([Cow::Borrowed(&planes.blue), Cow::Borrowed(&planes.red)]);
     }
-    let size = planes.size();
-    let window = (
-        0.0,
-        0.0,
-        f64::from(size.0) / f64::from(planes.step.0),
-        f64::from(size.1) / f64::from(planes.step.1),
-    );
+    let (out, window) = (planes.size(), under_luma(planes));
+    let mut enlarge = |plane: &Plane| {
+        let job =
+            Job { source: (plane.width, plane.height), out, window, pixel: PixelType::U8, data: &plane.data };
+        let data = job.run(FilterType::Bilinear, scratch)?;
+        Ok::<_, String>(Cow::Owned(Plane { width: out.0, height: out.1, data }))
+    };
+    Ok([enlarge(&planes.blue)?, enlarge(&planes.red)?])
+}
+
+/// Blue and red difference halved both ways, whatever they were.
+pub(crate) fn half_chroma(planes: &Planes, scratch: &mut Scratch) -> Result<[Plane; 2], String> {
+    let (size, window) = (planes.size(), under_luma(planes));
     let mut halve =
         |plane: &Plane| halve_plane(plane, window, size, Orientation::Upright, FilterType::Bilinear, scratch);
-    Ok(Planes { blue: halve(&planes.blue)?, red: halve(&planes.red)?, luma: planes.luma, step: (2, 2) })
+    Ok([halve(&planes.blue)?, halve(&planes.red)?])
 }
 
 #[cfg(test)]
@@ -440,6 +435,25 @@ mod tests {
         assert!([-3.0, -2.0, -1.0, 1.0, 2.0].iter().all(|x| lanczos3(*x) != 0.0));
         assert_eq!((lanczos3(0.0), lanczos3(3.0), lanczos3(-3.5)), (1.0, 0.0, 0.0));
         assert!(matches!(*LANCZOS, FilterType::Custom(_)));
+    }
+
+    #[test]
+    fn a_component_lies_where_it_was_sampled() {
+        // A ramp of 16 a pixel, sampled once in four: the middles of the samples lie at 2, 6 and 10 pixels.
+        for (out, samples) in [(5, 2), (9, 3), (10, 3)] {
+            let row: Vec<u8> = (0..samples).map(|index| 16 * (4 * index + 2)).collect();
+            for (size, step, whole) in [
+                ((u32::from(samples), 1), (4.0, 1.0), (out, 1)),
+                ((1, u32::from(samples)), (1.0, 4.0), (1, out)),
+            ] {
+                let plane = Plane { width: size.0, height: size.1, data: row.clone() };
+                let found = resize_to(plane, step, whole, &mut Scratch::default()).unwrap().data;
+                // Between the middles of the first and the last sample, the ramp itself.
+                for (x, value) in (0_u8..).zip(&found).skip(2).take(4 * usize::from(samples) - 5) {
+                    assert!(value.abs_diff(16 * x + 8) <= 1, "{out} of {samples}: {found:?}");
+                }
+            }
+        }
     }
 
     #[test]

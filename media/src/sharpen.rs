@@ -7,6 +7,9 @@
 //! Differences count from [`GRAIN`] on, and only by what is beyond: what remains of a sensor's noise after a reduction
 //! is less than that, and would cost bytes in the file without showing anything. Shrinking rather than cutting off
 //! keeps soft slopes free of steps.
+//!
+//! Colours that nobody sees are no surroundings: those of transparent pixels are mostly black, and a bright figure before
+//! them would get a rim. So what is added to a pixel fades with the least alpha around it.
 
 /// Where a difference begins, in steps of a byte.
 const GRAIN: u16 = 1;
@@ -26,7 +29,7 @@ const BLOCK: usize = 64;
 /// `data` does not hold whole, nothing is changed.
 ///
 /// `amount` from 0.0 (nothing is changed) to 2.0; what is beyond is held. Half suits pictures for a page. `scratch` is
-/// overwritten and afterwards holds three rows of one byte per pixel, rounded up to a block.
+/// overwritten and afterwards holds three rows of one byte per pixel (two with alpha), rounded up to a block.
 pub(crate) fn sharpen(
     width: u32,
     height: u32,
@@ -55,20 +58,21 @@ const fn scratch_row(width: usize) -> usize {
     width.next_multiple_of(BLOCK) + 2
 }
 
-/// The luma of a row and of those above and below it, as they were, with the first and last pixel repeated outside.
+/// Keeps a row and those above and below it, as they were.
 fn sharpen_rows<const C: usize>(width: usize, picture: &mut [u8], amount: u16, scratch: &mut Vec<u8>) {
     let (pixels, _) = picture.as_chunks_mut::<C>();
-    let padded = scratch_row(width);
+    // Alpha stands behind the luma.
+    let line = if C > COLOURS { 2 * scratch_row(width) } else { scratch_row(width) };
     scratch.clear();
-    scratch.resize(3 * padded, 0);
-    let (mut above, rest) = scratch.split_at_mut(padded);
-    let (mut here, mut below) = rest.split_at_mut(padded);
-    read_luma(here, &pixels[..width]);
+    scratch.resize(3 * line, 0);
+    let (mut above, rest) = scratch.split_at_mut(line);
+    let (mut here, mut below) = rest.split_at_mut(line);
+    read(here, &pixels[..width]);
     above.copy_from_slice(here);
     for start in (0..pixels.len()).step_by(width) {
         let (row, later) = pixels[start..].split_at_mut(width);
         match later.get(..width) {
-            Some(next) => read_luma(below, next),
+            Some(next) => read(below, next),
             None => below.copy_from_slice(here),
         }
         sharpen_row(row, above, here, below, amount);
@@ -76,29 +80,49 @@ fn sharpen_rows<const C: usize>(width: usize, picture: &mut [u8], amount: u16, s
     }
 }
 
-fn read_luma<const C: usize>(luma: &mut [u8], row: &[[u8; C]]) {
-    let width = row.len();
-    for (luma, pixel) in luma[1..].iter_mut().zip(row) {
-        *luma = if C == 1 {
-            pixel[0]
-        } else {
-            // BT.601 in 256ths.
-            let [red, green, blue] = [0, 1, 2].map(|index| u32::from(pixel[index]));
-            ((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8
-        };
+/// The luma of a row, and behind it its alpha if it has any.
+fn read<const C: usize>(line: &mut [u8], row: &[[u8; C]]) {
+    if C > COLOURS {
+        let (lumas, alphas) = line.split_at_mut(line.len() / 2);
+        read_as(lumas, row, luma);
+        read_as(alphas, row, |pixel| pixel[C - 1]);
+    } else {
+        read_as(line, row, luma);
     }
-    luma[0] = luma[1];
-    luma[width + 1] = luma[width];
+}
+
+/// One number of each pixel, with that of the first and last repeated outside.
+fn read_as<const C: usize>(line: &mut [u8], row: &[[u8; C]], number: impl Fn(&[u8; C]) -> u8) {
+    let width = row.len();
+    for (value, pixel) in line[1..].iter_mut().zip(row) {
+        *value = number(pixel);
+    }
+    line[0] = line[1];
+    line[width + 1] = line[width];
+}
+
+fn luma<const C: usize>(pixel: &[u8; C]) -> u8 {
+    if C == 1 {
+        return pixel[0];
+    }
+    // BT.601 in 256ths.
+    let [red, green, blue] = [0, 1, 2].map(|index| u32::from(pixel[index]));
+    ((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8
 }
 
 fn sharpen_row<const C: usize>(row: &mut [[u8; C]], above: &[u8], here: &[u8], below: &[u8], amount: u16) {
     let mut added = [0_i16; BLOCK];
     for (index, pixels) in row.chunks_mut(BLOCK).enumerate() {
-        let around = |line| block_at(line, index * BLOCK);
-        let (Some(above), Some(here), Some(below)) = (around(above), around(here), around(below)) else {
-            return;
+        let around = |start: usize| {
+            let start = start + index * BLOCK;
+            Some([block_at(above, start)?, block_at(here, start)?, block_at(below, start)?])
         };
-        differences(above, here, below, amount, &mut added);
+        let Some(lumas) = around(0) else { return };
+        differences(lumas, amount, &mut added);
+        if C > COLOURS {
+            let Some(alphas) = around(here.len() / 2) else { return };
+            fade(alphas, &mut added);
+        }
         // Spread over the bytes first: these can then be added as vectors, without a branch for each.
         let mut spread = [[0_i16; C]; BLOCK];
         for (spread, added) in spread.iter_mut().zip(added) {
@@ -117,13 +141,7 @@ fn block_at(line: &[u8], start: usize) -> Option<&[u8; BLOCK + 2]> {
 
 /// What is added to each pixel of a block: its difference from the blur, less the grain, times the amount, rounded to
 /// the nearest and away from zero, so that both sides of an edge gain alike.
-fn differences(
-    above: &[u8; BLOCK + 2],
-    here: &[u8; BLOCK + 2],
-    below: &[u8; BLOCK + 2],
-    amount: u16,
-    added: &mut [i16; BLOCK],
-) {
+fn differences([above, here, below]: [&[u8; BLOCK + 2]; 3], amount: u16, added: &mut [i16; BLOCK]) {
     let rounding = 1 << (AMOUNT_BITS + BLUR_BITS - 1);
     for (x, added) in added.iter_mut().enumerate() {
         let column = |x: usize| i16::from(above[x]) + 2 * i16::from(here[x]) + i16::from(below[x]);
@@ -132,6 +150,15 @@ fn differences(
         let beyond = difference.unsigned_abs().saturating_sub(GRAIN << BLUR_BITS);
         let gain = ((u32::from(beyond) * u32::from(amount) + rounding) >> (AMOUNT_BITS + BLUR_BITS)) as i16;
         *added = if difference < 0 { -gain } else { gain };
+    }
+}
+
+/// Scales what is added to each pixel by the least alpha of the nine around it.
+fn fade([above, here, below]: [&[u8; BLOCK + 2]; 3], added: &mut [i16; BLOCK]) {
+    for (x, added) in added.iter_mut().enumerate() {
+        let column = |x: usize| above[x].min(here[x]).min(below[x]);
+        let least = column(x).min(column(x + 1)).min(column(x + 2));
+        *added = (i32::from(*added) * i32::from(least) / 255) as i16;
     }
 }
 
@@ -205,7 +232,8 @@ mod tests {
 
     #[test]
     fn colours_gain_alike_and_alpha_nothing() {
-        let rgba: Vec<u8> = noise(70 * 9 * 4, 3).iter().map(|value| 100 + value % 50).collect();
+        let mut rgba: Vec<u8> = noise(70 * 9 * 4, 3).iter().map(|value| 100 + value % 50).collect();
+        rgba.iter_mut().skip(3).step_by(4).for_each(|alpha| *alpha = 255);
         let found = sharpened(70, 9, 4, &rgba, 1.0);
         let (before, after) = (rgba.as_chunks::<4>().0, found.as_chunks::<4>().0);
         for (before, after) in before.iter().zip(after) {
@@ -217,6 +245,37 @@ mod tests {
         let without: Vec<u8> = after.iter().flat_map(|pixel| pixel[..3].to_vec()).collect();
         assert_eq!(sharpened(70, 9, 3, &rgb, 1.0), without);
         assert_ne!(rgb, without);
+    }
+
+    #[test]
+    fn a_figure_before_nothing_gets_no_rim() {
+        let (width, height) = (70, 70);
+        let inside = |x: u32, y: u32| (x.abs_diff(34).pow(2) + y.abs_diff(34).pow(2)) < 30 * 30;
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let disc: Vec<u8> =
+            places.flat_map(|(x, y)| if inside(x, y) { [150, 150, 150, 255] } else { [0; 4] }).collect();
+        assert_eq!(sharpened(width, height, 4, &disc, 2.0), disc);
+    }
+
+    #[test]
+    fn what_is_added_fades_with_the_least_alpha_around() {
+        // An edge of 40 grows by 9 on either side, on which alpha is whole but for one pixel.
+        let row = |alpha: u8| -> Vec<u8> {
+            (0..8_u8)
+                .flat_map(|x| {
+                    let value = if x < 4 { 100 } else { 140 };
+                    [value, value, value, if x == 5 { alpha } else { 255 }]
+                })
+                .collect()
+        };
+        let found = |alpha: u8| {
+            let pixels = sharpened(8, 1, 4, &row(alpha), 1.0);
+            [3, 4].map(|x| pixels[x * 4])
+        };
+        // The pixel before the edge has no part in the faded one, the pixel behind it has.
+        assert_eq!(found(255), [91, 149]);
+        assert_eq!(found(128), [91, 144]);
+        assert_eq!(found(0), [91, 140]);
     }
 
     /// The definition, pixel by pixel, in the open.

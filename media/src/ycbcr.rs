@@ -119,13 +119,12 @@ pub(crate) fn luma_of([red, green, blue]: [u8; 3]) -> u8 {
     ((LUMA[0] * r + LUMA[1] * g + LUMA[2] * b + HALF) >> 16) as u8
 }
 
-/// Planes of one size to RGB. The caller has brought chroma to the luma's size.
-pub(crate) fn to_rgb(planes: &Planes) -> Frame {
-    debug_assert_eq!(planes.step, (1, 1));
-    let (width, height) = planes.size();
-    let mut frame = Frame::zeroed(width, height, Layout::Rgb);
+/// Planes of one size to RGB: luma, blue and red difference.
+pub(crate) fn to_rgb(luma: &Plane, blue: &Plane, red: &Plane) -> Frame {
+    debug_assert_eq!([blue.data.len(), red.data.len()], [luma.data.len(); 2]);
+    let mut frame = Frame::zeroed(luma.width, luma.height, Layout::Rgb);
     let (pixels, _) = frame.data.as_chunks_mut::<3>();
-    let samples = planes.luma.data.iter().zip(&planes.blue.data).zip(&planes.red.data);
+    let samples = luma.data.iter().zip(&blue.data).zip(&red.data);
     for (pixel, ((luma, blue), red)) in pixels.iter_mut().zip(samples) {
         *pixel = rgb([*luma, *blue, *red]);
     }

@@ -9,7 +9,9 @@ use std::io::Cursor;
 use common::look::{Seen, near, rendered, rendered_within};
 use common::make::{ALPHA, Anmf, animated_webp, extended, painted, riff, turned_exif, webp_of};
 use common::{CORNERS, assert_alike, quadrants, shown_by_exif};
-use darkroom_media::{Fit, Limits, OutputFormat, Preset, PresetFormat};
+use darkroom_media::{
+    Fit, Limits, MediaError, OutputFormat, Preset, PresetFormat, Scratch, decode, probe, render,
+};
 use gif::{DisposalMethod, Repeat};
 use image_webp::{LoopCount, WebPDecoder};
 
@@ -281,6 +283,20 @@ fn a_turned_animation_stands_upright() {
 }
 
 #[test]
+fn a_drawn_animation_is_kept_in_motion_by_auto() {
+    let stills = [plain(1, WHOLE, DisposalMethod::Keep), plain(3, RIGHT, DisposalMethod::Keep)];
+    let original = gif(Some(Repeat::Infinite), &stills);
+    let variants = rendered_within(&original, &[moving((32, 24), PresetFormat::Auto)], &Limits::default());
+    let formats: Vec<_> = variants.iter().map(|variant| variant.format).collect();
+    assert_eq!(
+        formats,
+        [OutputFormat::Png, OutputFormat::WebP],
+        "a still PNG for those who do not take WebP"
+    );
+    assert_halves(&variants[1].bytes, &[[RED, RED], [RED, BLUE]], "auto");
+}
+
+#[test]
 fn where_motion_cannot_be_kept_the_first_frame_stands() {
     let stills = [plain(1, WHOLE, DisposalMethod::Keep), plain(3, WHOLE, DisposalMethod::Keep)];
     let gif = gif(Some(Repeat::Infinite), &stills);
@@ -308,6 +324,21 @@ fn where_motion_cannot_be_kept_the_first_frame_stands() {
             assert!(!animated(&limits, Preset { animated: false, format, ..webp.clone() }));
         }
     }
+}
+
+#[test]
+fn the_preset_that_could_not_be_made_is_named() {
+    let original = gif(None, &[plain(1, WHOLE, DisposalMethod::Keep), plain(3, RIGHT, DisposalMethod::Keep)]);
+    let limits = Limits::default();
+    let found = probe(&original, &limits).unwrap();
+    let photo = decode(&original, &found, &limits, &mut Scratch::default()).unwrap();
+    let photo = photo.with_motion(original.into(), &found);
+    let small = Preset { name: "small".to_owned(), ..moving((32, 24), PresetFormat::WebP) };
+    // Wider than a WebP can be; `Preset::validate` would refuse it.
+    let wide =
+        Preset { name: "wide".to_owned(), fit: Fit::Contain, ..moving((20_000, 10), PresetFormat::WebP) };
+    let error = render(photo, &[small, wide], &mut Scratch::default(), &mut |_, _| {}).unwrap_err();
+    assert!(matches!(&error, MediaError::Encode { preset, .. } if preset == "wide"), "{error}");
 }
 
 #[test]

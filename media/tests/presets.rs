@@ -288,6 +288,25 @@ fn sharpening_steepens_edges_and_none_changes_nothing() {
     }
 }
 
+#[test]
+fn a_sharpened_figure_before_nothing_has_no_rim() {
+    // At its own size: resampling would add ringing of its own.
+    let disc = painted(100, 100, |x, y| {
+        let inside = x.abs_diff(50).pow(2) + y.abs_diff(50).pow(2) < 40 * 40;
+        if inside { [150, 150, 150, 255] } else { [0; 4] }
+    });
+    let original = Png::of_bytes((100, 100), &disc).build();
+    let sharp = |format| {
+        let background = Background([150; 3]);
+        seen(&original, &Preset { sharpen: 200, background, ..preset((100, 100), Fit::Inside, format) })
+    };
+    let cut_out = sharp(PresetFormat::Png);
+    assert!(cut_out.pixels.iter().all(|pixel| pixel[3] == 0 || *pixel == [150, 150, 150, 255]));
+    // Of its own colour on its own colour nothing is to be seen.
+    let flat = sharp(PresetFormat::Jpeg);
+    assert!(flat.pixels.iter().all(|pixel| near([pixel[0], pixel[1], pixel[2]], [150; 3], 2)));
+}
+
 /// A JPEG whose EXIF block tells position and serial numbers.
 fn told() -> Vec<u8> {
     let rgb = quadrants(80, 60);
@@ -415,6 +434,33 @@ fn a_cut_jpeg_is_marked_in_every_format() {
     })
     .unwrap();
     assert_eq!(count, FORMATS.len());
+}
+
+#[test]
+fn what_a_cut_jpeg_lacks_is_gray_from_the_row_that_is_told() {
+    let whole = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
+    let limits = Limits::default();
+    let png = [preset((640, 480), Fit::Inside, PresetFormat::Png)];
+    for kept in (0..16).map(|step| whole.len() / 2 + step * 97) {
+        let open = whole[..kept].strip_suffix(&[0xFF]).unwrap_or(&whole[..kept]).to_vec();
+        let closed = [&open, &[0xFF, 0xD9][..]].concat();
+        for cut in [open, closed] {
+            let found = probe(&cut, &limits).unwrap();
+            let photo = decode(&cut, &found, &limits, &mut Scratch::default()).unwrap();
+            let told = photo.damage().unwrap().split_once("after row ").unwrap().1.to_owned();
+            let row: usize = told.split(' ').next().unwrap().parse().unwrap();
+            let mut shown = None;
+            render(photo, &png, &mut Scratch::default(), &mut |variant, _| {
+                shown = Some(Seen::of(&variant.bytes));
+            })
+            .unwrap();
+            let rgb = shown.unwrap().packed();
+            // Chroma is interpolated between the last row that is there and the first that is not.
+            let (there, missing) = (&rgb[..row * 640 * 3], &rgb[(row + 1) * 640 * 3..]);
+            assert!(missing.iter().all(|value| *value == 128), "{kept} bytes: {told}");
+            assert!(there.iter().any(|value| value.abs_diff(128) > 20), "{kept} bytes: {told}");
+        }
+    }
 }
 
 #[test]

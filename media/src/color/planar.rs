@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::resize::{Scratch, with_full_chroma};
+    use crate::resize::{Scratch, full_chroma};
     use crate::ycbcr::{to_planes, to_rgb};
 
     fn plane(width: u32, height: u32, seed: u32, slope: u32) -> Plane {
@@ -131,7 +131,8 @@ mod tests {
                 .create_transform_8bit(Layout::Rgb, &ColorProfile::new_srgb(), Layout::Rgb, TransformOptions::default())
                 .unwrap();
             let by_rows = convert(&planes, transform.as_ref()).unwrap();
-            let mut whole = to_rgb(&with_full_chroma(planes, &mut Scratch::default()).unwrap());
+            let [blue, red] = full_chroma(&planes, &mut Scratch::default()).unwrap();
+            let mut whole = to_rgb(&planes.luma, &blue, &red);
             let before = whole.data.clone();
             transform.transform(&before, &mut whole.data).unwrap();
             let whole = to_planes(&whole);

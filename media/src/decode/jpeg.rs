@@ -44,8 +44,14 @@ enum Model {
 struct Components {
     model: Model,
     planes: Vec<Plane>,
+    /// Of each component, across and down, as its header has them.
+    sampling: Vec<Factors>,
     damage: Option<String>,
 }
+
+/// Sampling factors: samples beside each other, and rows, in the smallest part of a picture that is sampled alike (T.81,
+/// section A.1.1).
+type Factors = (u32, u32);
 
 pub(super) fn decode(
     original: &[u8],
@@ -66,10 +72,10 @@ pub(super) fn decode(
             PaddedImage::new(image, &shortage).ok_or_else(|| corrupt("it does not end where it should"))?
         }
     };
-    let components = read(image, probe, limits, &shortage, deadline)?;
-    let Components { model, planes, damage } = components;
+    let mut components = read(image, probe, limits, &shortage, deadline)?;
     let inverted = has_adobe_segment(original);
-    let (picture, color) = picture(model, planes, probe, color, inverted, scratch).map_err(corrupt)?;
+    let damage = components.damage.take();
+    let (picture, color) = picture(components, probe, color, inverted, scratch).map_err(corrupt)?;
     Ok(Decoded { picture, color, damage })
 }
 
@@ -103,7 +109,10 @@ fn read(
     let layout = layout.ok_or_else(|| corrupt("its components contradict its header"))?;
     let layout = &layout[..count];
     let mut planes: Vec<Plane> =
-        layout.iter().map(|info| Plane::filled(info.width as u32, info.height as u32, NOTHING)).collect();
+        layout.iter().map(|info| Plane::filled(info.width as u32, info.height as u32, 0)).collect();
+    let factor =
+        |info: &PlaneInfo| (info.horizontal_sampling_factor as u32, info.vertical_sampling_factor as u32);
+    let sampling = layout.iter().map(factor).collect();
     let strides: Vec<usize> = layout.iter().map(|info| info.width).collect();
     let mut rows = vec![0; count];
     let mut damage = None;
@@ -117,7 +126,7 @@ fn read(
             }
             Ok(RawImcuRowStatus::Complete) => break,
             Ok(_) => {
-                // The row in which the data ran out is not shown: its end is made of nothing.
+                // The row in which the data ran out does not count: its end is made of nothing.
                 damage = Some(cut_after(rows[0], layout[0].height));
                 break;
             }
@@ -131,10 +140,14 @@ fn read(
     if rows[0] == 0 {
         return Err(corrupt("its pixel data ends before its first row"));
     }
+    // Of a whole file nothing is left to fill.
+    for (plane, done) in planes.iter_mut().zip(&rows) {
+        plane.data[done * plane.width as usize..].fill(NOTHING);
+    }
     if damage.is_none() && probe.truncated {
         damage = Some("it ends before its last scan: details are missing".to_owned());
     }
-    Ok(Components { model, planes, damage })
+    Ok(Components { model, planes, sampling, damage })
 }
 
 fn codec_error(error: &DecodeErrors, deadline: &Deadline) -> MediaError {
@@ -168,8 +181,7 @@ fn model(stored: ColorSpace, components: u8) -> Result<Model, MediaError> {
 
 /// Planes where chroma can stay as it is, else a packed frame.
 fn picture(
-    model: Model,
-    mut planes: Vec<Plane>,
+    Components { model, mut planes, sampling, .. }: Components,
     probe: &Probe,
     color: Color,
     inverted: bool,
@@ -177,19 +189,21 @@ fn picture(
 ) -> Result<(Picture, Color), String> {
     let size = (probe.width, probe.height);
     if model == Model::Luma {
-        let plane = resize_to(planes.remove(0), size, scratch)?;
+        let plane = planes.pop().ok_or("its component is missing")?;
         let frame = Frame { width: size.0, height: size.1, layout: Layout::Luma, data: plane.data };
         return Ok((Picture::Packed(frame), color));
     }
     if model == Model::YCbCr
-        && let Some(step) = step(&planes, size)
+        && let Some(step) = step(&sampling)
     {
         let [luma, blue, red] = <[Plane; 3]>::try_from(planes).map_err(|_| "three planes are needed")?;
         return Ok((Picture::Planar(Planes { luma, blue, red, step }), color));
     }
-    for plane in &mut planes {
+    let (across, down) = most(&sampling);
+    for (plane, factors) in planes.iter_mut().zip(&sampling) {
         let small = std::mem::replace(plane, Plane::filled(0, 0, 0));
-        *plane = resize_to(small, size, scratch)?;
+        let step = (f64::from(across) / f64::from(factors.0), f64::from(down) / f64::from(factors.1));
+        *plane = resize_to(small, step, size, scratch)?;
     }
     let mut planes = planes.into_iter();
     let mut next = || planes.next().ok_or("a component is missing");
@@ -217,15 +231,19 @@ fn picture(
     })
 }
 
+/// The greatest factors: those of a component that has a sample for each pixel.
+fn most(sampling: &[Factors]) -> Factors {
+    sampling.iter().fold((1, 1), |most, factors| (most.0.max(factors.0), most.1.max(factors.1)))
+}
+
 /// How many luma samples each chroma sample stands for, if that is the same for both and the luma is whole.
-fn step(planes: &[Plane], size: (u32, u32)) -> Option<(u32, u32)> {
-    let [luma, blue, red] = planes else { return None };
-    let chroma = (blue.width, blue.height);
-    if (luma.width, luma.height) != size || (red.width, red.height) != chroma {
+fn step(sampling: &[Factors]) -> Option<(u32, u32)> {
+    let [luma, blue, red] = sampling else { return None };
+    if *luma != most(sampling) || red != blue {
         return None;
     }
-    let along = |whole: u32, part: u32| [1, 2, 4].into_iter().find(|step| whole.div_ceil(*step) == part);
-    Some((along(size.0, chroma.0)?, along(size.1, chroma.1)?))
+    let along = |whole: u32, part: u32| [1, 2, 4].into_iter().find(|step| step * part == whole);
+    Some((along(luma.0, blue.0)?, along(luma.1, blue.1)?))
 }
 
 /// Inks to sRGB, in place of the frame that holds the first three.

@@ -35,7 +35,7 @@ use crate::{Limits, MediaError, Orientation, Probe, Scratch, SourceFormat};
 
 pub(crate) use bmp::bmp_bytes;
 pub(crate) use deadline::Deadline;
-pub(crate) use motion::open as open_motion;
+pub(crate) use motion::{Loops, open as open_motion};
 pub(crate) use tiff::tiff_bytes;
 
 /// What a codec delivers.

@@ -18,10 +18,9 @@ pub(super) fn encode(frame: &Frame, quality: u8, effort: u8) -> Result<Vec<u8>, 
         let pixels: Vec<RGBA8> = pixels.iter().map(|[r, g, b, a]| RGBA8::new(*r, *g, *b, *a)).collect();
         encoder.encode_rgba(Img::new(&pixels, width, height))
     } else {
-        let pixels: Vec<RGB8> = match frame.layout {
-            Layout::Luma => frame.data.iter().map(|luma| RGB8::new(*luma, *luma, *luma)).collect(),
-            _ => frame.data.as_chunks::<3>().0.iter().map(|[r, g, b]| RGB8::new(*r, *g, *b)).collect(),
-        };
+        let rgb = frame.rgb();
+        let (pixels, _) = rgb.data.as_chunks::<3>();
+        let pixels: Vec<RGB8> = pixels.iter().map(|[r, g, b]| RGB8::new(*r, *g, *b)).collect();
         encoder.encode_rgb(Img::new(&pixels, width, height))
     };
     encoded.map(|encoded| encoded.avif_file).map_err(|error| error.to_string())

@@ -13,10 +13,10 @@ use std::borrow::Cow;
 
 use crate::OutputFormat;
 use crate::frame::{Frame, Layout, Picture};
-use crate::resize::{Scratch, with_full_chroma};
+use crate::resize::{Scratch, full_chroma};
 use crate::ycbcr;
 
-pub(crate) use webp::{Animation, rgba};
+pub(crate) use webp::Animation;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,10 @@ pub(crate) fn encode(
 pub(crate) fn packed<'a>(picture: &'a Picture, scratch: &mut Scratch) -> Result<Cow<'a, Frame>, String> {
     Ok(match picture {
         Picture::Packed(frame) => Cow::Borrowed(frame),
-        Picture::Planar(planes) if planes.step == (1, 1) => Cow::Owned(ycbcr::to_rgb(planes)),
-        Picture::Planar(planes) => Cow::Owned(ycbcr::to_rgb(&with_full_chroma(planes.clone(), scratch)?)),
+        Picture::Planar(planes) => {
+            let [blue, red] = full_chroma(planes, scratch)?;
+            Cow::Owned(ycbcr::to_rgb(&planes.luma, &blue, &red))
+        }
     })
 }
 

@@ -18,7 +18,8 @@ pub enum Fit {
     Contain,
     /// Exactly the preset's size, whatever becomes of the aspect.
     Fill,
-    /// The whole photo, with its aspect, so small that both sides are just not below the preset's.
+    /// The whole photo, with its aspect, so small that both sides are just not below the preset's; but no side longer than
+    /// [`PRESET_SIDE_MAX`](crate::PRESET_SIDE_MAX).
     Outside,
 }
 
@@ -27,7 +28,7 @@ pub enum Fit {
 #[serde(rename_all = "lowercase")]
 pub enum PresetFormat {
     /// WebP for those who accept it; for others JPEG, or PNG for what is transparent. PNG for all where the picture is flat
-    /// (a drawing, a screenshot).
+    /// (a drawing, a screenshot), but beside WebP where that keeps its motion.
     Auto,
     /// [`OutputFormat::Jpeg`](crate::OutputFormat::Jpeg).
     #[default]

@@ -3,7 +3,7 @@
 #[expect(unsafe_code, reason = "libwebp is C; all calls to it stand in this module")]
 mod libwebp;
 
-use crate::frame::{Frame, Layout, Picture, Planes};
+use crate::frame::{Layout, Picture, Planes};
 
 pub(crate) use libwebp::Animation;
 use libwebp::Pixels;
@@ -78,15 +78,6 @@ fn check_size(width: u32, height: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// A frame as straight RGBA, which animations are made of.
-pub(crate) fn rgba(frame: &Frame) -> Vec<u8> {
-    match frame.layout {
-        Layout::Luma => frame.data.iter().flat_map(|luma| [*luma, *luma, *luma, 255]).collect(),
-        Layout::Rgb => frame.data.as_chunks::<3>().0.iter().flat_map(|[r, g, b]| [*r, *g, *b, 255]).collect(),
-        Layout::Rgba => frame.data.clone(),
-    }
-}
-
 /// From this method on libwebp keeps the whole picture as tokens before it writes any.
 const EFFORT_OF_TOKENS: u8 = 3;
 
@@ -134,7 +125,7 @@ pub(super) fn encoded_bytes_max((width, height): (u32, u32), alpha: bool, qualit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Plane;
+    use crate::frame::{Frame, Plane};
     use crate::ycbcr;
 
     fn decoded(bytes: &[u8]) -> (u32, u32, bool, Vec<u8>) {
