@@ -14,8 +14,8 @@ pub struct Limits {
     pub height_max: u32,
     /// Greatest number of pixels: width × height.
     pub pixels_max: u64,
-    /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, out of which only the
-    /// orientation is read. Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
+    /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, or of a TIFF the entries
+    /// that tell camera and exposure, of which those beyond it are passed over. Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
     pub metadata_bytes_max: u32,
     /// Greatest number of scans of a JPEG. Each is a pass over all its pixels, so that a small file of many scans
     /// could keep a processor busy for minutes.

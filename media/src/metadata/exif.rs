@@ -89,7 +89,7 @@ const fn is_formal(tag: u16) -> bool {
 }
 
 impl Keep {
-    const fn keeps(self, tag: u16) -> bool {
+    pub(super) const fn keeps(self, tag: u16) -> bool {
         match self {
             Self::Copyright => is_authorship(tag),
             Self::Descriptive => is_descriptive(tag),
@@ -149,7 +149,7 @@ fn selected<'a>(entries: impl Iterator<Item = Entry<'a>>, room: &mut usize) -> V
 
 /// A text up to its terminator, if that is among its first bytes: its entry may count more, which are left from a longer
 /// text or are a neighbour's. A copyright has two texts, the second the editor's.
-fn terminated(entry: Entry<'_>, searched: usize) -> Entry<'_> {
+pub(super) fn terminated(entry: Entry<'_>, searched: usize) -> Entry<'_> {
     let texts = if entry.tag == COPYRIGHT { 2 } else { 1 };
     let Some(text) = entry.text() else { return entry };
     let front = &text[..text.len().min(searched)];

@@ -9,7 +9,7 @@ use crate::Orientation;
 /// Most entries that are read of a directory. Cameras write about 60.
 const ENTRIES_MAX: usize = 1_000;
 /// Longest value that is read, in bytes. A JPEG's block could hold no longer one.
-const VALUE_BYTES_MAX: usize = 1 << 16;
+pub(crate) const VALUE_BYTES_MAX: usize = 1 << 16;
 /// Bytes of an entry: tag, type, count, and the value or its offset.
 const ENTRY_BYTES: usize = 12;
 /// Bytes of the header, behind which the first directory that is written begins.
@@ -21,7 +21,7 @@ pub(super) const PREFIX: &[u8] = b"Exif\0\0";
 /// Tag of the orientation, a SHORT.
 pub(super) const ORIENTATION: u16 = 0x0112;
 /// Tag of the pointer to the EXIF directory.
-const EXIF_DIRECTORY: u16 = 0x8769;
+pub(crate) const EXIF_DIRECTORY: u16 = 0x8769;
 
 /// Field types (TIFF 6.0, section 2; UTF-8 since EXIF 3.0).
 pub(super) mod kind {
@@ -36,7 +36,7 @@ pub(super) mod kind {
 }
 
 /// Bytes of one element of a field type. `None` for types that do not exist.
-const fn element_bytes(kind: u16) -> Option<usize> {
+pub(crate) const fn element_bytes(kind: u16) -> Option<usize> {
     match kind {
         // BYTE, ASCII, SBYTE, UNDEFINED and UTF-8.
         1 | 2 | 6 | 7 | 129 => Some(1),

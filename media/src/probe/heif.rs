@@ -2,12 +2,17 @@
 //!
 //! What matters is one box, the directory (`meta`), which is held whole and read by [`crate::heif`]. It says where every
 //! picture lies, and therefore where the file must not end before. The boxes behind are walked on only to count the
-//! frames of a sequence, and whatever is no box ends that.
+//! frames of a sequence, and whatever is no box ends that. The EXIF block is kept while it passes, wherever the directory
+//! has said that it lies; one that lies before the directory has passed already, and is not read.
 
 use super::Probe;
 use super::sniff;
 use super::step::Step;
-use crate::heif::{BOX_HEADER_BYTES, BoxHeader, Codec, Directory, LARGE_BOX_HEADER_BYTES, Picture};
+use super::stretch::Stretch;
+use crate::heif::{
+    BOX_HEADER_BYTES, BoxHeader, Codec, Directory, LARGE_BOX_HEADER_BYTES, Picture, Place, exif_block,
+};
+use crate::metadata::capture;
 use crate::{Limits, MediaError, SourceFormat};
 
 /// A directory of a few kilobytes is usual, of some hundred with the tiles of a very large picture. It is held even
@@ -34,6 +39,8 @@ struct Found {
     probe: Probe,
     /// Where the last byte of any picture lies, plus one.
     end: u64,
+    /// The item that holds the EXIF block, until all of it has passed.
+    exif: Option<Stretch>,
 }
 
 #[derive(Debug)]
@@ -46,13 +53,24 @@ pub(super) struct Walker {
     /// Where the description of a sequence of frames ends, which stands beside the still picture or instead of it.
     sequence_end: Option<u64>,
     frames: u32,
+    /// Bytes that have passed, those behind the end of the walk included.
+    passed: u64,
 }
 
 impl Walker {
     pub(super) fn new(format: SourceFormat) -> Self {
         let mut step = Step::default();
         step.collect(BOX_HEADER_BYTES);
-        Self { format, at: At::Header, step, position: 0, found: None, sequence_end: None, frames: 0 }
+        Self {
+            format,
+            at: At::Header,
+            step,
+            position: 0,
+            found: None,
+            sequence_end: None,
+            frames: 0,
+            passed: 0,
+        }
     }
 
     /// What the brands said, until the main picture says better.
@@ -75,6 +93,36 @@ impl Walker {
             }
         }
         Ok(())
+    }
+
+    /// The same piece once more, for what of the EXIF block lies in it.
+    pub(super) fn pass(&mut self, piece: &[u8]) {
+        let at = self.passed;
+        self.passed += piece.len() as u64;
+        let Some(Found { probe, exif, .. }) = &mut self.found else { return };
+        let Some(stretch) = exif else { return };
+        stretch.pass(at, piece);
+        if let Some(item) = stretch.whole() {
+            probe.capture = exif_block(item).and_then(capture).map(Box::new);
+            *exif = None;
+        }
+    }
+
+    /// Where the EXIF block is to be taken from.
+    fn exif(&self, directory: &Directory, limits: &Limits) -> Result<Option<Stretch>, MediaError> {
+        match directory.exif().and_then(|item| directory.place(item)) {
+            Some(Place::Directory(bytes)) => {
+                limits.check_metadata(bytes.len() as u64)?;
+                Ok(Some(Stretch::known(bytes)))
+            }
+            Some(Place::File(extent)) if extent.start >= self.position => {
+                let bytes = extent.end - extent.start;
+                limits.check_metadata(bytes)?;
+                // At most a u32.
+                Ok(Some(Stretch::new(extent.start, bytes as usize)))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn next(&mut self, at: At, skipped: u64, collected: usize) {
@@ -186,13 +234,14 @@ impl Walker {
             metadata_bytes: meta.len() as u64,
             ..Probe::plain(self.format, (window.width, window.height), 0)
         };
-        Ok(Found { probe, end: end.max(self.position) })
+        let exif = self.exif(&directory, limits)?;
+        Ok(Found { probe, end: end.max(self.position), exif })
     }
 
     /// After the last of `bytes` bytes.
     pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
         let format = self.format;
-        let Some(Found { probe, end }) = self.found else {
+        let Some(Found { probe, end, .. }) = self.found else {
             if self.sequence_end.is_some() {
                 let found = format!("a sequence of {format} frames without a still picture");
                 return Err(MediaError::unsupported(found, "send one frame as a JPEG or PNG"));

@@ -1,5 +1,7 @@
 //! Walking a JPEG XL (ISO/IEC 18181): a bare codestream, or boxes with a codestream in one piece or in several.
 //!
+//! An EXIF block is read if its box is not compressed and stands before the end of the codestream.
+//!
 //! The facts stand in the codestream's header, a chain of fields of single bits; the codec's own reader takes them from
 //! the first bytes. A codestream in boxes must arrive whole. A bare one does not say how long it is: where it ends too
 //! early is found by the decoder only.
@@ -43,8 +45,9 @@ mod walker {
 
     use super::super::step::Step;
     use super::super::{Probe, check_size};
-    use crate::heif::{BOX_HEADER_BYTES, BoxHeader, LARGE_BOX_HEADER_BYTES};
-    use crate::{Limits, MediaError, SourceFormat};
+    use crate::heif::{BOX_HEADER_BYTES, BoxHeader, LARGE_BOX_HEADER_BYTES, exif_block};
+    use crate::metadata::capture;
+    use crate::{Capture, Limits, MediaError, SourceFormat};
 
     /// The codestream's signature; containers begin with a zero.
     const SIGNATURE: u8 = 0xFF;
@@ -66,6 +69,8 @@ mod walker {
         BoxHeader,
         /// The rest of the header of a box whose size needs 64 bits.
         LargeBoxHeader,
+        /// A box with an EXIF block.
+        Exif,
         /// The index of a piece, which has so many bytes behind it.
         PieceIndex(Option<u64>),
         /// The codestream: how many bytes remain of this piece, if that is known, and whether it is the last.
@@ -83,6 +88,8 @@ mod walker {
         /// How much of it the header is looked for in next.
         wanted: usize,
         probe: Option<Probe>,
+        /// Out of the first EXIF block that tells something.
+        capture: Option<Box<Capture>>,
         /// For a header that is read when the stream has ended.
         limits: Limits,
     }
@@ -99,6 +106,7 @@ mod walker {
                 held,
                 wanted,
                 probe: None,
+                capture: None,
                 limits: Limits::default(),
             }
         }
@@ -165,6 +173,11 @@ mod walker {
                     self.step.collect_more(LARGE_BOX_HEADER_BYTES - BOX_HEADER_BYTES);
                 }
                 At::BoxHeader | At::LargeBoxHeader => return self.box_header(),
+                At::Exif => {
+                    let found = exif_block(self.step.bytes()).and_then(capture).map(Box::new);
+                    self.capture = self.capture.take().or(found);
+                    self.next_box(0);
+                }
                 At::PieceIndex(remaining) => {
                     let last = self.step.u32_be(0) & LAST_PIECE != 0;
                     self.begin_piece(remaining, last);
@@ -185,6 +198,12 @@ mod walker {
                 (b"jxlp", content) if content.is_none_or(|content| content >= PIECE_INDEX_BYTES) => {
                     self.at = At::PieceIndex(content.map(|content| content - PIECE_INDEX_BYTES));
                     self.step.collect(PIECE_INDEX_BYTES as usize);
+                }
+                (b"Exif", Some(content)) if content > 0 => {
+                    self.limits.check_metadata(content)?;
+                    self.at = At::Exif;
+                    // At most a u32.
+                    self.step.collect(content as usize);
                 }
                 (_, Some(content)) => self.next_box(content),
                 (_, None) => return Err(corrupt("it holds no codestream")),
@@ -270,7 +289,7 @@ mod walker {
             if !whole {
                 return Err(truncated("the pixel data"));
             }
-            Ok(Probe { image_bytes: self.position, bytes, ..probe })
+            Ok(Probe { capture: self.capture, image_bytes: self.position, bytes, ..probe })
         }
     }
 }

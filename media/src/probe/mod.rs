@@ -13,7 +13,9 @@ mod jxl;
 mod png;
 mod sniff;
 mod step;
+mod stretch;
 mod tiff;
+mod tiff_exif;
 mod webp;
 
 use serde::{Deserialize, Serialize};
@@ -298,9 +300,17 @@ impl Walk {
             Self::Png(walker) => walker.feed(piece, limits),
             Self::WebP(walker) => walker.feed(piece, limits),
             Self::Gif(walker) => walker.feed(piece, limits),
-            Self::Tiff(walker) => walker.feed(piece, limits),
+            Self::Tiff(walker) => {
+                walker.feed(piece, limits)?;
+                walker.pass(piece, limits);
+                Ok(())
+            }
             Self::Bmp(walker) => walker.feed(piece, limits),
-            Self::Heif(walker) => walker.feed(piece, limits),
+            Self::Heif(walker) => {
+                walker.feed(piece, limits)?;
+                walker.pass(piece);
+                Ok(())
+            }
             Self::Jxl(walker) => walker.feed(piece, limits),
         }
     }

@@ -3,9 +3,10 @@
 //! The directory may lie anywhere, usually behind the pixels. The walk goes forward once, so of the lists that the
 //! directory points to (where the strips are, how long they are, the bits of each sample) only those that lie behind it
 //! are seen. Whatever they allow to conclude about the end of the pixels is compared with the end of the stream here; the
-//! rest is left to the decoder. Further directories (pages, reduced copies) are not looked at: only the first is shown.
+//! rest is left to the decoder. Of EXIF, too, only what lies ahead is read (`tiff_exif`). Further directories (pages, reduced copies) are not looked at: only the first is shown.
 
 use super::step::Step;
+use super::tiff_exif::Reader;
 use super::{Probe, check_size};
 use crate::directory::{Compression, Directory, Entry, Grid, Kind, Photometric, Shape, camera_raw, tag};
 use crate::{Limits, MediaError, SourceFormat};
@@ -56,23 +57,27 @@ pub(super) struct Walker {
     last: Option<(u64, u64)>,
     /// The picture needs at least so many bytes of the stream.
     extent: u64,
+    exif: Reader,
 }
 
 impl Default for Walker {
     fn default() -> Self {
         let mut step = Step::default();
         step.collect(HEADER_BYTES);
+        // Until the header tells.
+        let shape = Shape { big_endian: false, big: false };
         Self {
             at: At::Header,
             step,
             position: 0,
-            directory: Directory::new(Shape { big_endian: false, big: false }),
+            directory: Directory::new(shape),
             sized: false,
             kind: None,
             bits: None,
             lists: Vec::new(),
             last: None,
             extent: 0,
+            exif: Reader::new(shape),
         }
     }
 }
@@ -95,6 +100,11 @@ impl Walker {
         Ok(())
     }
 
+    /// The same piece once more, for what of EXIF lies in it.
+    pub(super) fn pass(&mut self, piece: &[u8], limits: &Limits) {
+        self.exif.pass(piece, limits);
+    }
+
     fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
         match self.at {
             At::Header => return self.header(),
@@ -108,6 +118,8 @@ impl Walker {
             }
             At::Entry(left) => {
                 self.directory.add(self.step.bytes());
+                // So far the extent is the directory's.
+                self.exif.add(self.step.bytes(), self.extent, limits);
                 if !self.sized
                     && let Some((width, height)) = self.directory.size()
                 {
@@ -131,6 +143,7 @@ impl Walker {
         // The sniffer has compared the signature.
         let shape = Shape::of(self.step.bytes()).unwrap_or(self.directory.shape);
         self.directory = Directory::new(shape);
+        self.exif.set_shape(shape);
         self.at = At::HeaderRest;
         if shape.big {
             self.step.collect_more(shape.header_bytes() - HEADER_BYTES);
@@ -262,6 +275,7 @@ impl Walker {
             has_alpha: kind.alpha.is_some(),
             coefficients_held: kind.compression == Compression::Jpeg,
             metadata_bytes: self.directory.profile_bytes(),
+            capture: self.exif.capture(),
             image_bytes: self.extent,
             bytes,
             ..Probe::plain(SourceFormat::Tiff, (kind.width, kind.height), bytes)
