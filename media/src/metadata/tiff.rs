@@ -23,6 +23,12 @@ pub(super) const ORIENTATION: u16 = 0x0112;
 /// Tag of the pointer to the EXIF directory.
 pub(crate) const EXIF_DIRECTORY: u16 = 0x8769;
 
+/// Tag of the pointer to the GPS directory.
+pub(super) const GPS_DIRECTORY: u16 = 0x8825;
+/// What a GPS directory has at most, in entries and in their tags: EXIF defines 32 (CIPA DC-008, table 15).
+const GPS_ENTRIES_MAX: usize = 64;
+const GPS_TAG_MAX: u16 = 0xFF;
+
 /// Field types (TIFF 6.0, section 2; UTF-8 since EXIF 3.0).
 pub(super) mod kind {
     pub(in crate::metadata) const BYTE: u16 = 1;
@@ -176,6 +182,22 @@ impl<'a> Tiff<'a> {
         let pointer = self.image().find(|entry| entry.tag == EXIF_DIRECTORY);
         let at = pointer.and_then(|entry| entry.unsigned()).map(|at| at as usize);
         at.filter(|at| *at != self.first).into_iter().flat_map(move |at| self.directory(at))
+    }
+
+    /// The bytes of the GPS directory, and its entries. Of none if there is no such directory, or something that is none is
+    /// pointed to.
+    pub(super) fn gps(self) -> (&'a [u8], Vec<Entry<'a>>) {
+        let pointer = self.image().find(|entry| entry.tag == GPS_DIRECTORY);
+        let Some(at) = pointer.and_then(|entry| entry.unsigned()).map(|at| at as usize) else {
+            return (&[], Vec::new());
+        };
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let count = rest.first_chunk().map_or(0, |count| usize::from(self.order.u16(*count)));
+        let entries: Vec<_> = self.directory(at).take(GPS_ENTRIES_MAX).collect();
+        if count > GPS_ENTRIES_MAX || entries.iter().any(|entry| entry.tag > GPS_TAG_MAX) {
+            return (&[], Vec::new());
+        }
+        (&rest[..rest.len().min(2 + count * ENTRY_BYTES)], entries)
     }
 
     /// The entries that can be read of the directory at an offset.

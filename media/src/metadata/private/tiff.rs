@@ -5,16 +5,16 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::super::exif::{Keep, terminated};
+use super::super::exif::{Hidden, Keep, terminated};
 use super::super::jpeg::{Part, Parts};
-use super::super::tiff::{EXIF_DIRECTORY, Entry, Order, VALUE_BYTES_MAX, element_bytes, kind};
+use super::super::tiff::{
+    self, EXIF_DIRECTORY, Entry, GPS_DIRECTORY, Order, VALUE_BYTES_MAX, element_bytes, kind,
+};
 use super::in_place::InPlace;
 use super::{JPEG_NAMED_BYTES, is_coding, is_named};
 use crate::directory::{Compression, Directory, Grid, Kind, Shape, corrupt, tag, unsupported};
 use crate::{Limits, MediaError, SourceFormat};
 
-/// Tag of the pointer to the GPS directory.
-const GPS_DIRECTORY: u16 = 0x8825;
 /// Most entries of the EXIF directory that are kept.
 const EXIF_ENTRIES_MAX: u64 = 1_000;
 
@@ -128,12 +128,14 @@ fn shown<'a>(
     is_needed: &dyn Fn(u16) -> bool,
 ) -> Result<Vec<&'a [u8]>, MediaError> {
     let order = if shape.big_endian { Order::Big } else { Order::Little };
+    // Of a BigTIFF it is not read, in which cameras do not write.
+    let hidden = tiff::Tiff::parse(file.original()).map(|tiff| Hidden::of(&tiff));
     let (mut kept, mut seen) = (Vec::new(), HashSet::new());
     for entry in entries.iter().filter(|entry| entry.length.is_some_and(|length| length > 0)) {
         let needed = is_needed(entry.tag);
         // The tables of JPEGs are copied with them, without what else may stand there.
         let apart = entry.tag == tag::JPEG_TABLES;
-        if seen.contains(&entry.tag) || !needed && !Keep::AllButPrivate.keeps(entry.tag) {
+        if !needed && !Keep::AllButPrivate.keeps(entry.tag) || !seen.insert(entry.tag) {
             continue;
         }
         if let (false, Some(mut values)) = (apart, entry.values()) {
@@ -141,7 +143,11 @@ fn shown<'a>(
             match bytes {
                 Some(value) if !needed && value.len() <= VALUE_BYTES_MAX => {
                     let whole = Entry { tag: entry.tag, kind: entry.kind, order, value };
-                    values.end = values.start + terminated(whole, VALUE_BYTES_MAX).value.len();
+                    let value = terminated(whole, VALUE_BYTES_MAX).value;
+                    if hidden.as_ref().is_some_and(|hidden| hidden.touches(value)) {
+                        continue;
+                    }
+                    values.end = values.start + value.len();
                 }
                 _ if needed => {}
                 _ => continue,
@@ -150,7 +156,6 @@ fn shown<'a>(
         } else if !needed && is_untidy_text(entry, shape) {
             continue;
         }
-        seen.insert(entry.tag);
         kept.push(entry.bytes);
     }
     Ok(kept)
