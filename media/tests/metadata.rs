@@ -15,7 +15,7 @@ use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_media::{Limits, MediaError, Orientation, Preset, Probe, SourceFormat, probe, without_private};
 use heif::{HeifFile, Item, avif, boxed, full};
 use proptest::prelude::*;
-use sample::{Block, SECRET, camera, forward, tells_secret, tiff_of};
+use sample::{Block, SECRET, Value, camera, forward, tells_secret, tiff_of};
 
 fn found(bytes: &[u8]) -> Probe {
     probe(bytes, &Limits::default()).unwrap()
@@ -408,6 +408,26 @@ fn of_a_tiff_remains_the_picture() {
             assert!(!tags.iter().any(|tag| tag.context() == exif::Context::Gps), "{tags:?}");
         }
     }
+}
+
+#[test]
+fn an_entry_of_a_tiff_may_count_more_than_its_text() {
+    let image = vec![(0x013B, Value::Raw(2, [b"Ada\0", SECRET].concat()))];
+    let block = tiff_of(&Block { image, ..Block::default() }, Block::build);
+    // The text is the last thing in the file.
+    let pixels = block[block.len() - 32..].to_vec();
+    let mut original = [&block[..block.len() - 32 - 10], &pixels, b"Ada\0".as_slice(), SECRET].concat();
+    let strip = memchr::memmem::find(&original, &[0x11, 0x01, 4, 0, 1, 0, 0, 0]).unwrap() + 8;
+    let text = memchr::memmem::find(&original, &[0x3B, 0x01, 2, 0]).unwrap() + 8;
+    let end = original.len() as u32;
+    original[strip..strip + 4].copy_from_slice(&(end - 42).to_le_bytes());
+    original[text..text + 4].copy_from_slice(&(end - 10).to_le_bytes());
+    let after = without_private(&original, SourceFormat::Tiff).unwrap();
+    assert!(tells_secret(&original) && !tells_secret(&after));
+    assert_eq!(after.len(), original.len());
+    assert!(tags(&after).contains(&exif::Tag::Artist));
+    assert_eq!(picture(&after), picture(&original));
+    assert_eq!(without_private(&after, SourceFormat::Tiff).unwrap(), after);
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) fn of_heif(original: &[u8], format: SourceFormat) -> Result<Vec<u8>, 
     items.keep_pictures(&mut file)?;
     items.check_others(&mut file)?;
     items.write_exif(&mut file, original);
-    Ok(file.finish(end))
+    // Some files have their pictures where no box is.
+    Ok(file.finish(end.max(last.min(original.len()))))
 }
 
 /// Its frames are listed in tables of their own, which name no items.

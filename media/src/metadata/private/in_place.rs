@@ -15,7 +15,7 @@ pub(super) struct InPlace<'a> {
     out: Vec<u8>,
     /// Bytes that may still be copied or compared.
     room: usize,
-    /// Where what was copied or written ends.
+    /// Where what was copied or written ends, or what is counted.
     end: usize,
 }
 
@@ -30,7 +30,7 @@ impl<'a> InPlace<'a> {
         self.original
     }
 
-    /// Where what was copied or written ends.
+    /// Where what was copied or written ends, or what is counted.
     pub(super) const fn end(&self) -> usize {
         self.end
     }
@@ -52,6 +52,11 @@ impl<'a> InPlace<'a> {
         self.end = self.end.max(range.end);
         self.out[range.clone()].copy_from_slice(&self.original[range]);
         Ok(())
+    }
+
+    /// Goes at least that far, if the original does, though zeros follow: an entry may count more than is kept of it.
+    pub(super) fn reach(&mut self, end: usize) {
+        self.end = self.end.max(end.min(self.out.len()));
     }
 
     /// Writes bytes of its own, as many of them as the file is long.

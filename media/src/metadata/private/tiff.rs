@@ -139,6 +139,7 @@ fn shown<'a>(
             continue;
         }
         if let (false, Some(mut values)) = (apart, entry.values()) {
+            let counted = values.end;
             let bytes = file.original().get(values.clone());
             match bytes {
                 Some(value) if !needed && value.len() <= VALUE_BYTES_MAX => {
@@ -153,6 +154,7 @@ fn shown<'a>(
                 _ => continue,
             }
             file.keep(values)?;
+            file.reach(counted);
         } else if !needed && is_untidy_text(entry, shape) {
             continue;
         }
