@@ -7,11 +7,16 @@ default:
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy -p darkroomd -p darkroom-media --all-targets --all-features -- -D warnings
     if command -v cargo-deny > /dev/null; then cargo deny check; else echo 'cargo-deny is not installed: cargo install cargo-deny --locked'; fi
 
-# Every test, as in CI.
+# Every test of the default build.
 test:
     cargo test --workspace
+
+# The tests of the photo engine with every optional format.
+test-features:
+    cargo test -p darkroom-media --all-features
 
 # The end-to-end tests at full size: 200 photos of 12 MP, 20 kills, on an optimised daemon.
 test-full:

@@ -8,17 +8,16 @@ use clap::Args;
 use darkroom_media::synth::PhotoSpec;
 use serde::Serialize;
 
-use crate::engine::{Engine, Fit, Format, Output, Rendered, Size, SourceFormat, kind, presets, probe_only};
+use crate::engine::{Engine, Fit, Format, Output, Rendered, Size, kind, presets, probe_only};
 use crate::folder::{Photo, read_photos};
-use crate::picture::Picture;
-use crate::samples::generated;
+use crate::samples::kinds;
 use crate::table::{Align, table};
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct CodecsArgs {
     /// A folder of photos, of which the first of each kind is measured (baseline and progressive JPEG, PNG …). Without it,
-    /// a generated photo of 12 MP is, as baseline JPEG, progressive JPEG, PNG and lossless WebP.
+    /// a generated photo of 12 MP is, as baseline and progressive JPEG, PNG, lossless and lossy WebP, and AVIF.
     #[arg(long)]
     photos: Option<PathBuf>,
     /// How often each block is measured; the median counts. One more run before them does not.
@@ -47,7 +46,7 @@ struct Block {
 pub(crate) fn run(args: &CodecsArgs) -> anyhow::Result<()> {
     let photos = match &args.photos {
         Some(folder) => first_of_each_kind(read_photos(folder)?)?,
-        None => kinds()?,
+        None => kinds(&PhotoSpec::default())?,
     };
     for sentence in left_out() {
         eprintln!("{sentence}");
@@ -57,30 +56,6 @@ pub(crate) fn run(args: &CodecsArgs) -> anyhow::Result<()> {
         blocks.extend(measure(photo, args.repetitions).with_context(|| photo.name.clone())?);
     }
     print(&blocks, args.json)
-}
-
-/// One picture in every kind of file that this program can write by itself.
-fn kinds() -> anyhow::Result<Vec<Photo>> {
-    let spec = PhotoSpec::default();
-    let baseline = generated("generated photo", &spec);
-    let progressive = generated("generated photo, progressive", &PhotoSpec { progressive: true, ..spec });
-    let pixels = Picture::decode(&baseline.bytes)?.pixels.concat();
-    let mut png = Vec::new();
-    let mut encoder = png::Encoder::new(&mut png, spec.width, spec.height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header()?.write_image_data(&pixels)?;
-    let mut webp = Vec::new();
-    let encoder = image_webp::WebPEncoder::new(&mut webp);
-    encoder.encode(&pixels, spec.width, spec.height, image_webp::ColorType::Rgb8)?;
-    let also = |name: &str, format, bytes: Vec<u8>| Photo {
-        name: name.to_owned(),
-        format,
-        pixels: baseline.pixels,
-        bytes: bytes.into(),
-    };
-    let png = also("generated photo as PNG", SourceFormat::Png, png);
-    let webp = also("generated photo as lossless WebP", SourceFormat::WebP, webp);
-    Ok(vec![baseline, progressive, png, webp])
 }
 
 fn first_of_each_kind(photos: Vec<Photo>) -> anyhow::Result<Vec<Photo>> {
@@ -182,6 +157,7 @@ fn print(blocks: &[Block], json: bool) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::generated;
 
     #[test]
     fn every_block_of_a_photo_is_measured() {

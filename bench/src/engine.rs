@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use darkroom_media::{Limits, Looks, PresetFormat, Scratch, decode, probe, render};
 
 pub(crate) use darkroom_media::{
-    Fit, MediaError, Orientation, Preset, Probe, SourceFormat, StepTimes, Variant,
+    Cost, Fit, MediaError, Orientation, Preset, Probe, SourceFormat, StepTimes, Variant,
 };
 
 /// A format that a measurement wants its variants in, whether darkroom can write it yet or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     Jpeg,
+    #[value(name = "webp")]
     WebP,
     Png,
 }
@@ -97,18 +99,21 @@ pub(crate) fn output_size(wanted: &Size, (width, height): (u32, u32)) -> (u32, u
     })
 }
 
+/// The default ladder's sizes with the given settings, or the sentence that says why there are none.
+pub(crate) fn default_ladder(output: Output) -> Result<Vec<Preset>, String> {
+    let format = output_format(output)?;
+    let mut presets = Preset::default_ladder();
+    for preset in &mut presets {
+        (preset.format, preset.quality) = (format, output.quality);
+        preset.effort = output.effort.unwrap_or(preset.effort);
+    }
+    Ok(presets)
+}
+
 /// The default ladder, once for each format that this version of darkroom-media can write.
 pub(crate) fn default_ladders() -> Vec<Vec<Preset>> {
-    let ladder = |format| {
-        let output = Output { format, quality: 80, optimise: false, effort: None };
-        let format = output_format(output).ok()?;
-        let mut presets = Preset::default_ladder();
-        for preset in &mut presets {
-            preset.format = format;
-        }
-        Some(presets)
-    };
-    Format::ALL.into_iter().filter_map(ladder).collect()
+    let output = |format| Output { format, quality: 80, optimise: false, effort: None };
+    Format::ALL.into_iter().filter_map(|format| default_ladder(output(format)).ok()).collect()
 }
 
 /// What one photo became, and what each step took.
@@ -154,6 +159,12 @@ impl Engine {
 /// What a file is, from its bytes and within the default limits, without a pixel being decoded.
 pub(crate) fn probe_only(bytes: &[u8]) -> Result<Probe, MediaError> {
     probe(bytes, &Limits::default())
+}
+
+/// What admission expects a photo to take.
+pub(crate) fn expected(bytes: &[u8], presets: &[Preset]) -> Result<Cost, MediaError> {
+    let limits = Limits::default();
+    Ok(probe(bytes, &limits)?.cost(presets, &limits))
 }
 
 /// The kind of a photo, as it matters to the decoder.

@@ -4,17 +4,19 @@
 //! |---|---|
 //! | `resize` | `darkroom-bench resize`: probe, decode, resize and encode, in this process |
 //! | `codecs` | `darkroom-bench codecs`: each block alone, on one thread |
+//! | `cost` | `darkroom-bench cost`: memory and time that admission expects, beside the truth |
 //! | `quality` | `darkroom-bench quality`: the default ladder's variants against a reference |
 //! | `peers` | `darkroom-bench peers`: the same work with sharp, pyvips and Pillow |
 //! | `sheet` | `darkroom-bench sheet`: a page of every variant, for eyes |
 //! | `photos` | `darkroom-bench photos`: writes generated photos, for uploads and for other tools |
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
 //!
-//! What they share: `engine` is all that `codecs`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
+//! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
 //! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
 //! makes the reference, `ssim` compares; `table` aligns columns.
 
 mod codecs;
+mod cost;
 mod engine;
 mod folder;
 mod lanczos;
@@ -51,6 +53,11 @@ enum Command {
     Resize(resize::ResizeArgs),
     /// Measure each block alone on one thread: probe, decode, resize and encode, per format.
     Codecs(codecs::CodecsArgs),
+    /// Compare what admission expects of a photo, in bytes and milliseconds, with what it takes on one thread.
+    ///
+    /// Generated photos of every kind go through the default ladder, once to JPEG and once to WebP, each in a process of its
+    /// own. Bytes are what became resident beyond what was before. Fails if any took more than was expected. Linux only.
+    Cost(cost::CostArgs),
     /// Compare the default ladder's variants with a reference: SSIM and PSNR.
     ///
     /// The reference is made from the fully decoded photo by Lanczos3 in floating point, without shrink-on-load and without a
@@ -77,6 +84,7 @@ fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Resize(args) => resize::run(&args),
         Command::Codecs(args) => codecs::run(&args),
+        Command::Cost(args) => cost::run(&args),
         Command::Quality(args) => quality::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Sheet(args) => sheet::run(&args),

@@ -1,18 +1,22 @@
 //! What the numbers of a pixel mean: colour profiles, and 16 bits to 8.
 //!
 //! A photo stays in its own colour space through the cascade and is converted at the end of it, variant by variant: that
-//! is less to convert, and averaging is as right in one RGB space as in another.
+//! is less to convert than the whole photo, and averaging is as right in one RGB space as in another.
 
+mod planar;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use moxcms::{
     CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout as Channels, MatrixCoefficients,
-    ParsingOptions, TransferCharacteristics, Transform8BitExecutor, Transform16BitExecutor, TransformOptions,
+    ParsingOptions, TransferCharacteristics, Transform8BitExecutor, Transform16BitExecutor,
+    TransformExecutor, TransformOptions,
 };
 
-use crate::Gamut;
-use crate::frame::{Frame, Layout};
+use crate::frame::{Frame, Layout, Planes};
+use crate::{Gamut, Limits};
 
 /// The colour space of decoded pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,11 @@ const GRID: usize = 6;
 const SAME_MAX: u8 = 2;
 
 impl Color {
+    /// What a file's profile describes. A longer one than the limit is passed over.
+    pub(crate) fn of_profile(profile: &[u8], limits: &Limits) -> Self {
+        if limits.allow_profile(profile) { Self::Icc(profile.to_vec()) } else { Self::Srgb }
+    }
+
     /// The profile, if there is one that can be read and has this kind of pixels.
     fn profile(&self, space: DataColorSpace) -> Option<ColorProfile> {
         let profile = match self {
@@ -89,9 +98,27 @@ pub(crate) enum Space {
     /// Nothing is to be done.
     Srgb,
     /// Display P3, which a preset may keep.
-    P3(Box<ColorProfile>),
+    P3(Conversion),
     /// Something else.
-    Other(Box<ColorProfile>),
+    Other(Conversion),
+}
+
+/// From a profile to sRGB. What it takes to make one is kept for all variants.
+pub(crate) struct Conversion {
+    profile: Box<ColorProfile>,
+    /// Of the pixels that `transform` is for.
+    layout: Layout,
+    transform: Arc<Transform8BitExecutor>,
+}
+
+impl Conversion {
+    /// For pixels of another layout than the photo's, an animation's for instance, another one is made.
+    fn of(&self, layout: Layout) -> Result<Arc<Transform8BitExecutor>, String> {
+        if layout == self.layout {
+            return Ok(Arc::clone(&self.transform));
+        }
+        transform_8bit(&self.profile, layout).map_err(|error| format!("{error:?}"))
+    }
 }
 
 impl fmt::Debug for Space {
@@ -112,15 +139,20 @@ fn grid() -> Vec<u8> {
         .collect()
 }
 
-/// Whether `profile` shows RGB as `other` does.
-fn same(profile: &ColorProfile, other: &ColorProfile) -> bool {
+/// Whether a transform of RGB changes nothing.
+fn changes_nothing(transform: &Transform8BitExecutor) -> bool {
     let from = grid();
     let mut to = vec![0; from.len()];
+    transform.transform(&from, &mut to).is_ok()
+        && from.iter().zip(&to).all(|(a, b)| a.abs_diff(*b) <= SAME_MAX)
+}
+
+/// Whether `profile` shows RGB as `other` does.
+fn same(profile: &ColorProfile, other: &ColorProfile) -> bool {
     let options = TransformOptions::default();
-    let converted = profile
+    profile
         .create_transform_8bit(Channels::Rgb, other, Channels::Rgb, options)
-        .and_then(|transform| transform.transform(&from, &mut to));
-    converted.is_ok() && from.iter().zip(&to).all(|(a, b)| a.abs_diff(*b) <= SAME_MAX)
+        .is_ok_and(|transform| changes_nothing(transform.as_ref()))
 }
 
 impl Space {
@@ -129,19 +161,18 @@ impl Space {
     pub(crate) fn new(color: &Color, layout: Layout) -> Self {
         let kind = if layout == Layout::Luma { DataColorSpace::Gray } else { DataColorSpace::Rgb };
         let Some(profile) = color.profile(kind) else { return Self::Srgb };
-        if transform_8bit(&profile, layout).is_err() {
+        let Ok(transform) = transform_8bit(&profile, layout) else { return Self::Srgb };
+        let srgb = match layout {
+            Layout::Luma => false,
+            Layout::Rgb => changes_nothing(transform.as_ref()),
+            Layout::Rgba => same(&profile, &ColorProfile::new_srgb()),
+        };
+        if srgb {
             return Self::Srgb;
         }
-        if kind == DataColorSpace::Gray {
-            return Self::Other(Box::new(profile));
-        }
-        if same(&profile, &ColorProfile::new_srgb()) {
-            Self::Srgb
-        } else if same(&profile, &ColorProfile::new_display_p3()) {
-            Self::P3(Box::new(profile))
-        } else {
-            Self::Other(Box::new(profile))
-        }
+        let p3 = layout != Layout::Luma && same(&profile, &ColorProfile::new_display_p3());
+        let conversion = Conversion { profile: Box::new(profile), layout, transform };
+        if p3 { Self::P3(conversion) } else { Self::Other(conversion) }
     }
 
     /// Whether variants of this gamut have other colours than the photo.
@@ -176,12 +207,20 @@ impl Space {
     }
 
     /// Pixels in sRGB. Fails with the colour engine's words.
-    pub(crate) fn to_srgb(&self, frame: &Frame) -> Result<Frame, String> {
-        let (Self::P3(profile) | Self::Other(profile)) = self else { return Ok(frame.clone()) };
+    pub(crate) fn to_srgb<'a>(&self, frame: &'a Frame) -> Result<Cow<'a, Frame>, String> {
+        let (Self::P3(conversion) | Self::Other(conversion)) = self else { return Ok(Cow::Borrowed(frame)) };
         let mut converted = Frame::zeroed(frame.width, frame.height, frame.layout);
-        let transform = transform_8bit(profile, frame.layout).map_err(|error| format!("{error:?}"))?;
+        let transform = conversion.of(frame.layout)?;
         transform.transform(&frame.data, &mut converted.data).map_err(|error| format!("{error:?}"))?;
-        Ok(converted)
+        Ok(Cow::Owned(converted))
+    }
+
+    /// Planes with chroma halved both ways, in sRGB. Fails with the colour engine's words.
+    pub(crate) fn planes_to_srgb<'a>(&self, planes: &'a Planes) -> Result<Cow<'a, Planes>, String> {
+        let (Self::P3(conversion) | Self::Other(conversion)) = self else { return Ok(Cow::Borrowed(planes)) };
+        let transform = conversion.of(Layout::Rgb)?;
+        let converted = planar::convert(planes, transform.as_ref()).map_err(|error| format!("{error:?}"))?;
+        Ok(Cow::Owned(converted))
     }
 }
 
@@ -212,24 +251,43 @@ fn transform_8bit(
     profile.create_transform_8bit(channels(layout), &to, channels(layout), TransformOptions::default())
 }
 
-/// CMYK (0 no ink, 255 full ink, four bytes per pixel) as sRGB: by the profile if there is one for CMYK, else by the plain
-/// formula that every viewer uses.
-pub(crate) struct Inks {
-    transform: Option<Arc<Transform8BitExecutor>>,
+/// CMYK (0 is no ink, the greatest number full ink; four samples per pixel) as sRGB: by the profile if there is one for
+/// CMYK, else by the plain formula that every viewer uses. Samples are of 8 bits or of 16.
+pub(crate) struct Inks<T: Copy + Default> {
+    transform: Option<Arc<dyn TransformExecutor<T> + Send + Sync>>,
+    /// Full ink, and full light.
+    most: u32,
 }
 
-impl Inks {
+/// Bytes held beside a profile of so many bytes while inks are converted by it: its tables, one of them once more as
+/// floating point, and the codec's own of 17 steps along each ink.
+pub(crate) const fn inks_bytes(profile_bytes: u64) -> u64 {
+    if profile_bytes == 0 { 0 } else { (4 << 20) + 5 * profile_bytes }
+}
+
+impl Inks<u8> {
     pub(crate) fn new(color: &Color) -> Self {
         let transform = color.profile(DataColorSpace::Cmyk).and_then(|profile| {
-            let srgb = ColorProfile::new_srgb();
-            let options = TransformOptions::default();
+            let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
             profile.create_transform_8bit(Channels::Rgba, &srgb, Channels::Rgb, options).ok()
         });
-        Self { transform }
+        Self { transform, most: u8::MAX.into() }
     }
+}
 
-    /// Converts whole pixels, four bytes to three.
-    pub(crate) fn convert(&self, cmyk: &[u8], rgb: &mut [u8]) {
+impl Inks<u16> {
+    pub(crate) fn new(color: &Color) -> Self {
+        let transform = color.profile(DataColorSpace::Cmyk).and_then(|profile| {
+            let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+            profile.create_transform_16bit(Channels::Rgba, &srgb, Channels::Rgb, options).ok()
+        });
+        Self { transform, most: u16::MAX.into() }
+    }
+}
+
+impl<T: Copy + Default + Into<u32> + TryFrom<u32>> Inks<T> {
+    /// Converts whole pixels, four samples to three.
+    pub(crate) fn convert(&self, cmyk: &[T], rgb: &mut [T]) {
         if let Some(transform) = &self.transform
             && transform.transform(cmyk, rgb).is_ok()
         {
@@ -238,10 +296,12 @@ impl Inks {
         let (from, _) = cmyk.as_chunks::<4>();
         let (to, _) = rgb.as_chunks_mut::<3>();
         for ([cyan, magenta, yellow, black], pixel) in from.iter().zip(to) {
+            let left: u32 = self.most - (*black).into();
             *pixel = [*cyan, *magenta, *yellow].map(|ink| {
-                let light = (255 - u32::from(ink)) * (255 - u32::from(*black));
-                // At most 255.
-                ((light + 127) / 255) as u8
+                let ink: u32 = ink.into();
+                // Fits for 16 bits too, and what comes out is at most full light.
+                let light = (self.most - ink) * left + self.most / 2;
+                T::try_from(light / self.most).unwrap_or_default()
             });
         }
     }
@@ -265,7 +325,7 @@ impl Reducer {
             _ => Layout::Rgba,
         };
         let transform = match Space::new(&color, layout) {
-            Space::Other(profile) => {
+            Space::Other(Conversion { profile, .. }) => {
                 let options = TransformOptions::default();
                 let to = srgb_for(layout);
                 profile.create_transform_16bit(channels(layout), &to, channels(layout), options).ok()
@@ -302,6 +362,14 @@ mod tests {
 
     fn pixel(color: [u8; 3]) -> Frame {
         Frame { width: 1, height: 1, layout: Layout::Rgb, data: color.to_vec() }
+    }
+
+    #[test]
+    fn a_profile_longer_than_the_limit_is_passed_over() {
+        let limits = Limits { icc_bytes_max: 3, ..Limits::default() };
+        assert_eq!(Color::of_profile(&[1, 2, 3], &limits), Color::Icc(vec![1, 2, 3]));
+        assert_eq!(Color::of_profile(&[1, 2, 3, 4], &limits), Color::Srgb);
+        assert_eq!(Color::of_profile(&[], &limits), Color::Srgb);
     }
 
     #[test]
@@ -346,7 +414,7 @@ mod tests {
             assert!(same(&profile, &ColorProfile::new_display_p3()));
             assert_eq!(space.kept_profile(Gamut::Srgb), None);
             // What sRGB shows as pure red is (234, 51, 35) in Display P3 (CSS Color 4, section 10.4).
-            let red = space.to_srgb(&pixel([234, 51, 35])).unwrap().data;
+            let red = space.to_srgb(&pixel([234, 51, 35])).unwrap().into_owned().data;
             assert!(red[0] >= 253 && red[1] <= 3 && red[2] <= 3, "{red:?}");
             // Neutral colours stay.
             assert_eq!(space.to_srgb(&pixel([128; 3])).unwrap().data, [128; 3]);
@@ -357,7 +425,7 @@ mod tests {
     fn adobe_rgb_becomes_srgb() {
         let space = Space::new(&icc(&ColorProfile::new_adobe_rgb()), Layout::Rgb);
         // (219, 0, 0) in Adobe RGB is close to sRGB's pure red.
-        let red = space.to_srgb(&pixel([219, 0, 0])).unwrap().data;
+        let red = space.to_srgb(&pixel([219, 0, 0])).unwrap().into_owned().data;
         assert!(red[0] >= 252 && red[1] <= 8 && red[2] <= 8, "{red:?}");
         assert!(space.must_convert(Gamut::P3), "only Display P3 can be kept");
     }
@@ -366,7 +434,7 @@ mod tests {
     fn a_gray_profile_changes_the_curve() {
         let space = Space::new(&icc(&ColorProfile::new_gray_with_gamma(1.0)), Layout::Luma);
         let frame = Frame { width: 3, height: 1, layout: Layout::Luma, data: vec![0, 55, 255] };
-        let gray = space.to_srgb(&frame).unwrap().data;
+        let gray = space.to_srgb(&frame).unwrap().into_owned().data;
         // Linear 0.2157 is sRGB 0.5019.
         assert!(gray[0] <= 1 && gray[1].abs_diff(128) <= 1 && gray[2] >= 254, "{gray:?}");
     }
@@ -374,9 +442,16 @@ mod tests {
     #[test]
     fn inks_without_a_profile_darken_each_other() {
         let mut rgb = [0; 12];
-        Inks::new(&Color::Srgb)
-            .convert(&[0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 128, 255, 128], &mut rgb);
+        let inks = [0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 128, 255, 128];
+        Inks::<u8>::new(&Color::Srgb).convert(&inks, &mut rgb);
         assert_eq!(rgb, [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 0]);
+        let mut deep = [0; 12];
+        Inks::<u16>::new(&Color::Srgb).convert(&inks.map(|ink| u16::from(ink) * 257), &mut deep);
+        // The product of two halves has more places than 8 bits.
+        let expected = [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 0].map(|light: u16| light * 257);
+        assert!(deep.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 128), "{deep:?}");
+        Inks::<u16>::new(&Color::Srgb).convert(&[0, 65_535, 1, 65_534], &mut deep[..3]);
+        assert_eq!(deep[..3], [1, 0, 1]);
     }
 
     #[test]

@@ -19,8 +19,7 @@ pub(crate) fn finish<'a>(
 ) -> Result<Cow<'a, Picture>, String> {
     let mut picture = Cow::Borrowed(picture);
     if space.must_convert(finish.gamut) {
-        let frame = packed(&picture, scratch)?;
-        picture = Cow::Owned(Picture::Packed(space.to_srgb(&frame)?));
+        picture = Cow::Owned(in_srgb(&picture, space, scratch)?);
     }
     if finish.sharpen > 0 {
         sharpen_picture(picture.to_mut(), f32::from(finish.sharpen) / 100.0, scratch);
@@ -42,6 +41,15 @@ pub(crate) fn finish<'a>(
         picture = Cow::Owned(Picture::Planar(with_half_chroma(planes.clone(), scratch)?));
     }
     Ok(picture)
+}
+
+fn in_srgb(picture: &Picture, space: &Space, scratch: &mut Scratch) -> Result<Picture, String> {
+    Ok(match picture {
+        Picture::Planar(planes) if planes.step == (2, 2) => {
+            Picture::Planar(space.planes_to_srgb(planes)?.into_owned())
+        }
+        _ => Picture::Packed(space.to_srgb(&*packed(picture, scratch)?)?.into_owned()),
+    })
 }
 
 fn sharpen_picture(picture: &mut Picture, amount: f32, scratch: &mut Scratch) {

@@ -11,6 +11,8 @@
 
 use std::ops::Range;
 
+use crate::ycbcr;
+
 /// Cells along the longer side of the grid on which attention is measured.
 const CELLS: usize = 64;
 
@@ -164,8 +166,7 @@ impl Saliency {
         let side = width.max(height).div_ceil(CELLS);
         let (across, down) = (width.div_ceil(side), height.div_ceil(side));
         let colours = cell_means(width, side, across, down, rgb);
-        let luma: Vec<f32> =
-            colours.iter().map(|[red, green, blue]| 0.299 * red + 0.587 * green + 0.114 * blue).collect();
+        let luma: Vec<f32> = colours.iter().map(|colour| ycbcr::luma(*colour)).collect();
         let cell = |x: usize, y: usize| {
             let at = y * across + x;
             let (left, right) = (at - usize::from(x > 0), at + usize::from(x + 1 < across));

@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceFormat {
-    /// ITU-T T.81: baseline, extended and progressive, 8 bits, one or three components.
+    /// ITU-T T.81: baseline, extended and progressive, 8 bits; gray, `YCbCr`, RGB, CMYK and YCCK.
     Jpeg,
     /// ISO/IEC 15948. Of an animated PNG the default image is taken.
     Png,
-    /// RFC 9649. Of an animation the first frame is taken.
+    /// RFC 9649. Of an animation the first frame is taken where a preset does not keep its motion.
     #[serde(rename = "webp")]
     WebP,
     /// GIF 87a and 89a. Of an animation the first frame is taken where a preset does not keep its motion.
     Gif,
-    /// AV1 in a HEIF container (AOM's AVIF 1.1): still pictures, 8 to 12 bits.
+    /// AV1 in a HEIF container (AOM's AVIF 1.1), 8 to 12 bits: the still picture, also of an animation.
     Avif,
     /// TIFF 6.0 and BigTIFF: the first directory.
     Tiff,
@@ -96,7 +96,7 @@ pub enum OutputFormat {
     WebP,
     /// PNG of 8 bits: gray, RGB or RGBA.
     Png,
-    /// AVIF of 8 bits. Written with the feature `avif-encode`.
+    /// AVIF of 10 bits. Written with the feature `avif-encode`.
     Avif,
 }
 

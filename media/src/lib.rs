@@ -9,19 +9,31 @@
 //! | module | what happens there |
 //! |---|---|
 //! | `format`, `orientation`, `limits`, `error` | the words: what formats exist, which way is up, what is too much, what went wrong |
-//! | `probe` | walks the whole stream as it arrives, in bounded memory: format, size, orientation, completeness ([`Prober`]) |
+//! | `probe` | walks the whole stream as it arrives, in bounded memory: format, size, orientation, EXIF, completeness ([`Prober`]) |
 //! | `directory` | what the directory of a TIFF says, for its probe and its decoder |
 //! | `bitmap` | what the headers of a BMP say, for its probe and its decoder |
 //! | `heif` | the directory of AVIF and HEIC files, for the probe and the decoder |
+//! | `metadata` | EXIF and profiles: read from an original, filtered, put into a variant ([`Capture`], [`without_private()`]) |
 //! | `preset` | a named size, fit and format, and the size that a photo gets in it ([`Preset`]) |
 //! | `plan` | which variants share a frame, and from which larger frame each is made |
-//! | `cost` | what decoding and rendering will hold in memory at their peak ([`Cost`]) |
-//! | `decode` | bytes to one frame: interleaved `YCbCr`, RGB or luma ([`decode()`]) |
-//! | `color` | what the numbers of a pixel mean: profiles, and 16 bits to 8 |
+//! | `cost` | what decoding and rendering will hold in memory at their peak, and how long they take ([`Cost`]) |
+//! | `decode` | bytes to one picture: planes of `YCbCr`, or packed luma, RGB or RGBA ([`decode()`]); animations frame by frame |
 //! | `frame` | pixels in memory, flattening, and turning them upright |
-//! | `render` | the cascade: resizes largest first, turns, encodes, hands out ([`render()`]) |
-//! | `encode` | a frame to a JPEG without metadata |
+//! | `ycbcr` | planes to RGB and back |
+//! | `color` | what the numbers of a pixel mean: profiles, and 16 bits to 8 |
+//! | `flat` | drawing or photo, which decides what the format `auto` becomes |
+//! | `render` | the cascade: resizes largest first, turns, finishes, encodes, hands out ([`render()`]) |
+//! | `focus` | where to cut when a crop has no point |
+//! | `resize` | Lanczos on planes and packed pixels, and the memory that is used again for the next photo ([`Scratch`]) |
+//! | `finish` | a resized picture to what is encoded: colour, sharpening, background, border |
+//! | `sharpen` | an unsharp mask on luma |
+//! | `encode` | a finished picture to a JPEG, WebP, PNG or AVIF, without metadata |
+//! | `animate` | animations that keep their motion: every frame once through every size |
+//! | `looks` | placeholders, dominant colour and perceptual hash from a small variant ([`Looks`]) |
 //! | `synth` | photos that never were, for benchmarks and tests (feature `synth`) |
+//! | `pictures` | photos, logos and pages of text for the unit tests of `flat`, `focus`, `sharpen` and `looks` |
+//!
+//! Cargo features: `heic` and `jxl` decode HEIC and JPEG XL, `avif-encode` writes AVIF, `synth` is for tests.
 #![deny(unsafe_code)]
 
 mod animate;

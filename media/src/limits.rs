@@ -14,8 +14,9 @@ pub struct Limits {
     pub height_max: u32,
     /// Greatest number of pixels: width × height.
     pub pixels_max: u64,
-    /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, or of a TIFF the entries
-    /// that tell camera and exposure, of which those beyond it are passed over. Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
+    /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, out of which orientation, camera,
+    /// exposure and time are read, or of a TIFF the entries that tell them, of which those beyond it are passed over.
+    /// Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
     pub metadata_bytes_max: u32,
     /// Greatest number of scans of a JPEG. Each is a pass over all its pixels, so that a small file of many scans
     /// could keep a processor busy for minutes.
@@ -28,7 +29,8 @@ pub struct Limits {
     pub frames_max: u32,
     /// Greatest number of pixels in all frames together of an animation whose motion is kept.
     pub animation_pixels_max: u64,
-    /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails.
+    /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails, at the next row,
+    /// strip, tile or frame: codecs of AVIF, HEIC and JPEG XL decode a picture (of a grid, a tile) in one go.
     pub seconds_max: u32,
 }
 
@@ -71,6 +73,11 @@ impl Limits {
             return Err(MediaError::MetadataTooLarge { bytes, limit: self.metadata_bytes_max });
         }
         Ok(())
+    }
+
+    /// Whether a colour profile is read rather than passed over.
+    pub(crate) const fn allow_profile(&self, profile: &[u8]) -> bool {
+        !profile.is_empty() && profile.len() <= self.icc_bytes_max as usize
     }
 }
 

@@ -397,7 +397,7 @@ fn interesting(
 fn luma(frame: &Frame) -> Vec<u8> {
     match frame.layout {
         Layout::Luma => frame.data.clone(),
-        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::ycbcr(*pixel)[0]).collect(),
+        _ => rgb(frame).as_chunks::<3>().0.iter().map(|pixel| crate::ycbcr::luma_of(*pixel)).collect(),
     }
 }
 
@@ -407,5 +407,24 @@ fn rgb(frame: &Frame) -> Vec<u8> {
         Layout::Luma => frame.data.iter().flat_map(|luma| [*luma; 3]).collect(),
         Layout::Rgb => frame.data.clone(),
         Layout::Rgba => crate::frame::flattened(frame, [0; 3]).data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synth::{PhotoSpec, jpeg};
+    use crate::{Fit, Limits};
+
+    #[test]
+    fn a_photo_without_time_is_not_rendered() {
+        let original = jpeg(&PhotoSpec { width: 64, height: 48, ..PhotoSpec::default() });
+        let (limits, mut scratch) = (Limits::default(), Scratch::default());
+        let found = crate::probe(&original, &limits).unwrap();
+        let mut photo = crate::decode(&original, &found, &limits, &mut scratch).unwrap();
+        photo.limits.seconds_max = 0;
+        let preset = Preset::new("x", 32, 32, Fit::Inside);
+        let outcome = render(photo, &[preset], &mut scratch, &mut |_, _| panic!("there was no time for it"));
+        assert_eq!(outcome, Err(MediaError::TooSlow { limit: 0 }));
     }
 }

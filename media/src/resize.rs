@@ -63,6 +63,11 @@ pub(crate) struct Window {
 impl Window {
     /// All of it.
     pub(crate) const WHOLE: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    /// Left, top, width and height in the samples of a picture of this size.
+    fn of(self, width: f64, height: f64) -> (f64, f64, f64, f64) {
+        (self.left * width, self.top * height, self.width * width, self.height * height)
+    }
 }
 
 /// In which values pixels are averaged.
@@ -268,7 +273,7 @@ fn resize_planes(
     let scaled = |(across, down): (u32, u32)| {
         let width = f64::from(planes.luma.width) / f64::from(across);
         let height = f64::from(planes.luma.height) / f64::from(down);
-        (window.left * width, window.top * height, window.width * width, window.height * height)
+        window.of(width, height)
     };
     let luma = resize_plane(&planes.luma, scaled((1, 1)), out, scratch)?;
     let window = scaled(planes.step);
@@ -289,11 +294,10 @@ fn resize_frame(
     light: Light,
     scratch: &mut Scratch,
 ) -> Result<Frame, String> {
-    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
     let job = Job {
         source: (frame.width, frame.height),
         out,
-        window: (window.left * width, window.top * height, window.width * width, window.height * height),
+        window: window.of(frame.width.into(), frame.height.into()),
         pixel: pixel_type(frame.layout),
         data: &frame.data,
     };

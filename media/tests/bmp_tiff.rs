@@ -4,22 +4,13 @@
 mod common;
 
 use common::build::{Bmp, LONG, Place, SHORT, Tiff, deflate, lzw, pack_bits};
-use common::{CORNERS, assert_alike, corners, quadrants, variants};
-use darkroom_media::{
-    Limits, MediaError, Orientation, Preset, Probe, Prober, Scratch, SourceFormat, decode, probe,
-};
+use common::streams::{assert_more_is_ignored, cut, cuts, damaged, fed, known};
+use common::{CORNERS, assert_alike, corners, quadrants, shown_by_exif, variants};
+use darkroom_media::{Limits, MediaError, Orientation, Preset, Probe, Scratch, SourceFormat, decode, probe};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
     Limits::default()
-}
-
-fn fed(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Probe, MediaError> {
-    let mut prober = Prober::new(limits());
-    for piece in pieces {
-        prober.feed(piece.as_ref())?;
-    }
-    prober.finish()
 }
 
 /// Probes and decodes.
@@ -91,8 +82,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     files
 }
 
-const FILES: usize = 17;
-
 fn is_tiff(name: &str) -> bool {
     name.strip_suffix(".tif").is_some()
 }
@@ -107,7 +96,7 @@ fn run_lengths() -> Vec<u8> {
 #[test]
 fn facts_of_the_files() {
     let files = files();
-    assert_eq!(files.len(), FILES);
+    assert_eq!(files.len(), 17);
     for (name, bytes) in &files {
         let found = outcome(bytes, &limits()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(
@@ -137,10 +126,10 @@ fn facts_of_the_files() {
 #[test]
 fn byte_by_byte_is_the_same_as_at_once() {
     for (name, bytes) in files() {
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "{name}");
         for length in 0..bytes.len() {
             let cut = &bytes[..length];
-            assert_eq!(fed(cut.chunks(1)), probe(cut, &limits()), "{name} cut to {length}");
+            assert_eq!(fed(cut.chunks(1), &limits()), probe(cut, &limits()), "{name} cut to {length}");
         }
     }
 }
@@ -168,51 +157,34 @@ fn cut_anywhere_a_file_is_truncated() {
 #[test]
 fn what_follows_the_end_is_ignored() {
     for (name, bytes) in files() {
-        let whole = probe(&bytes, &limits()).unwrap();
-        let longer = [bytes.as_slice(), b"\xFF\xD8\xFFanother image"].concat();
-        let found = outcome(&longer, &limits()).unwrap();
-        let image_bytes = if name == "run lengths.bmp" { found.image_bytes } else { whole.image_bytes };
-        assert_eq!(found, Probe { bytes: longer.len() as u64, image_bytes, ..whole }, "{name}");
+        // Run lengths end where a code in them says so.
+        assert_more_is_ignored(name, &bytes, name != "run lengths.bmp");
     }
 }
 
 #[test]
 fn the_prober_says_what_it_knows_as_soon_as_it_does() {
     for (name, bytes) in files() {
-        let mut prober = Prober::new(limits());
-        let (mut format_at, mut size_at) = (None, None);
-        for (index, byte) in bytes.iter().enumerate() {
-            prober.feed(&[*byte]).unwrap();
-            format_at = format_at.or_else(|| prober.format().map(|_| index + 1));
-            size_at = size_at.or_else(|| prober.size_known().then_some(index + 1));
-        }
-        assert_eq!(format_at, Some(if is_tiff(name) { 4 } else { 18 }), "{name}");
-        assert!(size_at.unwrap() <= bytes.len(), "{name}");
-        assert_eq!(prober.format(), Some(prober.finish().unwrap().format), "{name}");
+        let known = known(name, &bytes);
+        assert_eq!(known.format_at, if is_tiff(name) { 4 } else { 18 }, "{name}");
+        assert!(known.size_at <= bytes.len(), "{name}");
     }
 }
 
 #[test]
 fn tiffs_stand_upright_in_every_variant() {
-    let [red, green, blue, yellow] = CORNERS;
-    let shown = [
-        (1, [red, green, blue, yellow]),
-        (2, [green, red, yellow, blue]),
-        (3, [yellow, blue, green, red]),
-        (4, [blue, yellow, red, green]),
-        (5, [red, blue, green, yellow]),
-        (6, [blue, red, yellow, green]),
-        (7, [yellow, green, blue, red]),
-        (8, [green, yellow, red, blue]),
-    ];
-    for (number, expected) in shown {
+    for number in 1..=8 {
         for (width, height) in [(400, 300), (2100, 40)] {
-            let tiff = Tiff::new(width, height).kind(2, 3, 8).with(274, SHORT, &[number]);
+            let tiff = Tiff::new(width, height).kind(2, 3, 8).with(274, SHORT, &[number.into()]);
             let file = tiff.chunk(quadrants(width, height)).build();
             let (found, variants) = variants(&file, &Preset::default_ladder());
-            assert_eq!(u64::from(found.orientation.exif()), number);
+            assert_eq!(found.orientation.exif(), number);
             for variant in variants.iter().filter(|variant| variant.width.min(variant.height) > 30) {
-                assert_alike(corners(variant), expected, &format!("{number}, {}", variant.preset));
+                assert_alike(
+                    corners(variant),
+                    shown_by_exif(number),
+                    &format!("{number}, {}", variant.preset),
+                );
             }
         }
     }
@@ -254,7 +226,7 @@ fn camera_raws_are_named_with_what_to_do() {
             error.to_string().contains("camera raw photo") && error.to_string().contains("JPEG"),
             "{name}: {error}"
         );
-        assert_eq!(fed(bytes.chunks(1)), Err(error), "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), Err(error), "{name}");
     }
     // Reduced copies in further directories make no raw.
     assert!(outcome(&gray().with(330, LONG, &[8]).build(), &limits()).is_ok());
@@ -352,7 +324,7 @@ fn hostile_tiffs_are_an_error() {
     for (index, (bytes, code)) in cases.into_iter().enumerate() {
         let error = outcome(&bytes, &limits()).unwrap_err();
         assert_eq!(error.code(), code, "case {index}: {error}");
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "case {index}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "case {index}");
     }
     // A BigTIFF of four billion entries, and of offsets of another size.
     let mut big = gray();
@@ -410,7 +382,7 @@ fn hostile_bmps_are_an_error() {
     for (index, (bytes, code)) in cases.into_iter().enumerate() {
         let error = outcome(&bytes, &limits()).unwrap_err();
         assert_eq!(error.code(), code, "case {index}: {error}");
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "case {index}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "case {index}");
     }
 }
 
@@ -426,32 +398,14 @@ fn a_decoder_believes_its_own_eyes() {
 
 proptest! {
     #[test]
-    fn pieces_of_any_size_are_the_same_as_at_once(
-        file in 0..FILES,
-        cuts in prop::collection::vec(0_usize..2000, 0..20),
-        damage in prop::option::of((0_usize..2000, any::<u8>())),
-    ) {
-        let (_, mut bytes) = files().swap_remove(file);
-        if let Some((at, value)) = damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(fed(pieces), probe(&bytes, &limits()));
+    fn pieces_of_any_size_are_the_same_as_at_once(file in damaged(files(), 0..2), cuts in cuts()) {
+        prop_assert_eq!(fed(cut(&file.bytes, cuts), &limits()), probe(&file.bytes, &limits()));
     }
 
     #[test]
-    fn damaged_files_never_panic(file in 0..FILES, damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
-        let (_, mut bytes) = files().swap_remove(file);
-        for (at, value) in damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
+    fn damaged_files_never_panic(file in damaged(files(), 1..6)) {
         // Damage may name a large size, which is allowed but slow to decode many times.
-        let _ = outcome(&bytes, &Limits { pixels_max: 1 << 18, ..limits() });
+        let _ = outcome(&file.bytes, &Limits { pixels_max: 1 << 18, ..limits() });
     }
 
     #[test]
@@ -464,7 +418,7 @@ proptest! {
             b"BM\0\0\0\0\0\0\0\0\x20\0\0\0\x0C\0\0\0\x05\0\x05\0\x01\0",
         ];
         let bytes = [signatures[signature], &bytes].concat();
-        prop_assert_eq!(fed(bytes.chunks(3)), probe(&bytes, &limits()));
+        prop_assert_eq!(fed(bytes.chunks(3), &limits()), probe(&bytes, &limits()));
         let _ = outcome(&bytes, &Limits { pixels_max: 1 << 18, ..limits() });
     }
 }

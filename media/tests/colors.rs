@@ -7,12 +7,11 @@ use common::build::{Tiff, pack};
 use common::fixture;
 use common::look::{FORMATS, Seen, near, rendered, seen};
 use common::make::{Png, jpeg_rgb, jpeg_with, lossless, noise, painted, webp_of, webp_with_profile};
+use common::printer::odd_printer;
 use common::{CORNERS, assert_alike};
 use darkroom_media::{Background, Fit, Gamut, Preset, PresetFormat};
 use jpeg_encoder::{ColorType, Encoder};
-use moxcms::{
-    ColorProfile, DataColorSpace, LutDataType, LutStore, LutType, LutWarehouse, Matrix3d, ProfileClass,
-};
+use moxcms::ColorProfile;
 
 fn preset(size: (u32, u32), format: PresetFormat) -> Preset {
     Preset { format, quality: 95, ..Preset::new("x", size.0, size.1, Fit::Inside) }
@@ -244,49 +243,6 @@ fn inks_as_cmyk_and_as_ycck_are_the_same_colours() {
     }
 }
 
-/// L*, a*, b* in the 16 bits of `lut16Type` (ICC.1:2022, section 6.3.4.2).
-fn lab16([lightness, a, b]: [f64; 3]) -> [u16; 3] {
-    let value = |value: f64| value.round() as u16;
-    [value(lightness * 652.8), value((a + 128.0) * 256.0), value((b + 128.0) * 256.0)]
-}
-
-/// A printer with cyan ink that is red, so that it cannot be taken for the plain formula. Nothing else shows, but black.
-fn odd_printer() -> Vec<u8> {
-    const PAPER: [f64; 3] = [100.0, 0.0, 0.0];
-    const RED: [f64; 3] = [54.29, 80.81, 69.89];
-    const BLACK: [f64; 3] = [0.0; 3];
-    let clut = (0..16).flat_map(|node| {
-        // The first channel varies slowest.
-        let (cyan, black) = (node & 8 != 0, node & 1 != 0);
-        lab16(if black {
-            BLACK
-        } else if cyan {
-            RED
-        } else {
-            PAPER
-        })
-    });
-    let lut = LutDataType {
-        num_input_channels: 4,
-        num_output_channels: 3,
-        num_clut_grid_points: 2,
-        matrix: Matrix3d::IDENTITY,
-        num_input_table_entries: 2,
-        num_output_table_entries: 2,
-        input_table: LutStore::Store16([0, 65_535].repeat(4)),
-        clut_table: LutStore::Store16(clut.collect()),
-        output_table: LutStore::Store16([0, 65_535].repeat(3)),
-        lut_type: LutType::Lut16,
-    };
-    let mut profile = ColorProfile::new_srgb();
-    (profile.color_space, profile.pcs) = (DataColorSpace::Cmyk, DataColorSpace::Lab);
-    profile.profile_class = ProfileClass::OutputDevice;
-    (profile.red_trc, profile.green_trc, profile.blue_trc) = (None, None, None);
-    profile.lut_a_to_b_perceptual = Some(LutWarehouse::Lut(lut.clone()));
-    profile.lut_a_to_b_colorimetric = Some(LutWarehouse::Lut(lut));
-    profile.encode().unwrap()
-}
-
 #[test]
 fn inks_with_a_profile_are_shown_as_it_says() {
     let profile = odd_printer();
@@ -300,6 +256,28 @@ fn inks_with_a_profile_are_shown_as_it_says() {
         for original in inked(ink, Some(&profile)) {
             let found = seen(&original, &preset((16, 16), PresetFormat::Png)).rgb(8, 8);
             assert!(near(found, expected, 12), "{ink:?}: {found:?}, expected {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn inks_of_a_tiff_are_the_colours_of_the_same_inks_in_a_jpeg() {
+    let profile = odd_printer();
+    let shown = |original: &[u8]| seen(original, &preset((16, 16), PresetFormat::Png)).rgb(8, 8);
+    for profile in [None, Some(profile.as_slice())] {
+        for (ink, plain) in INKS {
+            let [jpeg, _] = inked(ink, profile);
+            let expected = shown(&jpeg);
+            for (bits, unit) in [(8, 1), (16, 257)] {
+                // 0 is no ink in a TIFF, where Adobe's JPEGs store 255 for none.
+                let pixels = ink.map(|amount| u64::from(amount) * unit).repeat(32 * 32);
+                let tiff = Tiff::new(32, 32).kind(5, 4, bits).chunk(pack(&pixels, bits as usize, false));
+                let tiff = profile.into_iter().fold(tiff, |tiff, profile| tiff.with_block(34_675, profile));
+                let found = shown(&tiff.build());
+                let what = format!("{ink:?}, {bits} bits, with a profile: {}", profile.is_some());
+                assert!(near(found, expected, 4), "{what}: {found:?}, and {expected:?} in a JPEG");
+                assert!(profile.is_some() || near(found, plain, 1), "{what}: {found:?}, expected {plain:?}");
+            }
         }
     }
 }

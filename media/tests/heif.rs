@@ -6,11 +6,10 @@ mod common;
 #[path = "common/heif.rs"]
 mod heif;
 
-use common::{CORNERS, assert_alike, corners, quadrants, variants};
-use darkroom_media::{
-    DecodedPhoto, Limits, MediaError, Orientation, Preset, Probe, Prober, Scratch, SourceFormat, Subsampling,
-    decode, probe,
-};
+use common::make::turned_exif;
+use common::streams::{assert_harmless, assert_more_is_ignored, damaged, decoded, fed};
+use common::{CORNERS, assert_alike, corners, quadrants, shown, variants};
+use darkroom_media::{Limits, MediaError, Orientation, Preset, SourceFormat, Subsampling, probe};
 use heif::{HeifFile, Item, avif, boxed, clap, full, grid, imir, irot, ispe};
 use proptest::prelude::*;
 
@@ -18,10 +17,6 @@ const SIZE: (u32, u32) = (48, 32);
 
 fn limits() -> Limits {
     Limits::default()
-}
-
-fn decoded(bytes: &[u8], limits: &Limits) -> Result<DecodedPhoto, MediaError> {
-    decode(bytes, &probe(bytes, limits)?, limits, &mut Scratch::default())
 }
 
 /// Four colours, as a file of one picture.
@@ -45,14 +40,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         #[cfg(feature = "heic")]
         ("HEIC", HeifFile::of(*b"heic", heif::hevc(1, SIZE, [100, 110, 140])).bytes()),
     ]
-}
-
-fn fed(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Probe, MediaError> {
-    let mut prober = Prober::new(limits());
-    for piece in pieces {
-        prober.feed(piece.as_ref())?;
-    }
-    prober.finish()
 }
 
 #[test]
@@ -93,8 +80,8 @@ fn any_cut_of_the_stream_is_the_same() {
     for (name, bytes) in files() {
         let whole = probe(&bytes, &limits());
         assert!(whole.is_ok(), "{name}: {whole:?}");
-        assert_eq!(fed(bytes.chunks(1)), whole, "{name}");
-        assert_eq!(fed(bytes.chunks(13)), whole, "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), whole, "{name}");
+        assert_eq!(fed(bytes.chunks(13), &limits()), whole, "{name}");
     }
 }
 
@@ -116,11 +103,7 @@ fn cut_anywhere_a_file_is_truncated() {
 #[test]
 fn what_follows_the_end_is_ignored() {
     for (name, bytes) in files() {
-        let whole = probe(&bytes, &limits()).unwrap();
-        let longer = [bytes.as_slice(), b"\xFF\xD8\xFFanother image"].concat();
-        let found = probe(&longer, &limits()).unwrap();
-        assert_eq!(found, Probe { bytes: longer.len() as u64, ..whole }, "{name}");
-        decoded(&longer, &limits()).unwrap();
+        assert_more_is_ignored(name, &bytes, true);
     }
 }
 
@@ -145,23 +128,12 @@ fn turns_and_mirrors_apply_in_their_order() {
         (&[imir(1), irot(1)], O::Transpose),
         (&[imir(0), imir(1)], O::Rotate180),
     ];
-    let [red, green, blue, yellow] = CORNERS;
     let picture = picture();
     for (properties, orientation) in cases {
         let bytes = picture.with(properties);
         let (found, variants) = variants(&bytes, &Preset::default_ladder());
         assert_eq!(found.orientation, orientation);
-        let shown = match orientation {
-            O::Upright => [red, green, blue, yellow],
-            O::FlipHorizontal => [green, red, yellow, blue],
-            O::Rotate180 => [yellow, blue, green, red],
-            O::FlipVertical => [blue, yellow, red, green],
-            O::Transpose => [red, blue, green, yellow],
-            O::Rotate90 => [blue, red, yellow, green],
-            O::Transverse => [yellow, green, blue, red],
-            O::Rotate270 => [green, yellow, red, blue],
-        };
-        assert_alike(corners(&variants[0]), shown, &format!("{orientation:?}"));
+        assert_alike(corners(&variants[0]), shown(orientation), &format!("{orientation:?}"));
         assert_eq!((variants[0].width, variants[0].height), orientation_size(orientation));
     }
 }
@@ -173,8 +145,7 @@ fn orientation_size(orientation: Orientation) -> (u32, u32) {
 #[test]
 fn the_orientation_of_exif_is_not_asked() {
     let mut file = picture();
-    let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    let data = [b"\0\0\0\x06Exif\0\0".as_slice(), tiff].concat();
+    let data = [b"\0\0\0\x06Exif\0\0".as_slice(), &turned_exif(6)].concat();
     file.items.push(Item { id: 9, kind: *b"Exif", data, properties: Vec::new() });
     file.references.push((*b"cdsc", 9, vec![1]));
     assert_eq!(probe(&file.bytes(), &limits()).unwrap().orientation, Orientation::Upright);
@@ -375,7 +346,7 @@ fn frames_of_a_sequence_are_counted() {
     file.brand = *b"avis";
     let bytes = [file.bytes(), nested].concat();
     assert_eq!(probe(&bytes, &limits()).unwrap().frames, 37);
-    assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()));
+    assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()));
     decoded(&bytes, &limits()).unwrap();
 }
 
@@ -434,8 +405,7 @@ mod hevc {
         assert_alike(corners(&first[0]), CORNERS, "upright");
         let (found, turned) = variants(&file.with(&[irot(3)]), &Preset::default_ladder());
         assert_eq!((found.orientation, turned[0].width), (Orientation::Rotate90, 100));
-        let [red, green, blue, yellow] = CORNERS;
-        assert_alike(corners(&turned[0]), [blue, red, yellow, green], "turned");
+        assert_alike(corners(&turned[0]), shown(Orientation::Rotate90), "turned");
     }
 
     #[test]
@@ -478,23 +448,7 @@ proptest! {
     /// Whatever bytes are changed to, the cutting does not matter, nothing panics, and what the probe lets through is
     /// decoded or refused.
     #[test]
-    fn damaged_files_never_panic(
-        file in 0_usize..files().len(),
-        damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..5),
-        piece in 1_usize..100,
-    ) {
-        let (_, mut bytes) = files().swap_remove(file);
-        for (at, value) in damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
-        let small = Limits { pixels_max: 1 << 16, ..limits() };
-        let whole = probe(&bytes, &small);
-        let mut prober = Prober::new(small.clone());
-        let fed = bytes.chunks(piece).try_for_each(|piece| prober.feed(piece)).and_then(|()| prober.finish());
-        prop_assert_eq!(&fed, &whole);
-        if let Ok(found) = whole {
-            let _ = decode(&bytes, &found, &small, &mut Scratch::default());
-        }
+    fn damaged_files_never_panic(file in damaged(files(), 1..5), piece in 1_usize..100) {
+        assert_harmless(&file.bytes, piece);
     }
 }

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::build::{Bmp, SHORT, Tiff, deflate, lzw};
 use common::fixture;
+use common::make::jpeg_with;
+use common::printer::odd_printer;
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_media::{Limits, Orientation, Preset, Scratch, decode, probe, render};
 
@@ -118,7 +120,7 @@ fn webp(color: image_webp::ColorType, channels: usize) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn gif() -> Vec<u8> {
+fn gif(dispose: gif::DisposalMethod) -> Vec<u8> {
     let palette: Vec<u8> = (0..=255_u8).flat_map(|value| [value; 3]).collect();
     let mut bytes = Vec::new();
     let mut encoder = gif::Encoder::new(&mut bytes, WIDTH as u16, HEIGHT as u16, &palette).unwrap();
@@ -126,6 +128,7 @@ fn gif() -> Vec<u8> {
         width: WIDTH as u16,
         height: HEIGHT as u16,
         buffer: pixels(1, WIDTH, HEIGHT).into(),
+        dispose,
         ..gif::Frame::default()
     };
     encoder.write_frame(&frame).unwrap();
@@ -148,7 +151,8 @@ fn the_estimate_is_never_below_the_truth_and_at_twelve_megapixels_close_to_it() 
     compare("WebP lossless", &webp(image_webp::ColorType::Rgb8, 3), &ladder, true);
     compare("WebP lossless with alpha", &webp(image_webp::ColorType::Rgba8, 4), &ladder, true);
     compare("WebP lossy", &fixture("flat-12mp.webp"), &ladder, true);
-    compare("GIF", &gif(), &ladder, true);
+    compare("GIF", &gif(gif::DisposalMethod::Keep), &ladder, true);
+    compare("GIF, restored after its frame", &gif(gif::DisposalMethod::Previous), &ladder, true);
 
     heif_and_jxl(&ladder);
 
@@ -195,6 +199,19 @@ fn bitmaps(ladder: &[Preset]) {
     compare("TIFF RGB 16 bit, planar tiles", &tiles.build(), ladder, true);
     let cmyk = Tiff::new(WIDTH, HEIGHT).kind(5, 4, 8).chunk(pixels(4, WIDTH, HEIGHT));
     compare("TIFF CMYK", &cmyk.build(), ladder, true);
+    let printer = odd_printer();
+    let cmyk = Tiff::new(WIDTH, HEIGHT).kind(5, 4, 16).with_block(34_675, &printer);
+    let cmyk = cmyk.chunk(pixels(8, WIDTH, HEIGHT));
+    compare("TIFF CMYK 16 bit, with a profile", &cmyk.build(), ladder, true);
+    for (width, height) in [(1, 1), (640, 480)] {
+        let inks = pixels(4, width, height);
+        let cmyk = Tiff::new(width, height).kind(5, 4, 8).with_block(34_675, &printer).chunk(inks.clone());
+        compare(&format!("TIFF CMYK {width}×{height}, with a profile"), &cmyk.build(), ladder, false);
+        let color = jpeg_encoder::ColorType::Cmyk;
+        let cmyk =
+            jpeg_with((width, height), color, &inks, |encoder| encoder.add_icc_profile(&printer).unwrap());
+        compare(&format!("JPEG CMYK {width}×{height}, with a profile"), &cmyk, ladder, false);
+    }
     let ycbcr = |strip: Vec<u8>| tiff(3, 8, 7).with(262, SHORT, &[6]).chunk(strip).build();
     compare("TIFF of one JPEG", &ycbcr(jpeg(&PhotoSpec::default())), ladder, false);
     let small = Tiff::new(20, 20).with(259, SHORT, &[8]).chunk(deflate(&[7; 400]));

@@ -4,6 +4,9 @@
 mod common;
 #[path = "common/heif.rs"]
 mod heif;
+#[cfg(feature = "jxl")]
+#[path = "common/jxl.rs"]
+mod jxl_files;
 #[path = "common/exif.rs"]
 mod sample;
 
@@ -607,10 +610,8 @@ fn of_a_jpeg_xl_remains_the_codestream() {
 #[cfg(feature = "jxl")]
 #[test]
 fn a_jpeg_xl_in_boxes_stays_the_same_picture() {
-    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace, options::EncoderOptions};
-    let options = EncoderOptions::new(48, 32, ColorSpace::RGB, BitDepth::Eight);
-    let mut codestream = Vec::new();
-    zune_jpegxl::JxlSimpleEncoder::new(&quadrants(48, 32), options).encode(&mut codestream).unwrap();
+    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace};
+    let codestream = jxl_files::encoded((48, 32), ColorSpace::RGB, BitDepth::Eight, &quadrants(48, 32));
     let after = assert_public(&private_jxl(&codestream), "JPEG XL");
     assert_eq!(found(&after).capture.unwrap().model.as_deref(), Some("EOS R5"));
 }

@@ -4,15 +4,17 @@
 mod common;
 #[path = "common/heif.rs"]
 mod heif;
+#[cfg(feature = "jxl")]
+#[path = "common/jxl.rs"]
+mod jxl_files;
 #[path = "common/exif.rs"]
 mod sample;
 
 use common::build::{Place, SHORT, Tiff};
+use common::streams::{assert_more_is_ignored, cut, cuts, damaged, decoded, fed, known};
 use common::{fixture, quadrants};
 use darkroom_media::synth::{PhotoSpec, jpeg};
-use darkroom_media::{
-    Limits, MediaError, Orientation, Probe, Prober, SourceFormat, Subsampling, decode, probe,
-};
+use darkroom_media::{Limits, MediaError, Orientation, Probe, SourceFormat, Subsampling, probe};
 use heif::{HeifFile, Item, avif, boxed};
 use proptest::prelude::*;
 use sample::{Block, camera, forward, tiff_of};
@@ -47,14 +49,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     files
 }
 
-fn fed(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Probe, MediaError> {
-    let mut prober = Prober::new(limits());
-    for piece in pieces {
-        prober.feed(piece.as_ref())?;
-    }
-    prober.finish()
-}
-
 #[test]
 fn facts_of_the_files() {
     let found = |name: &str| probe(&fixture(name), &limits()).unwrap();
@@ -86,7 +80,7 @@ fn a_probe_survives_being_stored() {
 #[test]
 fn byte_by_byte_is_the_same_as_at_once() {
     for (name, bytes) in files() {
-        assert_eq!(fed(bytes.chunks(1)), probe(&bytes, &limits()), "{name}");
+        assert_eq!(fed(bytes.chunks(1), &limits()), probe(&bytes, &limits()), "{name}");
         assert!(probe(&bytes, &limits()).is_ok(), "{name}");
     }
 }
@@ -108,7 +102,11 @@ fn cut_anywhere_a_file_is_truncated() {
                 Ok(found) if found.format == SourceFormat::Gif => assert_eq!(length, end - 1, "{name}"),
                 other => panic!("{name} cut to {length} of {end} bytes: {other:?}"),
             }
-            assert_eq!(fed(bytes[..length].chunks(1)), probe(&bytes[..length], &limits()), "{name} {length}");
+            assert_eq!(
+                fed(bytes[..length].chunks(1), &limits()),
+                probe(&bytes[..length], &limits()),
+                "{name} {length}"
+            );
         }
     }
 }
@@ -116,12 +114,7 @@ fn cut_anywhere_a_file_is_truncated() {
 #[test]
 fn what_follows_the_end_is_ignored() {
     for (name, bytes) in files() {
-        let whole = probe(&bytes, &limits()).unwrap();
-        let longer = [bytes.as_slice(), b"\xFF\xD8\xFFanother image"].concat();
-        let found = probe(&longer, &limits()).unwrap();
-        assert_eq!(found, Probe { bytes: longer.len() as u64, ..whole }, "{name}");
-        let photo = decode(&longer, &found, &limits(), &mut darkroom_media::Scratch::default());
-        assert!(photo.is_ok(), "{name}: {photo:?}");
+        assert_more_is_ignored(name, &bytes, true);
     }
 }
 
@@ -139,7 +132,7 @@ fn assert_told(bytes: &[u8], what: &str) {
     );
     assert_eq!((&json["artist"], &json["copyright"]), (&"Ada L.".into(), &"Ada".into()), "{what}");
     for size in [1, 7, 100] {
-        assert_eq!(fed(bytes.chunks(size)).as_ref(), Ok(&whole), "{what} in pieces of {size}");
+        assert_eq!(fed(bytes.chunks(size), &limits()).as_ref(), Ok(&whole), "{what} in pieces of {size}");
     }
 }
 
@@ -156,7 +149,7 @@ fn a_tiff_tells_how_it_was_taken_where_that_lies_ahead() {
         let told = probe(&backward, &limits()).unwrap().capture.unwrap();
         assert_eq!((told.model.as_deref(), told.lens), (Some("EOS R5"), None));
         assert_eq!(told.taken.as_deref(), Some("2024-05-02T10:00:00"));
-        assert_eq!(fed(backward.chunks(1)), probe(&backward, &limits()));
+        assert_eq!(fed(backward.chunks(1), &limits()), probe(&backward, &limits()));
         for place in [Place::First, Place::Middle, Place::Last] {
             let mut tiff = Tiff::new(4, 2).with(0x8827, SHORT, &[400]).chunk([7; 8]);
             (tiff.big, tiff.big_endian, tiff.place) = (true, big_endian, place);
@@ -215,16 +208,14 @@ fn an_avif_tells_how_it_was_taken() {
     let entry = memchr::memmem::find(&early, &exif_at.to_be_bytes()).unwrap();
     early[entry..entry + 8].copy_from_slice(&(head as u64 + 8).to_be_bytes());
     assert_eq!(probe(&early, &limits()).unwrap().capture, None);
-    assert_eq!(fed(early.chunks(1)), probe(&early, &limits()));
+    assert_eq!(fed(early.chunks(1), &limits()), probe(&early, &limits()));
 }
 
 #[cfg(feature = "jxl")]
 #[test]
 fn a_jpeg_xl_tells_how_it_was_taken() {
-    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace, options::EncoderOptions};
-    let options = EncoderOptions::new(16, 16, ColorSpace::RGB, BitDepth::Eight);
-    let mut codestream = Vec::new();
-    zune_jpegxl::JxlSimpleEncoder::new(&quadrants(16, 16), options).encode(&mut codestream).unwrap();
+    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace};
+    let codestream = jxl_files::encoded((16, 16), ColorSpace::RGB, BitDepth::Eight, &quadrants(16, 16));
     let exif = [b"\0\0\0\0".as_slice(), &camera(false).build()].concat();
     let bytes = [
         boxed(*b"JXL ", b"\r\n\x87\n"),
@@ -240,36 +231,15 @@ fn a_jpeg_xl_tells_how_it_was_taken() {
 
 proptest! {
     #[test]
-    fn pieces_of_any_size_are_the_same_as_at_once(
-        file in 0_usize..14,
-        cuts in prop::collection::vec(0_usize..2000, 0..20),
-        damage in prop::option::of((0_usize..2000, any::<u8>())),
-    ) {
-        let (_, mut bytes) = files().swap_remove(file);
-        if let Some((at, value)) = damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(fed(pieces), probe(&bytes, &limits()));
+    fn pieces_of_any_size_are_the_same_as_at_once(file in damaged(files(), 0..2), cuts in cuts()) {
+        prop_assert_eq!(fed(cut(&file.bytes, cuts), &limits()), probe(&file.bytes, &limits()));
     }
 
     /// Whatever a byte is changed to, nothing panics, and what the probe lets through the decoder decodes or refuses.
     #[test]
-    fn damaged_files_never_panic(file in 0_usize..14, damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
-        let (_, mut bytes) = files().swap_remove(file);
-        for (at, value) in damage {
-            let index = at % bytes.len();
-            bytes[index] = value;
-        }
+    fn damaged_files_never_panic(file in damaged(files(), 1..4)) {
         // Damage may name a large size, which is allowed but slow to decode many times.
-        let small = Limits { pixels_max: 1 << 20, ..limits() };
-        if let Ok(found) = probe(&bytes, &small) {
-            let _ = decode(&bytes, &found, &small, &mut darkroom_media::Scratch::default());
-        }
+        let _ = decoded(&file.bytes, &Limits { pixels_max: 1 << 20, ..limits() });
     }
 
     #[test]
@@ -277,7 +247,7 @@ proptest! {
         let signatures: [&[u8]; 5] =
             [b"\xFF\xD8\xFF", b"\x89PNG\r\n\x1A\n", b"GIF89a", b"RIFF\xFF\0\0\0WEBP", b""];
         let bytes = [signatures[signature], &bytes].concat();
-        prop_assert_eq!(fed(bytes.chunks(3)), probe(&bytes, &limits()));
+        prop_assert_eq!(fed(bytes.chunks(3), &limits()), probe(&bytes, &limits()));
     }
 }
 
@@ -335,7 +305,7 @@ fn bombs_are_refused_for_their_size_before_they_are_found_to_be_short() {
         bomb.resize(bomb.len().min(1000), 0);
         let error = probe(&bomb, &limits()).unwrap_err();
         assert!(matches!(error, MediaError::TooManyPixels { .. }), "{error}");
-        assert_eq!(fed(bomb.chunks(1)), Err(error));
+        assert_eq!(fed(bomb.chunks(1), &limits()), Err(error));
     }
     let wide = probe(&png_header(70_000, 1, [8, 2, 0, 0, 0]), &limits()).unwrap_err();
     assert!(matches!(wide, MediaError::TooWide { width: 70_000, limit: 65_535, .. }), "{wide}");
@@ -412,22 +382,14 @@ fn fill_bytes_and_unknown_segments_are_skipped() {
     padded.extend(&whole[2..]);
     let found = probe(&padded, &limits()).unwrap();
     assert_eq!((found.width, found.height, found.metadata_bytes), (160, 120, 10));
-    assert_eq!(fed(padded.chunks(1)), Ok(found));
+    assert_eq!(fed(padded.chunks(1), &limits()), Ok(found));
 }
 
 #[test]
 fn the_prober_says_what_it_knows_as_soon_as_it_does() {
     for (name, bytes) in files() {
-        let mut prober = Prober::new(limits());
-        let (mut format_at, mut size_at) = (None, None);
-        for (index, byte) in bytes.iter().enumerate() {
-            prober.feed(&[*byte]).unwrap();
-            format_at = format_at.or_else(|| prober.format().map(|_| index + 1));
-            size_at = size_at.or_else(|| prober.size_known().then_some(index + 1));
-        }
-        let format = prober.format().unwrap();
-        assert!(format_at.unwrap() <= 12, "{name}");
-        assert!(size_at.unwrap() < bytes.len(), "{name}");
-        assert_eq!(format, prober.finish().unwrap().format, "{name}");
+        let known = known(name, &bytes);
+        assert!(known.format_at <= 12, "{name}");
+        assert!(known.size_at < bytes.len(), "{name}");
     }
 }

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a running program is looked at.
+/// How often a running program is looked at: the standard library cannot wait with a limit. What it measured is in its
+/// output, so that nothing depends on when its end is seen.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a finished program's output is waited for: a grandchild that survives it could hold the pipe open.
 const OUTPUT_TIME_MAX: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzzer_mutate;
 
 use crate::fuzz::mutate::{Sequence, mutated};
 use crate::fuzz::targets::{Reached, Seed, Target, target};
+use crate::panics;
 
 /// Inputs between two lines of figures.
 const REPORT_EVERY: u64 = 1 << 16;
@@ -31,9 +32,10 @@ fn report() {
     let inputs = INPUTS.load(Ordering::Relaxed);
     let share = |count: &AtomicU64| 100.0 * count.load(Ordering::Relaxed) as f64 / inputs.max(1) as f64;
     eprintln!(
-        "past the header: {:.1} %, to the end: {:.1} % of {inputs} inputs",
+        "past the header: {:.1} %, to the end: {:.1} % of {inputs} inputs, panics caught by the decoder: {}",
         share(&PAST_HEADER),
-        share(&TO_THE_END)
+        share(&TO_THE_END),
+        panics::caught()
     );
 }
 
@@ -52,10 +54,10 @@ impl Running {
         Self { target, seeds: (target.seeds)() }
     }
 
-    /// Runs the target on an input, and counts.
+    /// Runs the target on an input, and counts. Ends the process if it panics.
     pub fn run(&self, input: &[u8]) {
         AT_EXIT.with(|_| ());
-        let reached = self.target.run(input);
+        let reached = panics::watched(|| self.target.run(input));
         PAST_HEADER.fetch_add(u64::from(reached >= Reached::PastHeader), Ordering::Relaxed);
         TO_THE_END.fetch_add(u64::from(reached == Reached::End), Ordering::Relaxed);
         if (INPUTS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(REPORT_EVERY) {

@@ -1,5 +1,6 @@
 //! What a codec holds while it works.
 
+use crate::color::inks_bytes;
 use crate::decode::{bmp_bytes, tiff_bytes};
 use crate::frame::{Layout, frame_bytes};
 use crate::{Probe, SourceFormat, Subsampling};
@@ -73,7 +74,9 @@ impl Probe {
         let conversion = if self.planar || self.components == 1 { 0 } else { 2 * self.pixels() * components };
         // For each component a row of MCUs as 16-bit samples, and the same as bytes.
         let rows = width * components * 96;
-        coefficients + conversion + rows + 2 * self.metadata_bytes
+        // Which of its metadata is the profile, the probe does not say.
+        let inks = if components == 4 && self.has_profile { inks_bytes(self.metadata_bytes) } else { 0 };
+        coefficients + conversion + rows + 2 * self.metadata_bytes + inks
     }
 
     fn png_bytes(&self) -> u64 {

@@ -16,8 +16,8 @@ pub struct Cost {
     /// the resizer's intermediate picture, the encoder's buffers, and all variants. An upper bound, and for photos of
     /// the usual sizes at most half above the truth (`tests/memory.rs` measures both).
     pub peak_bytes: u64,
-    /// Milliseconds of one core, as a modern server's: for what to expect, not a bound. `darkroom-bench codecs` compares
-    /// it with the truth.
+    /// Milliseconds of one core, as a modern server's: for what to expect, not a bound. `darkroom-bench cost` compares
+    /// both with the truth.
     pub milliseconds: u64,
 }
 

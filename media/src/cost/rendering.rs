@@ -143,8 +143,10 @@ impl Ledger<'_> {
         let (width, height) = finish.canvas;
         let canvas = frame_bytes(width, height, Layout::Rgba);
         let packs = matches!(finish.format, OutputFormat::Png | OutputFormat::Avif);
+        // Inks were converted when they were decoded.
+        let other_colours = self.probe.has_profile && self.probe.components != 4;
         // Chroma at full size, RGB, and the same in other colours.
-        let converting = if self.probe.has_profile || packs { 3 * canvas } else { 0 };
+        let converting = if other_colours || packs { 3 * canvas } else { 0 };
         let sharpening = if finish.sharpen > 0 { frame } else { 0 };
         let flattening = if self.probe.has_alpha { canvas } else { 0 };
         // Known by its size only: a frame of another size than the canvas.

@@ -1,13 +1,14 @@
 //! AV1, through rusty_av1d: rav1d, the Rust port of dav1d, with its safe interface.
 //!
-//! One thread, no assembly. The decoder is told the size that was priced and allocates for no larger one.
+//! One thread, no assembly. The decoder is told the size that was priced and allocates for no larger one. It cannot be
+//! stopped before the frame is whole.
 
 use std::borrow::Cow;
 
 use rusty_av1d::{Decoder, PixelLayout, PlanarImageComponent, Rav1dError, Settings};
 
 use super::heif::check_components;
-use super::obu::units;
+use super::obu::{Sequence, Unit, units};
 use super::ycbcr::Planes;
 use crate::heif::{Chroma, LAYERS_MAX, Layer, Signal};
 
@@ -32,18 +33,16 @@ struct Frame {
 pub(super) fn decode(data: Cow<[u8]>, layer: &Layer, operating_point: u8) -> Result<Box<dyn Planes>, String> {
     // Each frame would hold as much memory as the picture itself.
     let frames_max = if layer.layered { LAYERS_MAX } else { 1 };
-    let units = units(&data).ok_or("the units of its AV1 data cannot be told apart")?;
-    if units.frames > frames_max {
-        let frames = units.frames;
-        return Err(format!("its AV1 data has {frames} frames, and {frames_max} are expected"));
-    }
-    for sequence in units.sequences {
-        let ((width, height), (w, h)) = (layer.part_size, sequence.size);
-        // Of layers, the greatest may be one that is not meant.
-        if !layer.layered && (w > width || h > height) {
-            return Err(format!("its header says {width}×{height} pixels and its image {w}×{h}"));
+    let mut frames = 0;
+    for unit in units(&data) {
+        match unit.ok_or("the units of its AV1 data cannot be told apart")? {
+            Unit::Sequence(sequence) => check_sequence(sequence, layer)?,
+            Unit::Frame if frames == frames_max => {
+                return Err(format!("its AV1 data has more than {frames_max} frames"));
+            }
+            Unit::Frame => frames += 1,
+            Unit::Other => {}
         }
-        check_components((sequence.chroma, sequence.bit_depth), layer)?;
     }
     let size = layer.part_size;
     let mut settings = Settings::new();
@@ -77,8 +76,18 @@ pub(super) fn decode(data: Cow<[u8]>, layer: &Layer, operating_point: u8) -> Res
         PixelLayout::I444 => Chroma::S444,
     };
     let size = (picture.width(), picture.height());
-    let bit_depth = picture.bits_per_component().map_or(0, |bits| bits.0);
+    let bit_depth = picture.bits_per_component().ok_or("its AV1 data does not say its depth")?.0;
     Ok(Box::new(Frame { picture, size, chroma, bit_depth }))
+}
+
+/// Compares what the decoder will allocate by with what was priced.
+fn check_sequence(sequence: Sequence, layer: &Layer) -> Result<(), String> {
+    let ((width, height), (w, h)) = (layer.part_size, sequence.size);
+    // Of layers, the greatest may be one that is not meant.
+    if !layer.layered && (w > width || h > height) {
+        return Err(format!("its header says {width}×{height} pixels and its image {w}×{h}"));
+    }
+    check_components((sequence.chroma, sequence.bit_depth), layer)
 }
 
 impl Planes for Frame {

@@ -3,6 +3,7 @@
 //! The alternative would be a crate that reads more of the format's oddities and has its own idea of what to allocate for
 //! them. Every access below is checked against the file's end, and the only memory is the frame.
 
+use super::deadline::{Deadline, Watch};
 use super::{Decoded, check_same_size};
 use crate::bitmap::{Coding, FILE_HEADER_BYTES, Header, header_bytes};
 use crate::color::Color;
@@ -18,7 +19,13 @@ fn truncated() -> MediaError {
     MediaError::Truncated { format: SourceFormat::Bmp, what: "the pixel data" }
 }
 
-pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<Decoded, MediaError> {
+/// Looks at the clock now and then, between rows or codes.
+pub(super) fn decode(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, MediaError> {
     if original.len() < FILE_HEADER_BYTES + 4 {
         return Err(truncated());
     }
@@ -32,13 +39,12 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
     }
     let layout = if header.has_alpha() { Layout::Rgba } else { Layout::Rgb };
     let mut frame = Frame::zeroed(header.width, header.height, layout);
+    let (palette, watch) = (palette(&header, original), deadline.watch());
     match header.coding {
-        Coding::Plain => plain(&header, &palette(&header, original), pixels, &mut frame),
-        Coding::RunLengths => {
-            RunLengths::new(&header, &palette(&header, original), &mut frame).read(pixels)?;
-        }
+        Coding::Plain => plain(&header, &palette, pixels, &mut frame, watch)?,
+        Coding::RunLengths => RunLengths::new(&header, &palette, &mut frame, watch).read(pixels)?,
     }
-    let color = header.profile(original).map_or(Color::Srgb, |profile| Color::Icc(profile.to_vec()));
+    let color = header.profile(original).map_or(Color::Srgb, |profile| Color::of_profile(profile, limits));
     Ok(Decoded::whole(frame, color))
 }
 
@@ -59,10 +65,17 @@ const fn shown_row(header: &Header, index: usize) -> usize {
 }
 
 /// Rows of bytes. The caller has compared their end with the file's.
-fn plain(header: &Header, palette: &[[u8; 3]; 256], pixels: &[u8], frame: &mut Frame) {
+fn plain(
+    header: &Header,
+    palette: &[[u8; 3]; 256],
+    pixels: &[u8],
+    frame: &mut Frame,
+    mut watch: Watch,
+) -> Result<(), MediaError> {
     let (row_bytes, stride) = header.row_bytes();
     let line_bytes = header.width as usize * frame.layout.bytes();
     for (index, row) in pixels.chunks(stride as usize).take(header.height as usize).enumerate() {
+        watch.took(line_bytes)?;
         let row = row.get(..row_bytes as usize).unwrap_or(row);
         let at = shown_row(header, index) * line_bytes;
         let line = &mut frame.data[at..at + line_bytes];
@@ -80,6 +93,7 @@ fn plain(header: &Header, palette: &[[u8; 3]; 256], pixels: &[u8], frame: &mut F
     if frame.layout == Layout::Rgba && frame.data.iter().skip(3).step_by(4).all(|alpha| *alpha == 0) {
         frame.data.iter_mut().skip(3).step_by(4).for_each(|alpha| *alpha = 255);
     }
+    Ok(())
 }
 
 /// A row of indices of 1, 2, 4 or 8 bits, the leftmost in the most significant bits.
@@ -123,19 +137,22 @@ struct RunLengths<'a> {
     x: usize,
     /// Counted as stored.
     y: usize,
+    watch: Watch,
 }
 
 impl<'a> RunLengths<'a> {
     /// Pixels that no code reaches are transparent in browsers, so they are white here.
-    fn new(header: &'a Header, palette: &'a [[u8; 3]; 256], frame: &'a mut Frame) -> Self {
+    fn new(header: &'a Header, palette: &'a [[u8; 3]; 256], frame: &'a mut Frame, watch: Watch) -> Self {
         frame.data.fill(255);
-        Self { header, palette, frame, x: 0, y: 0 }
+        Self { header, palette, frame, x: 0, y: 0, watch }
     }
 
     fn read(mut self, codes: &[u8]) -> Result<(), MediaError> {
         let mut rest = codes;
         while let [first, second, after @ ..] = rest {
             rest = after;
+            // A code stands for at most so many pixels.
+            self.watch.took(usize::from((*first).max(*second)))?;
             match (*first, *second) {
                 (0, 0) => self.next_row(),
                 (0, 1) => return Ok(()),
@@ -205,12 +222,13 @@ const fn half(byte: u8, index: usize) -> u8 {
 mod tests {
     use super::*;
     use crate::decode::build::Bmp;
+    use crate::decode::deadline::clock::assert_ends_in_time;
     use crate::frame::Picture;
 
     fn frame(bmp: &Bmp) -> Frame {
         let (file, limits) = (bmp.build(), Limits::default());
         let found = crate::probe(&file, &limits).unwrap();
-        match decode(&file, &found, &limits).unwrap().picture {
+        match decode(&file, &found, &limits, &Deadline::start(&limits)).unwrap().picture {
             Picture::Packed(frame) => frame,
             Picture::Planar(_) => panic!("a BMP is not decoded to planes"),
         }
@@ -384,6 +402,19 @@ mod tests {
     }
 
     #[test]
+    fn decoding_ends_in_time() {
+        let ends = |looks_min: u32, bmp: &Bmp| {
+            let (file, limits) = (bmp.build(), Limits::default());
+            let found = crate::probe(&file, &limits).unwrap();
+            assert_ends_in_time(looks_min, |deadline| decode(&file, &found, &limits, deadline));
+        };
+        ends(3, &Bmp::new(200, 100, 24, vec![7; 200 * 100 * 3]));
+        // Codes that show nothing: jumps to where the picture is already.
+        let codes = [[0, 2, 0, 0].repeat(30_000), vec![1, 5, 0, 1]].concat();
+        ends(3, &run_lengths(1, 1, 8, &codes));
+    }
+
+    #[test]
     fn run_lengths_of_8_bits() {
         // Row 0 (the lowest): three 7s, then 1 2 as a literal; row 1: a jump right; row 2: beyond its end.
         let codes = [3, 7, 0, 3, 1, 2, 3, 0, 0, 0, 0, 2, 2, 0, 1, 9, 0, 0, 200, 4, 0, 1];
@@ -415,7 +446,7 @@ mod tests {
             let file = run_lengths(6, 2, 8, codes).build();
             let limits = Limits::default();
             let found = crate::probe(&file, &limits).unwrap();
-            let error = decode(&file, &found, &limits).err();
+            let error = decode(&file, &found, &limits, &Deadline::start(&limits)).err();
             assert!(matches!(error, Some(MediaError::Truncated { .. })), "{codes:?}: {error:?}");
         }
     }
@@ -427,7 +458,10 @@ mod tests {
         let (file, limits) = (bmp.build(), Limits::default());
         let found = crate::probe(&file, &limits).unwrap();
         assert_eq!((found.metadata_bytes, found.image_bytes), (200, file.len() as u64));
-        assert_eq!(decode(&file, &found, &limits).unwrap().color, Color::Icc(vec![5; 200]));
+        assert_eq!(
+            decode(&file, &found, &limits, &Deadline::start(&limits)).unwrap().color,
+            Color::Icc(vec![5; 200])
+        );
         assert!(crate::probe(&file[..file.len() - 1], &limits).is_err());
     }
 }

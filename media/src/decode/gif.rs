@@ -30,6 +30,7 @@ pub(super) fn decode(
     deadline: &Deadline,
 ) -> Result<Decoded, MediaError> {
     let mut motion = GifMotion::open(original, probe, limits, *deadline)?;
+    motion.goes_on = false;
     if !motion.lay_next()? {
         return Err(MediaError::corrupt(SourceFormat::Gif, "it holds no image"));
     }
@@ -61,6 +62,8 @@ pub(super) struct GifMotion<'a> {
     canvas: Frame,
     disposal: Option<Disposal>,
     shown_ms: u32,
+    /// Whether another frame follows: else none has to be cleared away, and nothing is kept for it.
+    goes_on: bool,
     /// Frames so far.
     laid: u32,
 }
@@ -81,7 +84,8 @@ impl<'a> GifMotion<'a> {
             options.read_info(deadline.reader(original)).map_err(|error| corrupt(&deadline, &error))?;
         check_same_size(probe, decoder.width().into(), decoder.height().into())?;
         let canvas = Frame::zeroed(probe.width, probe.height, Layout::Rgba);
-        Ok(Self { decoder, deadline, limits: limits.clone(), canvas, disposal: None, shown_ms: 0, laid: 0 })
+        let (limits, goes_on) = (limits.clone(), true);
+        Ok(Self { decoder, deadline, limits, canvas, disposal: None, shown_ms: 0, goes_on, laid: 0 })
     }
 
     /// Clears away the frame before, and lays the next one. `false` if there is none.
@@ -108,7 +112,8 @@ impl<'a> GifMotion<'a> {
             width: width.min(canvas_width - left),
             height: height.min(canvas_height - top),
         };
-        let before = (method == DisposalMethod::Previous).then(|| self.canvas.data.clone());
+        let restored = self.goes_on && method == DisposalMethod::Previous;
+        let before = restored.then(|| self.canvas.data.clone());
         let mut row = vec![0; width];
         let passes: &[(usize, usize)] = if interlaced { &INTERLACED } else { &SEQUENTIAL };
         for y in passes.iter().flat_map(|(first, step)| (*first..height).step_by(*step)) {

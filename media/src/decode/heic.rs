@@ -1,9 +1,13 @@
-//! HEVC, through heifer-hevc-dec: intra pictures of any profile of version 1 and of the range extensions, one thread.
+//! HEVC, through heifer-hevc-dec: intra pictures of any profile of version 1 and of the range extensions, one thread. It
+//! cannot be stopped before the picture is whole.
+
+use std::ops::RangeInclusive;
 
 use heifer_hevc_dec::decoder::{DecodeOptions, decode_picture};
 use heifer_hevc_dec::nal::{NalUnit, NalUnitType, split_annex_b};
 use heifer_hevc_dec::params::Sps;
 use heifer_hevc_dec::recon::Frame;
+use memchr::memmem;
 
 use super::heif::check_components;
 use super::ycbcr::Planes;
@@ -17,6 +21,10 @@ const ARRAYS_AT: usize = 22;
 const UNIT_HEADER_BYTES: usize = 2;
 /// Kinds below this are slices of a picture (table 7-1).
 const SLICE_KINDS: u8 = 32;
+/// Video, sequence and picture parameter sets.
+const PARAMETER_KINDS: RangeInclusive<u8> = 32..=34;
+/// Greatest number of parameter sets: as many as have numbers of their own (16, 16 and 64), and some that are said again.
+const PARAMETER_SETS_MAX: u32 = 256;
 /// The side of the largest block that a picture is padded to.
 const BLOCK: u64 = 64;
 
@@ -64,26 +72,64 @@ fn check_sequences(stream: &[u8], layer: &Layer) -> Result<(), String> {
 /// Parameter sets and picture as one stream with start codes.
 fn stream(data: &[u8], configuration: &[u8], slices_max: u32) -> Result<Vec<u8>, String> {
     let cut = || "its HEVC data ends inside a unit".to_owned();
-    // A start code is at most a byte longer than the length that it replaces, whose unit has at least two.
-    let mut stream = Vec::with_capacity(configuration.len() * 2 + data.len() + data.len() / 2);
+    let mut stream = Stream::with_capacity(configuration.len() + data.len(), slices_max);
     let mut arrays = configuration.get(ARRAYS_AT..).unwrap_or_default();
     for _ in 0..take(&mut arrays, 1).ok_or_else(cut)? {
         take(&mut arrays, 1).ok_or_else(cut)?;
         for _ in 0..take(&mut arrays, 2).ok_or_else(cut)? {
-            push_unit(&mut stream, unit(&mut arrays, 2).ok_or_else(cut)?);
+            stream.push(unit(&mut arrays, 2).ok_or_else(cut)?)?;
         }
     }
     let length_bytes = usize::from(configuration.get(ARRAYS_AT - 1).ok_or_else(cut)? & 0b11) + 1;
-    let (mut rest, mut slices) = (data, 0);
+    let mut rest = data;
     while !rest.is_empty() {
-        let unit = unit(&mut rest, length_bytes).ok_or_else(cut)?;
-        slices += u32::from(is_slice(unit));
-        push_unit(&mut stream, unit);
+        stream.push(unit(&mut rest, length_bytes).ok_or_else(cut)?)?;
     }
-    if slices > slices_max {
-        return Err(format!("it has {slices} slices, and at most {slices_max} are decoded"));
+    Ok(stream.bytes)
+}
+
+/// A stream that grows. The decoder holds a record of every unit, so what it does not need is left out (messages, fillers,
+/// kinds to come), and the rest is counted.
+struct Stream {
+    bytes: Vec<u8>,
+    slices: u32,
+    slices_max: u32,
+    parameter_sets: u32,
+}
+
+impl Stream {
+    /// For units of so many bytes together with their lengths.
+    fn with_capacity(bytes: usize, slices_max: u32) -> Self {
+        // A start code may be two bytes longer than the length that it replaces.
+        let bytes = bytes + 2 * (slices_max.saturating_add(PARAMETER_SETS_MAX) as usize).min(bytes);
+        Self { bytes: Vec::with_capacity(bytes), slices: 0, slices_max, parameter_sets: 0 }
     }
-    Ok(stream)
+
+    /// Only of the base layer: enhancements of it (Rec. ITU-T H.265, annex F) are other pictures.
+    fn push(&mut self, unit: &[u8]) -> Result<(), String> {
+        let Some([high, low]) = unit.first_chunk::<UNIT_HEADER_BYTES>() else { return Ok(()) };
+        let (kind, base) = (high >> 1 & 0x3F, high & 1 == 0 && low >> 3 == 0);
+        let needed = kind < SLICE_KINDS || PARAMETER_KINDS.contains(&kind);
+        if !base || !needed {
+            return Ok(());
+        }
+        let (count, most, what) = if kind < SLICE_KINDS {
+            (&mut self.slices, self.slices_max, "slices")
+        } else {
+            (&mut self.parameter_sets, PARAMETER_SETS_MAX, "parameter sets")
+        };
+        if *count >= most {
+            return Err(format!("it has more than {most} {what}"));
+        }
+        // The decoder would take it for several units, and they would not be counted. Encoders break such bytes up.
+        if memmem::find(unit, &START_CODE).is_some() {
+            return Err("a unit of its HEVC data holds a start code".to_owned());
+        }
+        *count += 1;
+        self.bytes.extend(START_CODE);
+        self.bytes.extend_from_slice(unit);
+        Ok(())
+    }
 }
 
 /// A number of that many bytes.
@@ -99,20 +145,6 @@ fn unit<'a>(data: &mut &'a [u8], length_bytes: usize) -> Option<&'a [u8]> {
     let (unit, rest) = data.split_at_checked(length)?;
     *data = rest;
     Some(unit)
-}
-
-fn is_slice(unit: &[u8]) -> bool {
-    unit.first().is_some_and(|header| header >> 1 & 0x3F < SLICE_KINDS)
-}
-
-/// Only of the base layer: enhancements of it (Rec. ITU-T H.265, annex F) are other pictures.
-fn push_unit(stream: &mut Vec<u8>, unit: &[u8]) {
-    let base =
-        unit.first_chunk::<UNIT_HEADER_BYTES>().is_some_and(|[high, low]| high & 1 == 0 && low >> 3 == 0);
-    if base {
-        stream.extend(START_CODE);
-        stream.extend_from_slice(unit);
-    }
 }
 
 struct Picture {
@@ -143,6 +175,43 @@ impl Planes for Picture {
         let samples = self.frame.planes[plane].get(y * width..).unwrap_or_default();
         for (to, from) in row.iter_mut().zip(samples) {
             *to = *from;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration without parameter sets, whose lengths have this many bytes.
+    fn configuration(length_bytes: u8) -> Vec<u8> {
+        [&[0; ARRAYS_AT - 1], [length_bytes - 1, 0].as_slice()].concat()
+    }
+
+    #[test]
+    fn only_what_the_decoder_needs_is_handed_on() {
+        let unit = |kind: u8, layer: u8| vec![2, kind << 1, layer << 3 | 1];
+        // A slice, one of another layer, messages, a filler, a kind to come, a picture parameter set, half a header.
+        let units =
+            [unit(19, 0), unit(19, 1), unit(39, 0), unit(38, 0), unit(50, 0), unit(34, 0), vec![1, 38]];
+        let found = stream(&units.concat(), &configuration(1), 1).unwrap();
+        assert_eq!(found, [0, 0, 1, 19 << 1, 1, 0, 0, 1, 34 << 1, 1]);
+    }
+
+    #[test]
+    fn units_do_not_hide_others() {
+        let hidden = [7, 34 << 1, 1, 0, 0, 1, 2, 1];
+        assert!(stream(&hidden, &configuration(1), 9).unwrap_err().contains("start code"));
+    }
+
+    #[test]
+    fn units_are_counted() {
+        let units = |kind: u8, count: usize| [2, kind << 1, 1].repeat(count);
+        let most = PARAMETER_SETS_MAX as usize;
+        assert!(stream(&[units(34, most), units(1, 3)].concat(), &configuration(1), 3).is_ok());
+        for (what, data) in [("slices", units(1, 4)), ("parameter sets", units(34, most + 1))] {
+            let error = stream(&data, &configuration(1), 3).unwrap_err();
+            assert!(error.contains(what), "{error}");
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::deadline::Deadline;
 use super::ycbcr::{Converter, Opacity, Planes, to_8_bits};
 use super::{Decoded, avif, check_same_size};
 use crate::color::{Color, Reducer};
@@ -15,11 +16,18 @@ use crate::heif::hevc_configuration;
 use crate::heif::{Chroma, Codec, Directory, Layer, Picture, Signal, Window, directory_of, operating_point};
 use crate::{Limits, MediaError, Probe};
 
-pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<Decoded, MediaError> {
+/// Looks at the clock before and after every part is decoded, and between the rows that are laid on the canvas. Neither
+/// codec can be stopped inside a part.
+pub(super) fn decode(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, MediaError> {
     let directory = directory_of(original, probe.format)?;
     let picture = Picture::find(&directory, limits)?;
     check_same_size(probe, picture.window.width.into(), picture.window.height.into())?;
-    let file = File { original, directory: &directory, probe, limits };
+    let file = File { original, directory: &directory, probe, limits, deadline };
 
     let mut canvas = Canvas::new(&picture);
     // The first part of a grid speaks for all.
@@ -28,17 +36,15 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
         let signal = picture.color.signal.unwrap_or_else(|| part.signal());
         let converter = Converter::new(part, signal).ok_or_else(|| file.unknown_matrix(signal))?;
         let reduction = reduction.get_or_insert_with(|| {
-            let color = color_of(&picture, signal);
+            let color = color_of(&picture, signal, limits);
             Reduction::new(color, part.bit_depth(), converter.channels())
         });
-        canvas.lay(part, at, converter, reduction);
-        Ok(())
+        canvas.lay(part, at, converter, reduction, deadline)
     })?;
     if let Some(alpha) = &picture.alpha {
         file.each_part(alpha, &mut |part, at| {
             let full_range = alpha.signal.unwrap_or_else(|| part.signal()).full_range;
-            canvas.lay_opacity(part, at, Opacity::new(part, full_range));
-            Ok(())
+            canvas.lay_opacity(part, at, Opacity::new(part, full_range), deadline)
         })?;
         if picture.premultiplied {
             unmultiply(&mut canvas.frame.data);
@@ -48,8 +54,9 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
 }
 
 /// A profile says more than code points do. The reader needs both: the code points also say how to get to RGB.
-fn color_of(picture: &Picture, signal: Signal) -> Color {
-    picture.icc.map_or_else(|| signal.color(), |profile| Color::Icc(profile.to_vec()))
+fn color_of(picture: &Picture, signal: Signal, limits: &Limits) -> Color {
+    let profile = picture.icc.filter(|profile| limits.allow_profile(profile));
+    profile.map_or_else(|| signal.color(), |profile| Color::Icc(profile.to_vec()))
 }
 
 /// Takes a part, and the place of its upper left corner.
@@ -63,6 +70,7 @@ struct File<'a> {
     /// For HEVC: AV1 says how many frames to expect.
     #[cfg_attr(not(feature = "heic"), expect(dead_code))]
     limits: &'a Limits,
+    deadline: &'a Deadline,
 }
 
 impl File<'_> {
@@ -81,8 +89,10 @@ impl File<'_> {
         let columns = layer.columns(self.directory, self.original)?;
         let (width, height) = layer.part_size;
         for (index, item) in (0_u32..).zip(&layer.parts) {
+            self.deadline.check()?;
             let data = self.directory.bytes(self.original, *item)?;
             let part = self.decode_part(layer, *item, data)?;
+            self.deadline.check()?;
             if part.size() != layer.part_size {
                 let (w, h) = part.size();
                 let detail = format!("its header says {width}×{height} pixels and its image {w}×{h}");
@@ -170,10 +180,16 @@ struct Overlap {
 }
 
 impl Overlap {
+    const NONE: Self = Self { from: 0, to: 0, count: 0 };
+
     /// Along one axis.
     fn new(part_at: u32, part: u32, window_at: u32, window: u32) -> Self {
         let start = part_at.max(window_at);
-        let end = part_at.saturating_add(part).min(window_at.saturating_add(window)).max(start);
+        let end = part_at.saturating_add(part).min(window_at.saturating_add(window));
+        // A part may lie beyond the window as a whole.
+        if end <= start {
+            return Self::NONE;
+        }
         Self {
             from: (start - part_at) as usize,
             to: (start - window_at) as usize,
@@ -204,7 +220,9 @@ impl Canvas {
     fn overlap(&self, part: &dyn Planes, at: (u32, u32)) -> (Overlap, Overlap) {
         let (width, height) = part.size();
         let Window { left, top, width: across, height: down } = self.window;
-        (Overlap::new(at.0, width, left, across), Overlap::new(at.1, height, top, down))
+        let (across, down) = (Overlap::new(at.0, width, left, across), Overlap::new(at.1, height, top, down));
+        // Rows without a pixel need not be converted.
+        if across.count == 0 { (across, Overlap::NONE) } else { (across, down) }
     }
 
     /// The pixels of row `y` of an overlap.
@@ -220,11 +238,14 @@ impl Canvas {
         at: (u32, u32),
         mut converter: Converter,
         reduction: &mut Reduction,
-    ) {
+        deadline: &Deadline,
+    ) -> Result<(), MediaError> {
         let (across, down) = self.overlap(part, at);
         let channels = converter.channels();
         let mut row = vec![0; part.size().0 as usize * channels];
+        let mut watch = deadline.watch();
         for y in 0..down.count {
+            watch.took(row.len())?;
             converter.row(part, down.from + y, &mut row);
             let seen =
                 reduction.reduce(&row[across.from * channels..(across.from + across.count) * channels]);
@@ -241,16 +262,26 @@ impl Canvas {
                 }
             }
         }
+        Ok(())
     }
 
-    fn lay_opacity(&mut self, part: &dyn Planes, at: (u32, u32), mut opacity: Opacity) {
+    fn lay_opacity(
+        &mut self,
+        part: &dyn Planes,
+        at: (u32, u32),
+        mut opacity: Opacity,
+        deadline: &Deadline,
+    ) -> Result<(), MediaError> {
         let (across, down) = self.overlap(part, at);
+        let mut watch = deadline.watch();
         for y in 0..down.count {
+            watch.took(across.count)?;
             let row = opacity.row(part, down.from + y).skip(across.from);
             for (pixel, opacity) in self.line(across, down.to + y).chunks_exact_mut(4).zip(row) {
                 pixel[3] = opacity;
             }
         }
+        Ok(())
     }
 }
 
@@ -300,6 +331,7 @@ mod files;
 
 #[cfg(test)]
 mod tests {
+    use super::super::deadline::clock::assert_ends_in_time;
     use super::files::{HeifFile, Item, avif, boxed, grid, ispe, nclx, profile, says_alpha};
     use super::*;
     use crate::heif::exif_item;
@@ -307,7 +339,7 @@ mod tests {
     fn picture(bytes: &[u8]) -> (Frame, Color) {
         let limits = Limits::default();
         let probe = crate::probe(bytes, &limits).unwrap();
-        let decoded = decode(bytes, &probe, &limits).unwrap();
+        let decoded = decode(bytes, &probe, &limits, &Deadline::start(&limits)).unwrap();
         match decoded.picture {
             crate::frame::Picture::Packed(frame) => (frame, decoded.color),
             crate::frame::Picture::Planar(_) => panic!("planes"),
@@ -369,8 +401,9 @@ mod tests {
         let (_, mut item) = avif(1, (8, 8), &gradient(8, 8), 8);
         item.properties[2] = nclx(9, 16, 14, true);
         let bytes = HeifFile::of(*b"avif", item).bytes();
-        let probe = crate::probe(&bytes, &Limits::default()).unwrap();
-        let Err(error) = decode(&bytes, &probe, &Limits::default()) else { panic!("it was decoded") };
+        let limits = Limits::default();
+        let probe = crate::probe(&bytes, &limits).unwrap();
+        let error = decode(&bytes, &probe, &limits, &Deadline::start(&limits)).err().unwrap();
         assert!(error.to_string().contains("matrix 14"), "{error}");
     }
 
@@ -445,6 +478,42 @@ mod tests {
         let (frame, _) = picture(&file.bytes());
         assert_eq!((frame.width, frame.height), (90, 50));
         assert_near(&frame.data, &whole, 12);
+    }
+
+    #[test]
+    fn a_grid_that_is_cut_to_one_of_its_tiles() {
+        let tile = |id: u16| avif(id, (64, 32), &[40 * id as u8; 3].repeat(64 * 32), 8).1;
+        for (right, down, shown) in [(-59, -16, 40), (59, -16, 80), (-59, 16, 120), (59, 16, 160)] {
+            let mut file = grid(*b"avif", 2, (128, 64), (1..=4).map(tile).collect());
+            // 10 × 32 pixels whose centre lies so far from that of the whole.
+            let numbers: [i32; 8] = [10, 1, 32, 1, right, 1, down, 1];
+            let aperture = numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+            let whole = file.items.iter_mut().find(|item| &item.kind == b"grid").unwrap();
+            whole.properties.push(boxed(*b"clap", &aperture));
+            let (frame, _) = picture(&file.bytes());
+            assert_eq!((frame.width, frame.height), (10, 32));
+            assert_near(&frame.data, &[shown; 3].repeat(10 * 32), 3);
+        }
+    }
+
+    #[test]
+    fn decoding_ends_in_time() {
+        let limits = Limits::default();
+        let ends = |looks_min: u32, file: &[u8]| {
+            let probe = crate::probe(file, &limits).unwrap();
+            assert_ends_in_time(looks_min, |deadline| decode(file, &probe, &limits, deadline));
+        };
+        // Before and after each tile, and between its rows.
+        let tile = |id: u16| avif(id, (16, 16), &[9; 3].repeat(256), 8).1;
+        ends(3 * 4, &grid(*b"avif", 2, (32, 32), (1..=4).map(tile).collect()).bytes());
+        ends(3 + 3, &with_alpha([60, 30, 100], 100).bytes());
+        #[cfg(feature = "heic")]
+        {
+            let tile = |id: u16| {
+                super::files::hevc_planes(id, (64, 64), &[9; 64 * 64], &[128; 32 * 32], &[128; 32 * 32])
+            };
+            ends(3 * 4, &grid(*b"heic", 2, (128, 128), (1..=4).map(tile).collect()).bytes());
+        }
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn step(planes: &[Plane], size: (u32, u32)) -> Option<(u32, u32)> {
 
 /// Inks to sRGB, in place of the frame that holds the first three.
 fn from_inks(mut frame: Frame, black: &Plane, inverted: bool, color: &Color) -> Frame {
-    let inks = Inks::new(color);
+    let inks = Inks::<u8>::new(color);
     let width = frame.width as usize;
     let mut row = vec![0; width * 4];
     // Adobe stores 255 for no ink.

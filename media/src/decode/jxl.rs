@@ -4,7 +4,10 @@
 //! colours. Only a lossless picture with a profile stays in the profile's colours. What the codec allocates is counted
 //! against what was priced, and more is an error.
 //!
-//! It is fed the codestream without the boxes around it: metadata in boxes may be compressed, and nobody needs it.
+//! It is fed the codestream without the boxes around it: metadata in boxes may be compressed, and nobody needs it. Between
+//! portions it can be stopped; what it has then been fed it decodes in one go.
+
+use std::borrow::Cow;
 
 use jxl_oxide::color::ColourEncoding;
 use jxl_oxide::image::ExtraChannelInfo;
@@ -13,6 +16,7 @@ use jxl_oxide::{
     JxlThreadPool, RenderingIntent,
 };
 
+use super::deadline::{Deadline, Watch};
 use super::heif::unmultiply;
 use super::ycbcr::to_8_bits;
 use super::{Decoded, check_same_size};
@@ -21,8 +25,11 @@ use crate::frame::{Frame, Layout};
 use crate::heif::BoxHeader;
 use crate::{Limits, MediaError, Probe, SourceFormat};
 
-/// The codec copies what it is fed, and tries again to read what is not there yet.
-const FED_BYTES: usize = 64 << 10;
+/// Least number of bytes that the codec is fed at once. It copies them, and tries again from the beginning to read a header
+/// that was not whole, so portions grow with what it has: all tries together cost no more than a few passes.
+const FED_BYTES_MIN: usize = 64 << 10;
+/// Which part of what it has a portion is.
+const FED_PART: usize = 4;
 /// Index of a piece of the codestream, before its bytes.
 const PIECE_INDEX_BYTES: usize = 4;
 
@@ -41,18 +48,27 @@ fn said(error: Box<dyn std::error::Error + Send + Sync>) -> MediaError {
     corrupt(said)
 }
 
-pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<Decoded, MediaError> {
-    let mut image = load(original, probe, limits)?;
+/// Looks at the clock between the portions that the codec is fed, before and after it renders, and between rows. It cannot
+/// be stopped while it renders.
+pub(super) fn decode(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, MediaError> {
+    let mut image = load(original, probe, limits, deadline)?;
     check_same_size(probe, image.width().into(), image.height().into())?;
     if image.pixel_format().has_black() {
         return Err(MediaError::unsupported("a JPEG XL image in CMYK", "export it as RGB"));
     }
-    let color = ask_for_srgb(&mut image);
+    let color = ask_for_srgb(&mut image, limits);
     let metadata = &image.image_header().metadata;
     let premultiplied = metadata.ec_info.iter().find_map(ExtraChannelInfo::alpha_associated).unwrap_or(false);
     let deep = color != Color::Srgb && metadata.bit_depth.bits_per_sample() > 8;
 
+    deadline.check()?;
     let render = image.render_frame(0).map_err(said)?;
+    deadline.check()?;
     let mut stream = render.stream();
     check_same_size(probe, stream.width().into(), stream.height().into())?;
     let colors = if image.pixel_format().is_grayscale() { 1 } else { 3 };
@@ -67,9 +83,9 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
     };
     let mut frame = Frame::zeroed(probe.width, probe.height, layout);
     let color = if deep {
-        read_deep(&mut stream, &mut frame, color, colors)
+        read_deep(&mut stream, &mut frame, color, colors, deadline.watch())?
     } else {
-        read_shallow(&mut stream, &mut frame, colors);
+        read_shallow(&mut stream, &mut frame, colors, deadline.watch())?;
         color
     };
     if premultiplied && layout == Layout::Rgba {
@@ -79,13 +95,23 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
 }
 
 /// Feeds the codec until it has the first frame that is shown.
-fn load(original: &[u8], probe: &Probe, limits: &Limits) -> Result<JxlImage, MediaError> {
+fn load(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<JxlImage, MediaError> {
     let tracker = AllocTracker::with_limit(usize::try_from(probe.jxl_codec_bytes()).unwrap_or(usize::MAX));
     let builder = JxlImage::builder().alloc_tracker(tracker).pool(JxlThreadPool::none());
     let mut waiting = Some(builder.build_uninit());
     let mut begun: Option<JxlImage> = None;
-    let pieces = codestream(original)?;
-    for bytes in pieces.iter().flat_map(|piece| piece.chunks(FED_BYTES)) {
+    let codestream = codestream(original)?;
+    let mut fed = 0;
+    while fed < codestream.len() {
+        deadline.check()?;
+        let end = codestream.len().min(fed + FED_BYTES_MIN.max(fed / FED_PART));
+        let bytes = &codestream[fed..end];
+        fed = end;
         if let Some(mut uninit) = waiting.take() {
             uninit.feed_bytes(bytes).map_err(said)?;
             match uninit.try_init().map_err(said)? {
@@ -108,33 +134,42 @@ fn load(original: &[u8], probe: &Probe, limits: &Limits) -> Result<JxlImage, Med
     Err(corrupt("its pixel data ends too early"))
 }
 
-/// The pieces of the codestream: one if it is bare.
-fn codestream(original: &[u8]) -> Result<Vec<&[u8]>, MediaError> {
+/// The codestream: the whole file if it is bare, else what lies in its boxes, copied only if it lies in pieces.
+fn codestream(original: &[u8]) -> Result<Cow<'_, [u8]>, MediaError> {
     if original.starts_with(&[0xFF]) {
-        return Ok(vec![original]);
+        return Ok(Cow::Borrowed(original));
     }
-    let (mut rest, mut pieces) = (original, Vec::new());
+    let (mut rest, mut joined) = (original, Cow::Borrowed(&[][..]));
     while let Some(header) = BoxHeader::read(rest) {
         let size = header.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(rest.len());
         let Some((whole, behind)) = rest.split_at_checked(size) else { break };
         rest = behind;
-        let content = &whole[header.bytes..];
-        match &header.kind {
-            b"jxlc" => pieces.push(content),
-            b"jxlp" => pieces
-                .push(content.get(PIECE_INDEX_BYTES..).ok_or_else(|| corrupt("a piece of it is cut off"))?),
-            _ => {}
+        let content = whole.get(header.bytes..).unwrap_or_default();
+        let piece = match &header.kind {
+            b"jxlc" => content,
+            b"jxlp" => content.get(PIECE_INDEX_BYTES..).ok_or_else(|| corrupt("a piece of it is cut off"))?,
+            _ => continue,
+        };
+        match &mut joined {
+            Cow::Borrowed([]) => joined = Cow::Borrowed(piece),
+            Cow::Borrowed(first) => {
+                let mut pieces = Vec::with_capacity(original.len());
+                pieces.extend_from_slice(first);
+                pieces.extend_from_slice(piece);
+                joined = Cow::Owned(pieces);
+            }
+            Cow::Owned(pieces) => pieces.extend_from_slice(piece),
         }
     }
-    Ok(pieces)
+    Ok(joined)
 }
 
 /// Asks the codec to convert to sRGB, if it can. Answers with the colours that it will deliver.
-fn ask_for_srgb(image: &mut JxlImage) -> Color {
+fn ask_for_srgb(image: &mut JxlImage, limits: &Limits) -> Color {
     let metadata = &image.image_header().metadata;
     let known = metadata.xyb_encoded || matches!(metadata.colour_encoding, ColourEncoding::Enum(_));
     if !known && let Some(profile) = image.original_icc() {
-        return Color::Icc(profile.to_vec());
+        return Color::of_profile(profile, limits);
     }
     let intent = RenderingIntent::Relative;
     let srgb = if metadata.grayscale() {
@@ -161,11 +196,17 @@ fn set_color(pixel: &mut [u8], color: &[u8]) {
 }
 
 /// The codec rounds to 8 bits.
-fn read_shallow(stream: &mut ImageStream, frame: &mut Frame, colors: usize) {
+fn read_shallow(
+    stream: &mut ImageStream,
+    frame: &mut Frame,
+    colors: usize,
+    mut watch: Watch,
+) -> Result<(), MediaError> {
     let bytes = frame.layout.bytes();
     let gray_with_opacity = frame.layout == Layout::Rgba && colors == 1;
     let mut row = vec![0_u8; if gray_with_opacity { frame.width as usize * 2 } else { 0 }];
     for line in frame.data.chunks_exact_mut(frame.width as usize * bytes) {
+        watch.took(line.len())?;
         if !gray_with_opacity {
             read_row(stream, line);
             continue;
@@ -176,10 +217,17 @@ fn read_shallow(stream: &mut ImageStream, frame: &mut Frame, colors: usize) {
             pixel[3] = read[1];
         }
     }
+    Ok(())
 }
 
 /// More than 8 bits in the colours of a profile: reduced together with their conversion.
-fn read_deep(stream: &mut ImageStream, frame: &mut Frame, color: Color, colors: usize) -> Color {
+fn read_deep(
+    stream: &mut ImageStream,
+    frame: &mut Frame,
+    color: Color,
+    colors: usize,
+    mut watch: Watch,
+) -> Result<Color, MediaError> {
     let (mut reducer, color) = Reducer::new(color, colors);
     let (width, bytes) = (frame.width as usize, frame.layout.bytes());
     let alpha = frame.layout == Layout::Rgba;
@@ -188,6 +236,7 @@ fn read_deep(stream: &mut ImageStream, frame: &mut Frame, color: Color, colors: 
     let mut color_row = vec![0_u16; width * colors];
     let mut reduced = vec![0_u8; width * colors];
     for line in frame.data.chunks_exact_mut(width * bytes) {
+        watch.took(line.len())?;
         read_row(stream, &mut row);
         let pixels = row.chunks_exact(read_channels);
         for (to, pixel) in color_row.chunks_exact_mut(colors).zip(pixels.clone()) {
@@ -203,14 +252,14 @@ fn read_deep(stream: &mut ImageStream, frame: &mut Frame, color: Color, colors: 
             to[3] = to_8_bits(pixel[colors]);
         }
     }
-    color
+    Ok(color)
 }
 
 impl Probe {
     /// Bytes that the codec of a JPEG XL holds beside the finished picture.
     pub(crate) fn jxl_bytes(&self) -> u64 {
-        // What it was fed stays with it in part; tables are not counted.
-        self.jxl_codec_bytes() + 2 * self.bytes + (2 << 20)
+        // The codestream, out of its boxes; what the codec was fed stays with it in part; tables are not counted.
+        self.jxl_codec_bytes() + 3 * self.bytes + (2 << 20)
     }
 
     /// Bytes that the codec may allocate for planes.
@@ -227,7 +276,9 @@ mod tests {
     use zune_core::options::EncoderOptions;
     use zune_jpegxl::JxlSimpleEncoder;
 
+    use super::super::deadline::clock::assert_ends_in_time;
     use super::*;
+    use crate::pictures::hashed;
 
     fn picture(space: ColorSpace, depth: BitDepth, samples: &[u8]) -> (Frame, Color) {
         let options = EncoderOptions::new(20, 10, space, depth);
@@ -235,7 +286,7 @@ mod tests {
         JxlSimpleEncoder::new(samples, options).encode(&mut bytes).unwrap();
         let limits = Limits::default();
         let probe = crate::probe(&bytes, &limits).unwrap();
-        let decoded = decode(&bytes, &probe, &limits).unwrap();
+        let decoded = decode(&bytes, &probe, &limits, &Deadline::start(&limits)).unwrap();
         match decoded.picture {
             crate::frame::Picture::Packed(frame) => (frame, decoded.color),
             crate::frame::Picture::Planar(_) => panic!("planes"),
@@ -258,6 +309,40 @@ mod tests {
             assert_eq!((frame.width, frame.height, frame.layout, color), (20, 10, layout, Color::Srgb));
             assert_eq!(frame.data, samples);
         }
+    }
+
+    #[test]
+    fn decoding_ends_in_time() {
+        let samples: Vec<u8> = (0..300 * 200 * 3).map(|index| (hashed(index) >> 8) as u8).collect();
+        let options = EncoderOptions::new(300, 200, ColorSpace::RGB, BitDepth::Eight);
+        let mut bytes = Vec::new();
+        JxlSimpleEncoder::new(&samples, options).encode(&mut bytes).unwrap();
+        let limits = Limits::default();
+        let probe = crate::probe(&bytes, &limits).unwrap();
+        assert!(bytes.len() > 2 * FED_BYTES_MIN, "noise does not get smaller: {}", bytes.len());
+        // Three portions, before and after the picture, and every 16 KiB of its rows.
+        let looks_min = 3 + 2 + samples.len() as u32 / (17 << 10);
+        assert_ends_in_time(looks_min, |deadline| decode(&bytes, &probe, &limits, deadline));
+    }
+
+    #[test]
+    fn pieces_are_joined_however_small_they_are() {
+        let boxed = |kind: &[u8; 4], content: &[u8]| {
+            [&(content.len() as u32 + 8).to_be_bytes(), kind.as_slice(), content].concat()
+        };
+        let file = |contents: &[&[u8]]| {
+            let mut file = boxed(b"JXL ", b"\r\n\x87\n");
+            for content in contents {
+                file.extend(boxed(b"jxlp", &[b"\0\0\0\0", *content].concat()));
+                file.extend(boxed(b"Exif", b"nothing"));
+            }
+            file
+        };
+        for contents in [&[b"abc".as_slice()][..], &[b"a", b"", b"b", b"c"], &[b"", b"ab", b"c"]] {
+            assert_eq!(codestream(&file(contents)).unwrap(), b"abc".as_slice());
+        }
+        assert!(codestream(&boxed(b"jxlp", b"\0\0")).is_err());
+        assert_eq!(codestream(b"\xFF\x0Arest").unwrap(), b"\xFF\x0Arest".as_slice());
     }
 
     #[test]

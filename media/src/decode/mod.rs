@@ -104,7 +104,9 @@ impl DecodedPhoto {
 /// Fails with [`MediaError::Corrupt`] on damage that the format lets a decoder notice: entropy codes that do not exist,
 /// data that ends before the last row, checksums (PNG) that do not match. Damage that happens to be valid code shows in
 /// the picture; no decoder can tell. A JPEG whose data ends early is shown as far as it goes
-/// ([`DecodedPhoto::damage`]). Fails with [`MediaError::TooSlow`] after [`Limits::seconds_max`].
+/// ([`DecodedPhoto::damage`]). Fails with [`MediaError::TooSlow`] after [`Limits::seconds_max`], or a little later: codecs are
+/// stopped between rows, strips or tiles where they can be, but rav1d, the HEVC decoder and jxl-oxide decode a picture, or
+/// a tile of a HEIC or AVIF, in one go.
 pub fn decode(
     original: &[u8],
     probe: &Probe,
@@ -120,11 +122,11 @@ pub fn decode(
         SourceFormat::Png => png::decode(original, probe, limits, color, &deadline)?,
         SourceFormat::WebP => webp::decode(original, probe, limits, color, &deadline)?,
         SourceFormat::Gif => gif::decode(original, probe, limits, &deadline)?,
-        SourceFormat::Bmp => bmp::decode(original, probe, limits)?,
-        SourceFormat::Tiff => tiff::decode(original, probe, limits)?,
-        SourceFormat::Avif | SourceFormat::Heic => heif::decode(original, probe, limits)?,
+        SourceFormat::Bmp => bmp::decode(original, probe, limits, &deadline)?,
+        SourceFormat::Tiff => tiff::decode(original, probe, limits, &deadline)?,
+        SourceFormat::Avif | SourceFormat::Heic => heif::decode(original, probe, limits, &deadline)?,
         #[cfg(feature = "jxl")]
-        SourceFormat::Jxl => jxl::decode(original, probe, limits)?,
+        SourceFormat::Jxl => jxl::decode(original, probe, limits, &deadline)?,
         #[cfg(not(feature = "jxl"))]
         SourceFormat::Jxl => return Err(MediaError::unsupported("a JPEG XL image", "send a JPEG or PNG")),
     };

@@ -19,33 +19,45 @@ pub(super) struct Sequence {
     pub(super) chroma: Chroma,
 }
 
-/// What is in a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Units {
-    /// Every sequence header.
-    pub(super) sequences: Vec<Sequence>,
-    pub(super) frames: u32,
+/// A unit of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Sequence(Sequence),
+    Frame,
+    /// What costs no memory.
+    Other,
 }
 
-/// Walks the units of a stream. `None` if they cannot be told apart, or a sequence header ends too early.
-pub(super) fn units(mut data: &[u8]) -> Option<Units> {
-    let mut units = Units { sequences: Vec::new(), frames: 0 };
-    while let Some((header, rest)) = data.split_first() {
-        data = rest;
-        let extended = header & 0b100 != 0;
-        if extended {
-            data = data.get(1..)?;
+/// Walks the units of a stream. They are handed out one by one, because a stream may have millions. `None` is the last, if
+/// the rest cannot be told apart, or a sequence header ends too early.
+pub(super) fn units(mut data: &[u8]) -> impl Iterator<Item = Option<Unit>> {
+    std::iter::from_fn(move || {
+        if data.is_empty() {
+            return None;
         }
-        let size = if header & 0b10 != 0 { leb128(&mut data)? } else { data.len() };
-        let (content, rest) = data.split_at_checked(size)?;
-        data = rest;
-        match header >> 3 & 0x0F {
-            SEQUENCE_HEADER => units.sequences.push(sequence(&mut Bits { data: content, position: 0 })?),
-            FRAME_HEADER | FRAME => units.frames = units.frames.saturating_add(1),
-            _ => {}
+        let unit = next(&mut data);
+        if unit.is_none() {
+            data = &[];
         }
+        Some(unit)
+    })
+}
+
+/// Takes the next unit.
+fn next(data: &mut &[u8]) -> Option<Unit> {
+    let (header, rest) = data.split_first()?;
+    *data = rest;
+    if header & 0b100 != 0 {
+        *data = data.get(1..)?;
     }
-    Some(units)
+    let size = if header & 0b10 != 0 { leb128(data)? } else { data.len() };
+    let (content, rest) = data.split_at_checked(size)?;
+    *data = rest;
+    Some(match header >> 3 & 0x0F {
+        SEQUENCE_HEADER => Unit::Sequence(sequence(&mut Bits { data: content, position: 0 })?),
+        FRAME_HEADER | FRAME => Unit::Frame,
+        _ => Unit::Other,
+    })
 }
 
 /// A number of up to eight bytes with seven bits each (section 4.10.5).
@@ -214,26 +226,26 @@ mod tests {
     fn units_are_told_apart_by_their_sizes() {
         // A temporal delimiter, a frame with an extension, a frame header without a size.
         let stream = [0x12, 0, 0x36, 0, 2, 9, 9, 0x18, 7];
-        assert_eq!(units(&stream), Some(Units { sequences: Vec::new(), frames: 2 }));
-        for cut in [&stream[..4], &stream[..5], &stream[..6], &[0x32, 0x80], &[0x32; 2]] {
-            assert_eq!(units(cut), None, "{cut:?}");
+        assert_eq!(units(&stream).collect::<Vec<_>>(), [Unit::Other, Unit::Frame, Unit::Frame].map(Some));
+        let endless = [0x32, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+        for cut in [&stream[..4], &stream[..5], &stream[..6], &[0x32, 0x80], &[0x32; 2], &endless] {
+            assert_eq!(units(cut).last(), Some(None), "{cut:?}");
+            assert_eq!(units(cut).filter(Option::is_none).count(), 1, "{cut:?}");
         }
-        assert_eq!(units(&[0x32, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), None);
     }
 
     #[test]
     fn sequence_headers_of_stills_are_read() {
-        let found = |content: &[u8]| {
-            units(&[&[0x0A, content.len() as u8], content].concat()).map(|units| units.sequences)
-        };
+        let found =
+            |content: &[u8]| units(&[&[0x0A, content.len() as u8], content].concat()).collect::<Vec<_>>();
         // As libaom wrote it for 1204 × 800 pixels of 4:2:2: profile 2, reduced.
         let still = [0x59, 0x6A, 0x65, 0x9E, 0x3F, 0xC1, 0x01, 0x0D, 0x09, 0x10];
         assert_eq!(
             found(&still),
-            Some(vec![Sequence { size: (1204, 800), bit_depth: 8, chroma: Chroma::S422 }])
+            [Some(Unit::Sequence(Sequence { size: (1204, 800), bit_depth: 8, chroma: Chroma::S422 }))]
         );
         for length in 0..9 {
-            assert_eq!(found(&still[..length]), None, "{length}");
+            assert_eq!(found(&still[..length]), [None], "{length}");
         }
     }
 }

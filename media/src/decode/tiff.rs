@@ -11,8 +11,9 @@ mod samples;
 
 use std::io::ErrorKind;
 
+use super::deadline::{Deadline, Watch};
 use super::{Decoded, check_same_size};
-use crate::color::{Color, Reducer};
+use crate::color::{Color, Reducer, inks_bytes};
 use crate::directory::{
     Compression, Directory, Grid, Kind, Photometric, TILE_SIDE, corrupt, tag, unsupported,
 };
@@ -46,16 +47,25 @@ pub(crate) fn tiff_bytes(probe: &Probe) -> u64 {
     } else {
         0
     };
-    rows + jpeg + PLANES_MAX * CODEC_BYTES + probe.metadata_bytes
+    let inks = if probe.components == 4 { inks_bytes(probe.metadata_bytes) } else { 0 };
+    rows + jpeg + PLANES_MAX * CODEC_BYTES + probe.metadata_bytes + inks
 }
 
-pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<Decoded, MediaError> {
+/// Looks at the clock before every strip and tile, now and then between their rows, and while compressed bytes are read.
+pub(super) fn decode(
+    original: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, MediaError> {
     let directory = Directory::read(original)?;
     let kind = Kind::of(&directory, limits)?;
     check_same_size(probe, kind.width.into(), kind.height.into())?;
     let samples = Samples::of(&directory, &kind, original)?;
     let grid = Grid::of(&directory, &kind)?;
-    let color = color(&directory, &kind, original);
+    let stored = color(&directory, original, limits);
+    let painter = Painter::of(&directory, &kind, &samples, original, &stored)?;
+    let color = painted(stored, &kind);
     let layout = match (kind.photometric, kind.alpha) {
         (_, Some(_)) => Layout::Rgba,
         (Photometric::WhiteIsZero | Photometric::BlackIsZero, None) => Layout::Luma,
@@ -66,24 +76,41 @@ pub(super) fn decode(original: &[u8], probe: &Probe, limits: &Limits) -> Result<
     } else {
         (Reducer::new(Color::Srgb, 1).0, color)
     };
-    let painter = Painter::of(&directory, &kind, &samples, original)?;
     let frame = Frame::zeroed(kind.width, kind.height, layout);
-    let mut picture =
-        Picture { original, directory: &directory, kind, grid, samples, painter, reducer, frame, read: 0 };
+    let mut picture = Picture {
+        original,
+        directory: &directory,
+        kind,
+        grid,
+        samples,
+        painter,
+        reducer,
+        frame,
+        read: 0,
+        deadline,
+        watch: deadline.watch(),
+    };
     picture.read()?;
     Ok(Decoded::whole(picture.frame, color))
 }
 
-/// The colour space of the frame. What is converted here, by plain formulas, is sRGB afterwards.
-fn color(directory: &Directory, kind: &Kind, original: &[u8]) -> Color {
-    if matches!(kind.photometric, Photometric::Cmyk | Photometric::CieLab | Photometric::IccLab) {
-        return Color::Srgb;
-    }
+/// What the numbers of the file mean.
+fn color(directory: &Directory, original: &[u8], limits: &Limits) -> Color {
     let profile = directory.find(tag::PROFILE).filter(|_| directory.profile_bytes() > 0);
     let profile = profile.and_then(|entry| entry.block(directory.shape, original));
-    let color = profile.map_or(Color::Srgb, |profile| Color::Icc(profile.to_vec()));
-    let gray = matches!(kind.photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
-    if gray && kind.alpha.is_some() { color.of_expanded_gray() } else { color }
+    profile.map_or(Color::Srgb, |profile| Color::of_profile(profile, limits))
+}
+
+/// What the numbers mean once they are painted.
+fn painted(color: Color, kind: &Kind) -> Color {
+    match kind.photometric {
+        // Converted on the way, inks by their profile.
+        Photometric::Cmyk | Photometric::CieLab | Photometric::IccLab => Color::Srgb,
+        Photometric::WhiteIsZero | Photometric::BlackIsZero if kind.alpha.is_some() => {
+            color.of_expanded_gray()
+        }
+        _ => color,
+    }
 }
 
 /// A picture that is being read.
@@ -98,6 +125,8 @@ struct Picture<'a> {
     frame: Frame,
     /// Compressed bytes that were read, those that were read twice counted twice.
     read: u64,
+    deadline: &'a Deadline,
+    watch: Watch,
 }
 
 impl<'a> Picture<'a> {
@@ -117,6 +146,7 @@ impl<'a> Picture<'a> {
 
     /// One strip or tile, in as many planes as there are.
     fn chunk(&mut self, across: u64, down: u64) -> Result<(), MediaError> {
+        self.deadline.check()?;
         let (left, top) = (across * self.grid.chunk_width, down * self.grid.chunk_height);
         let width = self.grid.chunk_width.min(u64::from(self.kind.width) - left) as usize;
         let height = self.grid.chunk_height.min(u64::from(self.kind.height) - top);
@@ -130,6 +160,7 @@ impl<'a> Picture<'a> {
         let mut row = vec![0; width * used];
         let mut pixels = vec![0; width * self.frame.layout.bytes()];
         for y in top..top + height {
+            self.watch.took(raw.len())?;
             for (plane, chunk) in planes.iter_mut().enumerate() {
                 self.fill(chunk, &mut raw, y)?;
                 self.samples.unpack(&mut raw, stored as usize, &mut row[plane..], used);
@@ -167,21 +198,24 @@ impl<'a> Picture<'a> {
                     components,
                     (width, height),
                     (self.grid.chunk_width, self.grid.chunk_height),
+                    self.deadline,
                 )
             }
             // Before TIFF 6.0 codes began with the least significant bit: the first, which clears the table, then shows.
             Compression::Lzw if matches!(bytes, [0, second, ..] if second & 1 == 1) => {
                 Err(unsupported("compressed with the LZW of before 1992"))
             }
-            compression => Ok(Chunk::new(compression, bytes)),
+            compression => Ok(Chunk::new(compression, bytes, self.deadline)),
         }
     }
 
     fn fill(&self, chunk: &mut Chunk, raw: &mut [u8], y: u64) -> Result<(), MediaError> {
         let height = self.kind.height;
-        chunk.fill(raw).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => corrupt(format!("its pixel data ends in row {y} of {height}")),
-            _ => corrupt(format!("its pixel data cannot be read in row {y} of {height}: {error}")),
+        chunk.fill(raw).map_err(|error| {
+            self.deadline.or(match error.kind() {
+                ErrorKind::UnexpectedEof => corrupt(format!("its pixel data ends in row {y} of {height}")),
+                _ => corrupt(format!("its pixel data cannot be read in row {y} of {height}: {error}")),
+            })
         })?;
         if self.kind.bits_reversed {
             for byte in raw {

@@ -26,7 +26,7 @@ fn open<'a>(
     limits: &Limits,
     deadline: &Deadline,
 ) -> Result<WebPDecoder<TimedReader<'a>>, MediaError> {
-    let corrupt = |error: DecodingError| MediaError::corrupt(SourceFormat::WebP, error.to_string());
+    let corrupt = |error: DecodingError| deadline.or(corrupt(error.to_string()));
     // The codec allocates by the size inside the bitstream before it compares it with the canvas. The probe compares
     // without allocating, and walks chunk headers only; so it is repeated rather than trusted.
     let again = crate::probe(original, limits)?;

@@ -1,9 +1,11 @@
-//! Planes of luma and chroma, as video codecs deliver them, to rows of RGB or gray (ITU-T H.273, section 8.3).
+//! Planes of luma and chroma, as video codecs deliver them, to rows of RGB or gray (ITU-T H.273, section 8.3): of any
+//! weights, range, depth and subsampling. What the weights are says [`Weights`].
 //!
 //! Integers throughout: what comes out does not depend on the machine. Chroma that was halved is interpolated between
 //! its neighbours, its samples taken to lie in the middle of the pixels that they stand for.
 
 use crate::heif::{Chroma, Signal};
+use crate::ycbcr::{Weights, fixed};
 
 /// One decoded picture.
 pub(super) trait Planes {
@@ -33,25 +35,16 @@ enum Matrix {
 impl Matrix {
     /// By its code point (table 4). `None` for those that are more than a matrix.
     fn new(code: u16) -> Option<Self> {
-        let (red, blue) = match code {
-            0 => return Some(Self::Identity),
-            8 => return Some(Self::YCgCo),
-            1 => (0.2126, 0.0722),
-            4 => (0.30, 0.11),
-            // What is not said is what JPEG has always been.
-            2 | 5 | 6 => (0.299, 0.114),
-            7 => (0.212, 0.087),
-            9 => (0.2627, 0.0593),
-            _ => return None,
-        };
-        let green = 1.0 - red - blue;
-        let scaled = |weight: f64| (weight * 65_536.0).round() as i32;
-        Some(Self::Weighted {
-            red: scaled(2.0 * (1.0 - red)),
-            green_by_blue: scaled(2.0 * (1.0 - blue) * blue / green),
-            green_by_red: scaled(2.0 * (1.0 - red) * red / green),
-            blue: scaled(2.0 * (1.0 - blue)),
-        })
+        match code {
+            0 => Some(Self::Identity),
+            8 => Some(Self::YCgCo),
+            code => Weights::of_code(code).map(|weights| Self::Weighted {
+                red: fixed(weights.red_of_cr()),
+                green_by_blue: fixed(weights.green_of_cb()),
+                green_by_red: fixed(weights.green_of_cr()),
+                blue: fixed(weights.blue_of_cb()),
+            }),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use ravif::{Encoder, Img, RGB8, RGBA8};
 
 use crate::frame::{Frame, Layout};
 
-/// Encodes a frame with 8 bits per channel and 4:4:4, on one thread. `quality` is 1 to 100, and `effort` 0 to 6 is ravif's
-/// speed 10 to 4. Fails with the encoder's words.
+/// Encodes a frame with 4:4:4 and 10 bits per channel, which lose less of 8 than 8 do, on one thread. `quality` is 1 to 100,
+/// and `effort` 0 to 6 is ravif's speed 10 to 4. Fails with the encoder's words.
 pub(super) fn encode(frame: &Frame, quality: u8, effort: u8) -> Result<Vec<u8>, String> {
     let encoder = Encoder::new()
         .with_quality(f32::from(quality))

@@ -4,7 +4,8 @@ use jpeg_encoder::{
     ChromaSubsamplingMethod, ColorType, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor,
 };
 
-use crate::frame::{Layout, Picture, Planes};
+use crate::frame::{Frame, Layout, Picture, Planes, planes_bytes};
+use crate::ycbcr;
 
 /// Greatest width or height that JPEG can express.
 const JPEG_SIDE_MAX: u32 = u16::MAX as u32;
@@ -78,25 +79,27 @@ pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, String> 
     let mut encoder = Encoder::new(&mut bytes, quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     let outcome = match picture {
-        Picture::Planar(planes) => {
-            encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Nearest);
-            encoder.encode_image(PlaneRows { planes })
+        Picture::Planar(planes) => planar(encoder, planes),
+        // Compared just above.
+        Picture::Packed(frame @ Frame { layout: Layout::Luma, .. }) => {
+            encoder.encode(&frame.data, width as u16, height as u16, ColorType::Luma)
         }
-        Picture::Packed(frame) => {
-            encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-            let color = match frame.layout {
-                Layout::Luma => ColorType::Luma,
-                Layout::Rgb => ColorType::Rgb,
-                Layout::Rgba => ColorType::Rgba,
-            };
-            // Compared just above.
-            encoder.encode(&frame.data, width as u16, height as u16, color)
+        Picture::Packed(frame @ Frame { layout: Layout::Rgb, .. }) => {
+            planar(encoder, &ycbcr::to_planes(frame))
+        }
+        Picture::Packed(Frame { layout: Layout::Rgba, .. }) => {
+            return Err("a JPEG has no transparent pixels".to_owned());
         }
     };
     outcome.map_err(|error: EncodingError| error.to_string())?;
     // Variants wait to be stored, and are charged by their length.
     bytes.shrink_to_fit();
     Ok(bytes)
+}
+
+fn planar(mut encoder: Encoder<&mut Vec<u8>>, planes: &Planes) -> Result<(), EncodingError> {
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Nearest);
+    encoder.encode_image(PlaneRows { planes })
 }
 
 /// A third of a byte per pixel holds most photos at quality 80 without growing.
@@ -111,7 +114,8 @@ fn first_capacity(width: u32, height: u32) -> usize {
 pub(super) fn encoding_bytes_max(width: u32, height: u32, quality: u8) -> u64 {
     // Rows of one MCU in three full-size planes.
     let mcu_rows = (u64::from(width) + 16) * 16 * 3;
-    encoded_bytes_max(width, height, quality) * 3 + mcu_rows
+    // RGB becomes planes.
+    encoded_bytes_max(width, height, quality) * 3 + mcu_rows + planes_bytes(width, height)
 }
 
 /// An upper bound of a JPEG's bytes.
@@ -124,7 +128,7 @@ pub(super) fn encoded_bytes_max(width: u32, height: u32, quality: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Frame, Plane};
+    use crate::frame::Plane;
 
     fn noise(width: u32, height: u32, channels: usize) -> Vec<u8> {
         let mut state = 0x1234_5678_u32;

@@ -3,7 +3,7 @@
 /// Bytes of a box's header: its size and its kind.
 pub(crate) const BOX_HEADER_BYTES: usize = 8;
 /// Bytes of the header of a box whose size needs 64 bits.
-pub(crate) const LARGE_BOX_HEADER_BYTES: usize = 16;
+const LARGE_BOX_HEADER_BYTES: usize = 16;
 
 /// How a box begins.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,13 @@ pub(crate) struct BoxHeader {
 }
 
 impl BoxHeader {
+    /// How many bytes of the header are missing behind its beginning, of at least [`BOX_HEADER_BYTES`].
+    pub(crate) fn missing(beginning: &[u8]) -> usize {
+        let is_large = beginning.starts_with(&1_u32.to_be_bytes());
+        let bytes = if is_large { LARGE_BOX_HEADER_BYTES } else { BOX_HEADER_BYTES };
+        bytes.saturating_sub(beginning.len())
+    }
+
     /// `None` if there are too few bytes, or the box claims to be shorter than its header.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
@@ -97,6 +104,9 @@ mod tests {
         let large = BoxHeader::read(b"\0\0\0\x01mdat\0\0\0\x01\0\0\0\0").unwrap();
         assert_eq!((large.size, large.bytes), (Some(1 << 32), 16));
         assert_eq!(BoxHeader::read(b"\0\0\0\0mdat").unwrap().size, None);
+        assert_eq!(BoxHeader::missing(b"\0\0\0\x10meta"), 0);
+        assert_eq!(BoxHeader::missing(b"\0\0\0\x01mdat"), 8);
+        assert_eq!(BoxHeader::missing(b"\0\0\0\x01mdat\0\0\0\x01\0\0\0\0"), 0);
         for broken in [b"\0\0\0\x07meta".as_slice(), b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x0F", b"\0\0\0\x10met"] {
             assert!(BoxHeader::read(broken).is_none());
         }

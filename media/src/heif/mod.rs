@@ -9,7 +9,7 @@ mod boxes;
 mod directory;
 mod picture;
 
-pub(crate) use boxes::{BOX_HEADER_BYTES, BoxHeader, LARGE_BOX_HEADER_BYTES};
+pub(crate) use boxes::{BOX_HEADER_BYTES, BoxHeader};
 pub(crate) use directory::{Directory, Place};
 pub(crate) use picture::{Chroma, Codec, LAYERS_MAX, Layer, Picture, Signal, Window, operating_point};
 

@@ -13,6 +13,7 @@
 //! the noise of the codec, as is then their median, and without it their bits would be those of the noise.
 
 use super::small::{Premultiplied, Small};
+use crate::ycbcr;
 
 /// Side of the picture that is transformed.
 const SIDE: usize = 32;
@@ -38,7 +39,7 @@ pub(super) fn perceptual_hash(small: &Small) -> String {
 }
 
 fn luma_on_white([red, green, blue, alpha]: Premultiplied) -> [f32; 4] {
-    let luma = 0.299 * red + 0.587 * green + 0.114 * blue + 1.0 - alpha;
+    let luma = ycbcr::luma([red, green, blue]) + 1.0 - alpha;
     [luma * 255.0, 0.0, 0.0, 0.0]
 }
 

@@ -62,8 +62,7 @@ fn exif_within(block: &[u8], limits: &Limits) -> Option<Vec<u8>> {
 
 /// A colour profile within the limits.
 fn icc_within(profile: &[u8], limits: &Limits) -> Option<Vec<u8>> {
-    let within = !profile.is_empty() && profile.len() <= limits.icc_bytes_max as usize;
-    within.then(|| profile.to_vec())
+    limits.allow_profile(profile).then(|| profile.to_vec())
 }
 
 fn of_jpeg(original: &[u8], limits: &Limits) -> Blocks {

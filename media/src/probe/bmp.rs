@@ -1,45 +1,42 @@
 //! Walking a BMP: its two headers. What follows them has no structure that must be walked.
 
 use super::Probe;
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use crate::bitmap::{Coding, FILE_HEADER_BYTES, Header, header_bytes};
-use crate::{Limits, MediaError, SourceFormat};
+use crate::{MediaError, SourceFormat};
 
-#[derive(Debug)]
-pub(super) struct Walker {
-    step: Step,
+#[derive(Debug, Default)]
+pub(super) struct Bmp {
     header: Option<Header>,
 }
 
-impl Default for Walker {
-    fn default() -> Self {
-        let mut step = Step::default();
-        // With the length of the header behind the file header.
-        step.collect(FILE_HEADER_BYTES + 4);
-        Self { step, header: None }
-    }
-}
+impl Structure for Bmp {
+    /// Everything that is collected is the beginning of the headers.
+    type At = ();
 
-impl Walker {
-    pub(super) const fn size_known(&self) -> bool {
+    fn begin(&self) -> Step<()> {
+        // With the length of the header behind the file header.
+        Step::collect((), FILE_HEADER_BYTES + 4)
+    }
+
+    fn next(&mut self, _at: (), seen: &Seen<'_>) -> Result<Step<()>, MediaError> {
+        let missing = header_bytes(seen.bytes)?.saturating_sub(seen.bytes.len());
+        if missing > 0 {
+            return Ok(Step::More { at: (), bytes: missing });
+        }
+        self.header = Some(Header::read(seen.bytes, seen.limits)?);
+        Ok(Step::End)
+    }
+
+    fn format(&self) -> SourceFormat {
+        SourceFormat::Bmp
+    }
+
+    fn size_known(&self) -> bool {
         self.header.is_some()
     }
 
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while self.header.is_none() && self.step.take(&mut rest) {
-            let (wanted, held) = (header_bytes(self.step.bytes())?, self.step.bytes().len());
-            if wanted > held {
-                self.step.collect_more(wanted - held);
-            } else {
-                self.header = Some(Header::read(self.step.bytes(), limits)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
+    fn finish(self, _at: Option<()>, _seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
         let truncated = |what| MediaError::Truncated { format: SourceFormat::Bmp, what };
         let header = self.header.ok_or_else(|| truncated("its header"))?;
         let pixels_end = header.pixels_end().unwrap_or(header.pixels_offset);

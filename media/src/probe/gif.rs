@@ -3,9 +3,9 @@
 //! Many GIFs in the wild lack the trailer or end in rubbish, and every viewer shows them. So the first frame must be
 //! complete; after it, the walk only counts frames, and ends at whatever is no block.
 
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use super::{Probe, check_size};
-use crate::{Limits, MediaError, SourceFormat};
+use crate::{MediaError, SourceFormat};
 
 /// Signature (6 bytes, compared by the sniffer) and logical screen descriptor (section 18).
 const SCREEN_BYTES: usize = 13;
@@ -21,7 +21,7 @@ const GRAPHIC_CONTROL: u8 = 0xF9;
 const APPLICATION: u8 = 0xFF;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     Screen,
     Block,
     ExtensionLabel,
@@ -32,7 +32,6 @@ enum At {
     /// The minimum code size, before the pixel data.
     CodeSize,
     PixelLength,
-    End,
 }
 
 /// Of the frame that is rendered.
@@ -42,35 +41,14 @@ struct FirstFrame {
     interlaced: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Walker {
-    at: At,
-    step: Step,
-    position: u64,
+#[derive(Debug, Default)]
+pub(super) struct Gif {
     canvas: Option<(u32, u32)>,
     global_palette: bool,
     transparent: bool,
     first: Option<FirstFrame>,
     frames: u32,
     metadata_bytes: u64,
-}
-
-impl Default for Walker {
-    fn default() -> Self {
-        let mut step = Step::default();
-        step.collect(SCREEN_BYTES);
-        Self {
-            at: At::Screen,
-            step,
-            position: 0,
-            canvas: None,
-            global_palette: false,
-            transparent: false,
-            first: None,
-            frames: 0,
-            metadata_bytes: 0,
-        }
-    }
 }
 
 /// Bytes of the palette that the flags of a descriptor announce.
@@ -82,108 +60,57 @@ fn corrupt(detail: impl Into<String>) -> MediaError {
     MediaError::corrupt(SourceFormat::Gif, detail)
 }
 
-impl Walker {
-    pub(super) const fn size_known(&self) -> bool {
-        self.canvas.is_some()
+impl Structure for Gif {
+    type At = At;
+
+    fn begin(&self) -> Step<At> {
+        Step::collect(At::Screen, SCREEN_BYTES)
     }
 
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while !rest.is_empty() && self.at != At::End {
-            let before = rest.len();
-            let complete = self.step.take(&mut rest);
-            self.position += (before - rest.len()) as u64;
-            if complete {
-                self.collected(limits)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn next(&mut self, at: At, skipped: u64, collected: usize) {
-        self.at = at;
-        self.step.skip(skipped);
-        self.step.collect(collected);
-    }
-
-    fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        let byte = self.step.bytes()[0];
-        match self.at {
-            At::Screen => {
-                let (width, height) = (u32::from(self.step.u16_le(6)), u32::from(self.step.u16_le(8)));
-                check_size(SourceFormat::Gif, width, height, limits)?;
-                self.canvas = Some((width, height));
-                let palette = palette_bytes(self.step.bytes()[10]);
-                self.global_palette = palette > 0;
-                self.next(At::Block, palette, 1);
-            }
-            At::Block => return self.block(byte),
-            At::ExtensionLabel => self.next(At::ExtensionLength(byte), 0, 1),
-            At::ExtensionLength(_) if byte == 0 => self.next(At::Block, 0, 1),
+    fn next(&mut self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let byte = seen.bytes[0];
+        Ok(match at {
+            At::Screen => self.screen(seen)?,
+            At::Block => self.block(byte, seen.position)?,
+            At::ExtensionLabel => Step::collect(At::ExtensionLength(byte), 1),
+            At::ExtensionLength(_) if byte == 0 => Step::collect(At::Block, 1),
             At::ExtensionLength(GRAPHIC_CONTROL) if byte == CONTROL_BYTES && self.frames == 0 => {
-                self.next(At::GraphicControl, 0, usize::from(CONTROL_BYTES));
+                Step::collect(At::GraphicControl, usize::from(CONTROL_BYTES))
             }
             At::ExtensionLength(label) => {
                 if label == APPLICATION {
                     self.metadata_bytes += u64::from(byte) + 1;
                 }
-                self.next(At::ExtensionLength(label), u64::from(byte), 1);
+                Step::Collect { skipped: u64::from(byte), at, bytes: 1 }
             }
             At::GraphicControl => {
                 self.transparent = byte & 1 != 0;
-                self.next(At::ExtensionLength(GRAPHIC_CONTROL), 0, 1);
+                Step::collect(At::ExtensionLength(GRAPHIC_CONTROL), 1)
             }
-            At::Descriptor => return self.descriptor(limits),
+            At::Descriptor => self.descriptor(seen)?,
             At::CodeSize if self.frames == 0 && !(1..=11).contains(&byte) => {
                 return Err(corrupt(format!("its code size {byte} does not exist")));
             }
-            At::CodeSize => self.next(At::PixelLength, 0, 1),
+            At::CodeSize => Step::collect(At::PixelLength, 1),
             At::PixelLength if byte == 0 => {
                 self.frames = self.frames.saturating_add(1);
-                self.next(At::Block, 0, 1);
+                Step::collect(At::Block, 1)
             }
-            At::PixelLength => self.next(At::PixelLength, u64::from(byte), 1),
-            At::End => {}
-        }
-        Ok(())
+            At::PixelLength => Step::Collect { skipped: u64::from(byte), at, bytes: 1 },
+        })
     }
 
-    fn block(&mut self, introducer: u8) -> Result<(), MediaError> {
-        match introducer {
-            EXTENSION => self.next(At::ExtensionLabel, 0, 1),
-            IMAGE => self.next(At::Descriptor, 0, DESCRIPTOR_BYTES),
-            // Rubbish after the first frame ends the image like the trailer.
-            TRAILER if self.frames == 0 => return Err(corrupt("it holds no image")),
-            _ if self.frames > 0 => self.at = At::End,
-            other => {
-                let at = self.position;
-                return Err(corrupt(format!("no block begins with 0x{other:02X}, before byte {at}")));
-            }
-        }
-        Ok(())
+    fn format(&self) -> SourceFormat {
+        SourceFormat::Gif
     }
 
-    fn descriptor(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        let flags = self.step.bytes()[8];
-        let palette = palette_bytes(flags);
-        if self.frames == 0 {
-            let [x, y, width, height] = [0, 2, 4, 6].map(|at| u32::from(self.step.u16_le(at)));
-            check_size(SourceFormat::Gif, width, height, limits)?;
-            if palette == 0 && !self.global_palette {
-                return Err(corrupt("it has no palette"));
-            }
-            let (canvas_width, canvas_height) = self.canvas.unwrap_or_default();
-            let covers_canvas = x == 0 && y == 0 && width >= canvas_width && height >= canvas_height;
-            self.first = Some(FirstFrame { covers_canvas, interlaced: flags & 0x40 != 0 });
-        }
-        self.next(At::CodeSize, palette, 1);
-        Ok(())
+    fn size_known(&self) -> bool {
+        self.canvas.is_some()
     }
 
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
+    fn finish(self, at: Option<At>, seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
         let (1.., Some((width, height)), Some(first)) = (self.frames, self.canvas, self.first) else {
-            let what = if matches!(self.at, At::PixelLength) { "the pixel data" } else { "its header" };
+            let what = if at == Some(At::PixelLength) { "the pixel data" } else { "its header" };
             return Err(MediaError::Truncated { format: SourceFormat::Gif, what });
         };
         Ok(Probe {
@@ -193,8 +120,46 @@ impl Walker {
             progressive: first.interlaced,
             frames: self.frames,
             metadata_bytes: self.metadata_bytes,
-            image_bytes: self.position,
+            image_bytes: seen.position,
             ..Probe::plain(SourceFormat::Gif, (width, height), bytes)
         })
+    }
+}
+
+impl Gif {
+    fn screen(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let (width, height) = (u32::from(seen.u16_le(6)), u32::from(seen.u16_le(8)));
+        check_size(SourceFormat::Gif, width, height, seen.limits)?;
+        self.canvas = Some((width, height));
+        let palette = palette_bytes(seen.bytes[10]);
+        self.global_palette = palette > 0;
+        Ok(Step::Collect { skipped: palette, at: At::Block, bytes: 1 })
+    }
+
+    fn block(&self, introducer: u8, position: u64) -> Result<Step<At>, MediaError> {
+        match introducer {
+            EXTENSION => Ok(Step::collect(At::ExtensionLabel, 1)),
+            IMAGE => Ok(Step::collect(At::Descriptor, DESCRIPTOR_BYTES)),
+            // Rubbish after the first frame ends the image like the trailer.
+            TRAILER if self.frames == 0 => Err(corrupt("it holds no image")),
+            _ if self.frames > 0 => Ok(Step::End),
+            other => Err(corrupt(format!("no block begins with 0x{other:02X}, before byte {position}"))),
+        }
+    }
+
+    fn descriptor(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let flags = seen.bytes[8];
+        let palette = palette_bytes(flags);
+        if self.frames == 0 {
+            let [x, y, width, height] = [0, 2, 4, 6].map(|at| u32::from(seen.u16_le(at)));
+            check_size(SourceFormat::Gif, width, height, seen.limits)?;
+            if palette == 0 && !self.global_palette {
+                return Err(corrupt("it has no palette"));
+            }
+            let (canvas_width, canvas_height) = self.canvas.unwrap_or_default();
+            let covers_canvas = x == 0 && y == 0 && width >= canvas_width && height >= canvas_height;
+            self.first = Some(FirstFrame { covers_canvas, interlaced: flags & 0x40 != 0 });
+        }
+        Ok(Step::Collect { skipped: palette, at: At::CodeSize, bytes: 1 })
     }
 }

@@ -7,11 +7,9 @@
 
 use super::Probe;
 use super::sniff;
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use super::stretch::Stretch;
-use crate::heif::{
-    BOX_HEADER_BYTES, BoxHeader, Codec, Directory, LARGE_BOX_HEADER_BYTES, Picture, Place, exif_block,
-};
+use crate::heif::{BOX_HEADER_BYTES, BoxHeader, Codec, Directory, Picture, Place, exif_block};
 use crate::metadata::capture;
 use crate::{Limits, MediaError, SourceFormat};
 
@@ -22,15 +20,11 @@ const DIRECTORY_BYTES_MAX: u64 = 1 << 20;
 const SAMPLE_SIZES_BYTES: u64 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     Header,
-    /// The rest of the header of a box whose size needs 64 bits.
-    LargeHeader,
     Directory,
     /// `stsz`, of which this many bytes follow its beginning.
     SampleSizes(u64),
-    /// Behind all that is of interest.
-    End,
 }
 
 /// What the directory said.
@@ -44,61 +38,58 @@ struct Found {
 }
 
 #[derive(Debug)]
-pub(super) struct Walker {
+pub(super) struct Heif {
+    /// What the brands said, until the main picture says better.
     format: SourceFormat,
-    at: At,
-    step: Step,
-    position: u64,
     found: Option<Found>,
     /// Where the description of a sequence of frames ends, which stands beside the still picture or instead of it.
     sequence_end: Option<u64>,
     frames: u32,
-    /// Bytes that have passed, those behind the end of the walk included.
-    passed: u64,
 }
 
-impl Walker {
-    pub(super) fn new(format: SourceFormat) -> Self {
-        let mut step = Step::default();
-        step.collect(BOX_HEADER_BYTES);
-        Self {
-            format,
-            at: At::Header,
-            step,
-            position: 0,
-            found: None,
-            sequence_end: None,
-            frames: 0,
-            passed: 0,
+fn next_header(skipped: u64) -> Step<At> {
+    Step::Collect { skipped, at: At::Header, bytes: BOX_HEADER_BYTES }
+}
+
+/// Where the EXIF block is to be taken from, after the directory.
+fn exif(directory: &Directory, seen: &Seen<'_>) -> Result<Option<Stretch>, MediaError> {
+    match directory.exif().and_then(|item| directory.place(item)) {
+        Some(Place::Directory(bytes)) => {
+            seen.limits.check_metadata(bytes.len() as u64)?;
+            Ok(Some(Stretch::known(bytes)))
         }
+        Some(Place::File(extent)) if extent.start >= seen.position => {
+            let bytes = extent.end - extent.start;
+            seen.limits.check_metadata(bytes)?;
+            // At most a u32.
+            Ok(Some(Stretch::new(extent.start, bytes as usize)))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Structure for Heif {
+    type At = At;
+
+    fn begin(&self) -> Step<At> {
+        next_header(0)
     }
 
-    /// What the brands said, until the main picture says better.
-    pub(super) const fn format(&self) -> SourceFormat {
-        self.format
-    }
-
-    pub(super) const fn size_known(&self) -> bool {
-        self.found.is_some()
-    }
-
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while !rest.is_empty() && self.at != At::End {
-            let before = rest.len();
-            let complete = self.step.take(&mut rest);
-            self.position += (before - rest.len()) as u64;
-            if complete {
-                self.collected(limits)?;
+    fn next(&mut self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        match at {
+            At::Header => match BoxHeader::missing(seen.bytes) {
+                0 => self.header(seen),
+                bytes => Ok(Step::More { at, bytes }),
+            },
+            At::Directory => self.read_directory(seen.bytes, seen),
+            At::SampleSizes(rest) => {
+                self.frames = self.frames.max(seen.u32_be(8));
+                Ok(next_header(rest))
             }
         }
-        Ok(())
     }
 
-    /// The same piece once more, for what of the EXIF block lies in it.
-    pub(super) fn pass(&mut self, piece: &[u8]) {
-        let at = self.passed;
-        self.passed += piece.len() as u64;
+    fn pass(&mut self, at: u64, piece: &[u8], _limits: &Limits) {
         let Some(Found { probe, exif, .. }) = &mut self.found else { return };
         let Some(stretch) = exif else { return };
         stretch.pass(at, piece);
@@ -108,108 +99,88 @@ impl Walker {
         }
     }
 
-    /// Where the EXIF block is to be taken from.
-    fn exif(&self, directory: &Directory, limits: &Limits) -> Result<Option<Stretch>, MediaError> {
-        match directory.exif().and_then(|item| directory.place(item)) {
-            Some(Place::Directory(bytes)) => {
-                limits.check_metadata(bytes.len() as u64)?;
-                Ok(Some(Stretch::known(bytes)))
+    fn format(&self) -> SourceFormat {
+        self.format
+    }
+
+    fn size_known(&self) -> bool {
+        self.found.is_some()
+    }
+
+    fn finish(self, _at: Option<At>, _seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
+        let format = self.format;
+        let Some(Found { probe, end, .. }) = self.found else {
+            if self.sequence_end.is_some() {
+                let found = format!("a sequence of {format} frames without a still picture");
+                return Err(MediaError::unsupported(found, "send one frame as a JPEG or PNG"));
             }
-            Some(Place::File(extent)) if extent.start >= self.position => {
-                let bytes = extent.end - extent.start;
-                limits.check_metadata(bytes)?;
-                // At most a u32.
-                Ok(Some(Stretch::new(extent.start, bytes as usize)))
-            }
-            _ => Ok(None),
+            return Err(MediaError::Truncated { format, what: "its header" });
+        };
+        if bytes < end {
+            return Err(MediaError::Truncated { format, what: "the pixel data" });
         }
+        Ok(Probe { frames: self.frames.max(1), image_bytes: end, bytes, ..probe })
+    }
+}
+
+impl Heif {
+    pub(super) const fn new(format: SourceFormat) -> Self {
+        Self { format, found: None, sequence_end: None, frames: 0 }
     }
 
-    fn next(&mut self, at: At, skipped: u64, collected: usize) {
-        self.at = at;
-        self.step.skip(skipped);
-        self.step.collect(collected);
-    }
-
-    fn next_header(&mut self, skipped: u64) {
-        self.next(At::Header, skipped, BOX_HEADER_BYTES);
-    }
-
-    fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        match self.at {
-            At::Header if self.step.u32_be(0) == 1 => {
-                self.at = At::LargeHeader;
-                self.step.collect_more(LARGE_BOX_HEADER_BYTES - BOX_HEADER_BYTES);
-            }
-            At::Header | At::LargeHeader => return self.header(limits),
-            At::Directory => {
-                self.found = Some(self.read_directory(limits)?);
-                self.next_header(0);
-            }
-            At::SampleSizes(rest) => {
-                self.frames = self.frames.max(self.step.u32_be(8));
-                self.next_header(rest);
-            }
-            At::End => {}
-        }
-        Ok(())
-    }
-
-    fn header(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        let Some(header) = BoxHeader::read(self.step.bytes()) else {
-            return self.no_box();
+    fn header(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let Some(header) = BoxHeader::read(seen.bytes) else {
+            return self.no_box(seen.position);
         };
         let content = header.size.map(|size| size - header.bytes as u64);
         // Tracks may have directories of their own.
-        let in_sequence = self.sequence_end.is_some_and(|end| self.position < end);
+        let in_sequence = self.sequence_end.is_some_and(|end| seen.position < end);
         match (&header.kind, content) {
-            (b"meta", Some(content)) if self.found.is_none() && !in_sequence => {
-                let most = DIRECTORY_BYTES_MAX.max(limits.metadata_bytes_max.into());
-                if content > most {
-                    let found = format!("a HEIF file with a directory of {content} bytes");
-                    return Err(MediaError::unsupported(found, "export it as a JPEG or PNG"));
-                }
-                self.next(At::Directory, 0, content as usize);
-                // Nothing is to be collected of an empty box, so it is complete already.
-                if content == 0 {
-                    return self.collected(limits);
-                }
-            }
+            (b"meta", Some(content)) if self.found.is_none() && !in_sequence => self.directory(content, seen),
             (b"moov", Some(content)) => {
-                self.sequence_end = Some(self.position.saturating_add(content));
-                self.next_header(0);
+                self.sequence_end = Some(seen.position.saturating_add(content));
+                Ok(next_header(0))
             }
             // Boxes of boxes, which are walked into.
-            (b"trak" | b"mdia" | b"minf" | b"stbl", Some(_)) if in_sequence => self.next_header(0),
+            (b"trak" | b"mdia" | b"minf" | b"stbl", Some(_)) if in_sequence => Ok(next_header(0)),
             (b"stsz", Some(content)) if in_sequence && content >= SAMPLE_SIZES_BYTES => {
                 let rest = content - SAMPLE_SIZES_BYTES;
-                self.next(At::SampleSizes(rest), 0, SAMPLE_SIZES_BYTES as usize);
+                Ok(Step::collect(At::SampleSizes(rest), SAMPLE_SIZES_BYTES as usize))
             }
-            (_, Some(content)) => self.next_header(content),
+            (_, Some(content)) => Ok(next_header(content)),
             // To the end of the file.
-            (_, None) if self.found.is_some() => self.at = At::End,
-            (_, None) => return Err(self.corrupt("its directory is missing or has no length")),
+            (_, None) if self.found.is_some() => Ok(Step::End),
+            (_, None) => Err(self.corrupt("its directory is missing or has no length")),
         }
-        Ok(())
+    }
+
+    fn directory(&mut self, content: u64, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let most = DIRECTORY_BYTES_MAX.max(seen.limits.metadata_bytes_max.into());
+        match content {
+            // Nothing is to be collected, so it must not wait for the byte behind it.
+            0 => self.read_directory(&[], seen),
+            content if content > most => {
+                let found = format!("a HEIF file with a directory of {content} bytes");
+                Err(MediaError::unsupported(found, "export it as a JPEG or PNG"))
+            }
+            content => Ok(Step::collect(At::Directory, content as usize)),
+        }
     }
 
     fn corrupt(&self, detail: impl Into<String>) -> MediaError {
         MediaError::corrupt(self.format, detail)
     }
 
-    fn no_box(&mut self) -> Result<(), MediaError> {
-        if self.found.is_none() {
-            let at = self.position;
-            return Err(self.corrupt(format!("no box begins before byte {at}")));
+    fn no_box(&self, position: u64) -> Result<Step<At>, MediaError> {
+        if self.found.is_some() {
+            return Ok(Step::End);
         }
-        self.at = At::End;
-        Ok(())
+        Err(self.corrupt(format!("no box begins before byte {position}")))
     }
 
-    fn read_directory(&mut self, limits: &Limits) -> Result<Found, MediaError> {
-        let meta = self.step.bytes();
+    fn read_directory(&mut self, meta: &[u8], seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         let directory = Directory::read(meta, self.format)?;
-        let picture = Picture::find(&directory, limits)?;
+        let picture = Picture::find(&directory, seen.limits)?;
         self.format = match picture.color.codec {
             Codec::Av1 => SourceFormat::Avif,
             Codec::Hevc => SourceFormat::Heic,
@@ -234,23 +205,7 @@ impl Walker {
             metadata_bytes: meta.len() as u64,
             ..Probe::plain(self.format, (window.width, window.height), 0)
         };
-        let exif = self.exif(&directory, limits)?;
-        Ok(Found { probe, end: end.max(self.position), exif })
-    }
-
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
-        let format = self.format;
-        let Some(Found { probe, end, .. }) = self.found else {
-            if self.sequence_end.is_some() {
-                let found = format!("a sequence of {format} frames without a still picture");
-                return Err(MediaError::unsupported(found, "send one frame as a JPEG or PNG"));
-            }
-            return Err(MediaError::Truncated { format, what: "its header" });
-        };
-        if bytes < end {
-            return Err(MediaError::Truncated { format, what: "the pixel data" });
-        }
-        Ok(Probe { frames: self.frames.max(1), image_bytes: end, bytes, ..probe })
+        self.found = Some(Found { probe, end: end.max(seen.position), exif: exif(&directory, seen)? });
+        Ok(next_header(0))
     }
 }

@@ -1,8 +1,8 @@
 //! Walking a JPEG (ITU-T T.81, annex B): segments by their lengths, entropy-coded data by its markers.
 
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use super::{Exif, Probe, Subsampling, check_size};
-use crate::{Limits, MediaError, SourceFormat};
+use crate::{MediaError, SourceFormat};
 
 const EXIF_HEADER: &[u8] = b"Exif\0\0";
 /// How APP2 begins if it holds a colour profile (ICC.1:2022, section B.4).
@@ -30,13 +30,15 @@ mod marker {
     pub(super) const APP14: u8 = 0xEE;
 }
 
-/// What the walker is about to understand.
+/// What is collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// The 0xFF of a marker.
     Marker,
     /// The code of a marker, or more fill bytes 0xFF.
     Code,
+    /// Behind the next 0xFF in entropy-coded data.
+    ScanCode,
     /// The two bytes of a segment's length.
     Length(u8),
     /// The payload of a frame header, collected.
@@ -51,14 +53,6 @@ enum At {
     App2(usize),
     /// The first bytes of APP14, to find Adobe's colour transform. Holds the length of the payload.
     App14(usize),
-    /// A payload that is skipped.
-    Skipped,
-    /// Entropy-coded data.
-    Scan,
-    /// Entropy-coded data, just after 0xFF.
-    ScanCode,
-    /// Behind the end marker: whatever follows belongs to someone else.
-    End,
 }
 
 /// The frame header's facts (T.81, section B.2.2).
@@ -73,11 +67,8 @@ struct Frame {
     named_rgb: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Walker {
-    at: At,
-    step: Step,
-    position: u64,
+#[derive(Debug, Default)]
+pub(super) struct Jpeg {
     frame: Option<Frame>,
     exif: Exif,
     scans: u32,
@@ -88,210 +79,143 @@ pub(super) struct Walker {
     adobe_rgb: bool,
 }
 
-impl Default for Walker {
-    fn default() -> Self {
-        // The signature, SOI and the 0xFF of the first marker, was compared by the sniffer.
-        let mut step = Step::default();
-        step.skip(2);
-        Self {
-            at: At::Marker,
-            step,
-            position: 0,
-            frame: None,
-            exif: Exif::default(),
-            scans: 0,
-            first_scan_components: 0,
-            metadata_bytes: 0,
-            has_profile: false,
-            adobe_rgb: false,
-        }
-    }
-}
-
 fn corrupt(detail: impl Into<String>) -> MediaError {
     MediaError::corrupt(SourceFormat::Jpeg, detail)
 }
 
-impl Walker {
-    pub(super) const fn size_known(&self) -> bool {
+/// Skips so many bytes, behind which the 0xFF of a marker must stand.
+const fn next_marker(skipped: usize) -> Step<At> {
+    Step::Collect { skipped: skipped as u64, at: At::Marker, bytes: 1 }
+}
+
+/// Nothing but 0xFF means anything in entropy-coded data.
+const ENTROPY_CODED: Step<At> = Step::Seek { byte: 0xFF, at: At::ScanCode };
+
+impl Structure for Jpeg {
+    type At = At;
+
+    fn begin(&self) -> Step<At> {
+        // Behind SOI.
+        next_marker(2)
+    }
+
+    fn next(&mut self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        match at {
+            At::Marker | At::Code | At::ScanCode => return self.marker_byte(at, seen),
+            At::Length(code) => return self.segment(code, seen),
+            At::Frame(code) => return self.frame_header(code, seen),
+            At::ScanHeader => return self.scan_header(seen),
+            At::App1(payload) if seen.bytes == EXIF_HEADER => {
+                seen.limits.check_metadata(payload as u64)?;
+                return Ok(Step::More { at: At::Exif, bytes: payload - EXIF_HEADER.len() });
+            }
+            At::App1(payload) => return Ok(next_marker(payload - EXIF_HEADER.len())),
+            At::Exif => self.exif.read(seen.bytes),
+            At::App2(payload) => {
+                self.has_profile |= seen.bytes == ICC_HEADER;
+                return Ok(next_marker(payload - ICC_HEADER.len()));
+            }
+            At::App14(payload) => {
+                self.adobe_rgb |= seen.bytes.starts_with(b"Adobe") && seen.bytes[11] == 0;
+                return Ok(next_marker(payload - ADOBE_BYTES));
+            }
+        }
+        Ok(next_marker(0))
+    }
+
+    fn format(&self) -> SourceFormat {
+        SourceFormat::Jpeg
+    }
+
+    fn size_known(&self) -> bool {
         self.frame.is_some()
     }
 
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while !rest.is_empty() && self.at != At::End {
-            let before = rest.len();
-            let result = self.advance(&mut rest, limits);
-            self.position += (before - rest.len()) as u64;
-            result?;
-        }
-        Ok(())
+    fn finish(self, at: Option<At>, seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
+        // What was cut in its pixels is shown as far as it goes.
+        let (Some(frame), 1..) = (self.frame, self.scans) else {
+            return Err(MediaError::Truncated { format: SourceFormat::Jpeg, what: "its header" });
+        };
+        Ok(Probe {
+            orientation: self.exif.orientation.unwrap_or_default(),
+            capture: self.exif.capture,
+            components: frame.components,
+            progressive: frame.progressive,
+            subsampling: frame.subsampling,
+            coefficients_held: frame.progressive || self.first_scan_components != frame.components,
+            metadata_bytes: self.metadata_bytes,
+            image_bytes: seen.position,
+            truncated: at.is_some(),
+            planar: !matches!(frame.subsampling, None | Some(Subsampling::Other))
+                && !frame.named_rgb
+                && !self.adobe_rgb,
+            has_profile: self.has_profile,
+            ..Probe::plain(SourceFormat::Jpeg, (frame.width, frame.height), bytes)
+        })
     }
+}
 
-    /// Takes bytes off `rest`, or moves on to the next state without.
-    fn advance(&mut self, rest: &mut &[u8], limits: &Limits) -> Result<(), MediaError> {
-        match self.at {
-            At::Scan => {
-                if let Some(index) = memchr::memchr(0xFF, rest) {
-                    *rest = &rest[index + 1..];
-                    self.at = At::ScanCode;
-                } else {
-                    *rest = &[];
-                }
+impl Jpeg {
+    /// One byte of a marker, or what may be one.
+    fn marker_byte(&self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let (byte, place) = (seen.bytes[0], seen.position - 1);
+        match (at, byte) {
+            (At::Marker, 0xFF) => Ok(Step::collect(At::Code, 1)),
+            (At::Marker, byte) => {
+                let detail = format!("around byte {place} stands 0x{byte:02X} where a marker must begin");
+                Err(corrupt(detail))
             }
-            At::ScanCode => {
-                let code = rest[0];
-                *rest = &rest[1..];
-                match code {
-                    // A stuffed zero, or a restart marker: the data goes on (T.81, sections F.1.2.3 and B.1.1.3).
-                    0x00 | marker::RST_FIRST..=marker::RST_LAST => self.at = At::Scan,
-                    0xFF => {}
-                    code => self.marker(code)?,
-                }
-            }
-            At::Marker | At::Code => {
-                // The two bytes of SOI are skipped before the first marker.
-                self.step.collect(1);
-                if self.step.take(rest) {
-                    self.marker_byte(self.step.bytes()[0])?;
-                }
-            }
-            _ => {
-                if self.step.take(rest) {
-                    self.collected(limits)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn marker_byte(&mut self, byte: u8) -> Result<(), MediaError> {
-        match (self.at, byte) {
-            (At::Marker, 0xFF) => self.at = At::Code,
             // Any marker may be preceded by fill bytes (T.81, section B.1.1.2).
-            (At::Code, 0xFF) => {}
-            (At::Code, code) => return self.marker(code),
-            _ => {
-                let at = self.position;
-                return Err(corrupt(format!(
-                    "around byte {at} stands 0x{byte:02X} where a marker must begin"
-                )));
-            }
+            (at, 0xFF) => Ok(Step::collect(at, 1)),
+            // A stuffed zero, or a restart marker: the data goes on (T.81, sections F.1.2.3 and B.1.1.3).
+            (At::ScanCode, 0x00 | marker::RST_FIRST..=marker::RST_LAST) => Ok(ENTROPY_CODED),
+            (_, code) => self.marker(code, place),
         }
-        Ok(())
     }
 
-    fn marker(&mut self, code: u8) -> Result<(), MediaError> {
+    /// A marker whose code stands at this place.
+    fn marker(&self, code: u8, place: u64) -> Result<Step<At>, MediaError> {
         match code {
             marker::EOI if self.scans == 0 => Err(corrupt("it ends before its first scan")),
-            marker::EOI => {
-                self.at = At::End;
-                Ok(())
-            }
-            marker::TEM => {
-                self.at = At::Marker;
-                Ok(())
-            }
+            marker::EOI => Ok(Step::End),
+            marker::TEM => Ok(next_marker(0)),
             marker::DNL => Err(MediaError::unsupported(
                 "a JPEG that tells its height only after its first scan (DNL)",
                 "save it again with any image editor",
             )),
             marker::DAC => Err(unsupported_process("arithmetic coding")),
             0x00 | marker::SOI | marker::RST_FIRST..=marker::RST_LAST => {
-                let at = self.position;
-                Err(corrupt(format!("the marker 0x{code:02X} around byte {at} may not stand there")))
+                Err(corrupt(format!("the marker 0x{code:02X} around byte {place} may not stand there")))
             }
-            code => {
-                self.at = At::Length(code);
-                self.step.collect(2);
-                Ok(())
-            }
-        }
-    }
-
-    /// What `at` asked for has been skipped and collected.
-    fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        match self.at {
-            At::Length(code) => self.segment(code),
-            At::Frame(code) => self.frame_header(code, limits),
-            At::ScanHeader => self.scan_header(limits),
-            At::App1(payload) => {
-                if self.step.bytes() == EXIF_HEADER {
-                    limits.check_metadata(payload as u64)?;
-                    self.step.collect_more(payload - EXIF_HEADER.len());
-                    self.at = At::Exif;
-                } else {
-                    self.skip(payload - EXIF_HEADER.len());
-                }
-                Ok(())
-            }
-            At::Exif => {
-                self.exif.read(self.step.bytes());
-                self.step.collect(0);
-                self.at = At::Marker;
-                Ok(())
-            }
-            At::App2(payload) => {
-                self.has_profile |= self.step.bytes() == ICC_HEADER;
-                self.skip(payload - ICC_HEADER.len());
-                Ok(())
-            }
-            At::App14(payload) => {
-                self.adobe_rgb |= self.step.bytes().starts_with(b"Adobe") && self.step.bytes()[11] == 0;
-                self.skip(payload - ADOBE_BYTES);
-                Ok(())
-            }
-            At::Skipped | At::Marker | At::Code | At::Scan | At::ScanCode | At::End => {
-                self.at = At::Marker;
-                Ok(())
-            }
+            code => Ok(Step::collect(At::Length(code), 2)),
         }
     }
 
     /// A segment's length is known: collect its payload, or skip it.
-    fn segment(&mut self, code: u8) -> Result<(), MediaError> {
-        let Some(payload) = usize::from(self.step.u16_be(0)).checked_sub(2) else {
+    fn segment(&mut self, code: u8, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let Some(payload) = usize::from(seen.u16_be(0)).checked_sub(2) else {
             return Err(corrupt(format!("the segment 0x{code:02X} has a length below 2")));
         };
-        match code {
-            marker::DHT | marker::JPG => self.skip(payload),
-            marker::SOF_FIRST..=marker::SOF_LAST => {
-                self.at = At::Frame(code);
-                self.step.collect(payload);
-            }
-            marker::SOS => {
-                self.at = At::ScanHeader;
-                self.step.collect(payload);
-            }
+        Ok(match code {
+            marker::DHT | marker::JPG => next_marker(payload),
+            marker::SOF_FIRST..=marker::SOF_LAST => Step::collect(At::Frame(code), payload),
+            marker::SOS => Step::collect(At::ScanHeader, payload),
             marker::APP1 | marker::APP2 | marker::APP13 => {
                 self.metadata_bytes += payload as u64;
                 if code == marker::APP1 && payload > EXIF_HEADER.len() {
-                    self.at = At::App1(payload);
-                    self.step.collect(EXIF_HEADER.len());
+                    Step::collect(At::App1(payload), EXIF_HEADER.len())
                 } else if code == marker::APP2 && payload > ICC_HEADER.len() {
-                    self.at = At::App2(payload);
-                    self.step.collect(ICC_HEADER.len());
+                    Step::collect(At::App2(payload), ICC_HEADER.len())
                 } else {
-                    self.skip(payload);
+                    next_marker(payload)
                 }
             }
-            marker::APP14 if payload >= ADOBE_BYTES => {
-                self.at = At::App14(payload);
-                self.step.collect(ADOBE_BYTES);
-            }
-            _ => self.skip(payload),
-        }
-        Ok(())
+            marker::APP14 if payload >= ADOBE_BYTES => Step::collect(At::App14(payload), ADOBE_BYTES),
+            _ => next_marker(payload),
+        })
     }
 
-    fn skip(&mut self, bytes: usize) {
-        self.step.collect(0);
-        self.step.skip(bytes as u64);
-        // A body of no bytes must not wait for the byte behind it.
-        self.at = if bytes == 0 { At::Marker } else { At::Skipped };
-    }
-
-    fn frame_header(&mut self, code: u8, limits: &Limits) -> Result<(), MediaError> {
+    fn frame_header(&mut self, code: u8, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         match code {
             0xC0..=0xC2 => {}
             0xC3 | 0xC7 | 0xCB | 0xCF => return Err(unsupported_process("lossless coding")),
@@ -301,8 +225,7 @@ impl Walker {
         if self.frame.is_some() {
             return Err(corrupt("it has two frame headers"));
         }
-        let header = self.step.bytes();
-        let [precision, h1, h0, w1, w0, components, specs @ ..] = header else {
+        let [precision, h1, h0, w1, w0, components, specs @ ..] = seen.bytes else {
             return Err(corrupt("its frame header is too short"));
         };
         let (height, width) = (u16::from_be_bytes([*h1, *h0]), u16::from_be_bytes([*w1, *w0]));
@@ -316,7 +239,7 @@ impl Walker {
             ));
         }
         let (width, height) = (u32::from(width), u32::from(height));
-        check_size(SourceFormat::Jpeg, width, height, limits)?;
+        check_size(SourceFormat::Jpeg, width, height, seen.limits)?;
         if specs.len() != usize::from(*components) * 3 {
             return Err(corrupt("its frame header has another length than its components need"));
         }
@@ -329,55 +252,24 @@ impl Walker {
         let (components, progressive) = (*components, code == 0xC2);
         let named_rgb = specs.chunks_exact(3).map(|spec| spec[0]).eq(*b"RGB");
         self.frame = Some(Frame { width, height, components, progressive, subsampling, named_rgb });
-        self.at = At::Marker;
-        Ok(())
+        Ok(next_marker(0))
     }
 
-    fn scan_header(&mut self, limits: &Limits) -> Result<(), MediaError> {
+    fn scan_header(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         if self.frame.is_none() {
             return Err(corrupt("a scan comes before the frame header"));
         }
-        let Some(components) = self.step.bytes().first() else {
+        let Some(components) = seen.bytes.first() else {
             return Err(corrupt("a scan header is empty"));
         };
         if self.scans == 0 {
             self.first_scan_components = *components;
         }
         self.scans += 1;
-        if self.scans > limits.scans_max {
-            return Err(MediaError::TooManyScans { limit: limits.scans_max });
+        if self.scans > seen.limits.scans_max {
+            return Err(MediaError::TooManyScans { limit: seen.limits.scans_max });
         }
-        self.at = At::Scan;
-        Ok(())
-    }
-
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
-        let what = match self.at {
-            At::Scan | At::ScanCode => "the pixel data",
-            _ => "its header",
-        };
-        let truncated = self.at != At::End;
-        // What was cut in its pixels is shown as far as it goes.
-        let (Some(frame), 1..) = (self.frame, self.scans) else {
-            return Err(MediaError::Truncated { format: SourceFormat::Jpeg, what });
-        };
-        Ok(Probe {
-            orientation: self.exif.orientation.unwrap_or_default(),
-            capture: self.exif.capture,
-            components: frame.components,
-            progressive: frame.progressive,
-            subsampling: frame.subsampling,
-            coefficients_held: frame.progressive || self.first_scan_components != frame.components,
-            metadata_bytes: self.metadata_bytes,
-            image_bytes: self.position,
-            truncated,
-            planar: !matches!(frame.subsampling, None | Some(Subsampling::Other))
-                && !frame.named_rgb
-                && !self.adobe_rgb,
-            has_profile: self.has_profile,
-            ..Probe::plain(SourceFormat::Jpeg, (frame.width, frame.height), bytes)
-        })
+        Ok(ENTROPY_CODED)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an upload is, found out while it arrives.
 //!
 //! [`Prober`] takes the stream in pieces of any size, sniffs the format from its first bytes, and then walks the
-//! format's own structure to its end marker with a small state machine (one file per format). It holds a few bytes of
+//! format's own structure (one file per format) to its end marker, all with the one `Walker`. It holds a few bytes of
 //! the current header and, while it passes, the EXIF block: never the image. Compressed pixels are skipped, not decoded,
 //! so damage inside them is found by [`decode`](crate::decode()) only; but a stream that ends too early is found here.
 
@@ -9,6 +9,7 @@ mod bmp;
 mod gif;
 mod heif;
 mod jpeg;
+#[cfg(feature = "jxl")]
 mod jxl;
 mod png;
 mod sniff;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::metadata::{capture, tiff as exif};
 use crate::{Capture, Limits, MediaError, Orientation, SourceFormat};
 use sniff::{SNIFF_BYTES, Sniffed, sniff};
+use step::{Walk, Walker};
 
 /// How the chroma of a JPEG, AVIF, HEIC or lossy WebP is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,19 +165,12 @@ impl Exif {
     }
 }
 
-/// Where the walk of each format stands.
+/// Where the probe stands.
 #[derive(Debug)]
-enum Walk {
+enum State {
+    /// These bytes have not shown yet what it is.
     Sniffing(Vec<u8>),
-    Jpeg(Box<jpeg::Walker>),
-    Png(Box<png::Walker>),
-    WebP(Box<webp::Walker>),
-    Gif(Box<gif::Walker>),
-    Tiff(Box<tiff::Walker>),
-    Bmp(Box<bmp::Walker>),
-    /// AVIF and HEIC.
-    Heif(Box<heif::Walker>),
-    Jxl(Box<jxl::Walker>),
+    Walking(Box<dyn Walk>),
 }
 
 /// Probes a stream piece by piece, in memory that does not grow with the stream: at most a header of a few hundred
@@ -198,13 +193,13 @@ enum Walk {
 pub struct Prober {
     limits: Limits,
     bytes: u64,
-    walk: Walk,
+    state: State,
 }
 
 impl Prober {
     /// A prober that has seen nothing yet.
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, bytes: 0, walk: Walk::Sniffing(Vec::new()) }
+        Self { limits, bytes: 0, state: State::Sniffing(Vec::new()) }
     }
 
     /// Takes the next piece of the stream, of any length.
@@ -212,108 +207,66 @@ impl Prober {
     /// After an error the image is refused for good, and further pieces need not be fed.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), MediaError> {
         self.bytes += piece.len() as u64;
-        if let Walk::Sniffing(head) = &mut self.walk {
-            let taken = piece.len().min(SNIFF_BYTES - head.len());
-            head.extend_from_slice(&piece[..taken]);
-            let head = std::mem::take(head);
-            match sniff(&head) {
-                Sniffed::Known(format) => {
-                    self.walk = Walk::begin(format);
-                    self.walk.feed(&head, &self.limits)?;
-                    return self.walk.feed(&piece[taken..], &self.limits);
-                }
-                Sniffed::Undecided(_) if head.len() < SNIFF_BYTES => {
-                    self.walk = Walk::Sniffing(head);
-                    return Ok(());
-                }
-                Sniffed::Undecided(_) => return Err(sniff::unsupported(&head)),
+        let head = match &mut self.state {
+            State::Walking(walk) => return walk.feed(piece, &self.limits),
+            State::Sniffing(head) => head,
+        };
+        let taken = piece.len().min(SNIFF_BYTES - head.len());
+        head.extend_from_slice(&piece[..taken]);
+        match sniff(head) {
+            Sniffed::Known(format) => {
+                let mut walk = begin(format)?;
+                let outcome =
+                    walk.feed(head, &self.limits).and_then(|()| walk.feed(&piece[taken..], &self.limits));
+                self.state = State::Walking(walk);
+                outcome
             }
+            Sniffed::Undecided(_) if head.len() < SNIFF_BYTES => Ok(()),
+            Sniffed::Undecided(_) => Err(sniff::unsupported(head)),
         }
-        self.walk.feed(piece, &self.limits)
     }
 
     /// The format, as soon as the first bytes have shown it (3 bytes of a JPEG, 18 of a BMP, at most 12 of
     /// the others).
-    pub const fn format(&self) -> Option<SourceFormat> {
-        match self.walk {
-            Walk::Sniffing(_) => None,
-            Walk::Jpeg(_) => Some(SourceFormat::Jpeg),
-            Walk::Png(_) => Some(SourceFormat::Png),
-            Walk::WebP(_) => Some(SourceFormat::WebP),
-            Walk::Gif(_) => Some(SourceFormat::Gif),
-            Walk::Tiff(_) => Some(SourceFormat::Tiff),
-            Walk::Bmp(_) => Some(SourceFormat::Bmp),
-            Walk::Heif(ref walker) => Some(walker.format()),
-            Walk::Jxl(_) => Some(SourceFormat::Jxl),
+    pub fn format(&self) -> Option<SourceFormat> {
+        match &self.state {
+            State::Sniffing(_) => None,
+            State::Walking(walk) => Some(walk.format()),
         }
     }
 
     /// Whether the size was seen, and therefore found to be within the limits.
-    pub const fn size_known(&self) -> bool {
-        match &self.walk {
-            Walk::Sniffing(_) => false,
-            Walk::Jpeg(walker) => walker.size_known(),
-            Walk::Png(walker) => walker.size_known(),
-            Walk::WebP(walker) => walker.size_known(),
-            Walk::Gif(walker) => walker.size_known(),
-            Walk::Tiff(walker) => walker.size_known(),
-            Walk::Bmp(walker) => walker.size_known(),
-            Walk::Heif(walker) => walker.size_known(),
-            Walk::Jxl(walker) => walker.size_known(),
+    pub fn size_known(&self) -> bool {
+        match &self.state {
+            State::Sniffing(_) => false,
+            State::Walking(walk) => walk.size_known(),
         }
     }
 
     /// The stream has ended: what it was, or why it is not complete.
     pub fn finish(self) -> Result<Probe, MediaError> {
-        match self.walk {
-            Walk::Sniffing(head) => Err(sniff::ended_early(&head)),
-            Walk::Jpeg(walker) => walker.finish(self.bytes),
-            Walk::Png(walker) => walker.finish(self.bytes),
-            Walk::WebP(walker) => walker.finish(self.bytes),
-            Walk::Gif(walker) => walker.finish(self.bytes),
-            Walk::Tiff(walker) => walker.finish(self.bytes),
-            Walk::Bmp(walker) => walker.finish(self.bytes),
-            Walk::Heif(walker) => walker.finish(self.bytes),
-            Walk::Jxl(walker) => walker.finish(self.bytes),
+        match self.state {
+            State::Sniffing(head) => Err(sniff::ended_early(&head)),
+            State::Walking(walk) => walk.finish(self.bytes, &self.limits),
         }
     }
 }
 
-impl Walk {
-    fn begin(format: SourceFormat) -> Self {
-        match format {
-            SourceFormat::Jpeg => Self::Jpeg(Box::default()),
-            SourceFormat::Png => Self::Png(Box::default()),
-            SourceFormat::WebP => Self::WebP(Box::default()),
-            SourceFormat::Gif => Self::Gif(Box::default()),
-            SourceFormat::Tiff => Self::Tiff(Box::default()),
-            SourceFormat::Bmp => Self::Bmp(Box::default()),
-            SourceFormat::Avif | SourceFormat::Heic => Self::Heif(Box::new(heif::Walker::new(format))),
-            SourceFormat::Jxl => Self::Jxl(Box::default()),
-        }
-    }
-
-    fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        match self {
-            Self::Sniffing(_) => Ok(()),
-            Self::Jpeg(walker) => walker.feed(piece, limits),
-            Self::Png(walker) => walker.feed(piece, limits),
-            Self::WebP(walker) => walker.feed(piece, limits),
-            Self::Gif(walker) => walker.feed(piece, limits),
-            Self::Tiff(walker) => {
-                walker.feed(piece, limits)?;
-                walker.pass(piece, limits);
-                Ok(())
-            }
-            Self::Bmp(walker) => walker.feed(piece, limits),
-            Self::Heif(walker) => {
-                walker.feed(piece, limits)?;
-                walker.pass(piece);
-                Ok(())
-            }
-            Self::Jxl(walker) => walker.feed(piece, limits),
-        }
-    }
+/// The walk of a format, at its beginning.
+fn begin(format: SourceFormat) -> Result<Box<dyn Walk>, MediaError> {
+    Ok(match format {
+        SourceFormat::Jpeg => Box::new(Walker::new(jpeg::Jpeg::default())),
+        SourceFormat::Png => Box::new(Walker::new(png::Png::default())),
+        SourceFormat::WebP => Box::new(Walker::new(webp::WebP::default())),
+        SourceFormat::Gif => Box::new(Walker::new(gif::Gif::default())),
+        SourceFormat::Tiff => Box::new(Walker::new(tiff::Tiff::default())),
+        SourceFormat::Bmp => Box::new(Walker::new(bmp::Bmp::default())),
+        SourceFormat::Avif | SourceFormat::Heic => Box::new(Walker::new(heif::Heif::new(format))),
+        #[cfg(feature = "jxl")]
+        SourceFormat::Jxl => Box::new(Walker::new(jxl::Jxl::default())),
+        #[cfg(not(feature = "jxl"))]
+        SourceFormat::Jxl => return Err(sniff::refused_jxl()),
+    })
 }
 
 /// Probes bytes that are all there: [`Prober::feed`] once, then [`Prober::finish`].

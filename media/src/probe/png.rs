@@ -2,9 +2,9 @@
 //!
 //! Checksums are not verified here: the decoder does, and damage then fails the photo with a reason.
 
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use super::{Exif, Probe, check_size};
-use crate::{Limits, MediaError, SourceFormat};
+use crate::{MediaError, SourceFormat};
 
 /// The signature was compared by the sniffer.
 const SIGNATURE_BYTES: u64 = 8;
@@ -18,14 +18,13 @@ const HEADER_BYTES: usize = 13;
 const CHUNK_BYTES_MAX: u32 = i32::MAX as u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     ChunkHeader,
     Header,
     AnimationControl(u32),
     Exif,
     /// The checksum of IEND.
     LastChecksum,
-    End,
 }
 
 /// The facts of IHDR (section 11.2.1).
@@ -40,137 +39,28 @@ struct Header {
     palette: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Walker {
-    at: At,
-    step: Step,
-    position: u64,
+#[derive(Debug, Default)]
+pub(super) struct Png {
     header: Option<Header>,
     exif: Exif,
     transparency: bool,
-    frames: u32,
+    /// As the file announces, if it is animated.
+    frames: Option<u32>,
     pixels_seen: bool,
     metadata_bytes: u64,
     has_profile: bool,
-}
-
-impl Default for Walker {
-    fn default() -> Self {
-        let mut step = Step::default();
-        step.skip(SIGNATURE_BYTES);
-        step.collect(CHUNK_HEADER_BYTES);
-        Self {
-            at: At::ChunkHeader,
-            step,
-            position: 0,
-            header: None,
-            exif: Exif::default(),
-            transparency: false,
-            frames: 1,
-            pixels_seen: false,
-            metadata_bytes: 0,
-            has_profile: false,
-        }
-    }
 }
 
 fn corrupt(detail: impl Into<String>) -> MediaError {
     MediaError::corrupt(SourceFormat::Png, detail)
 }
 
-impl Walker {
-    pub(super) const fn size_known(&self) -> bool {
-        self.header.is_some()
-    }
-
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while !rest.is_empty() && self.at != At::End {
-            let before = rest.len();
-            let complete = self.step.take(&mut rest);
-            self.position += (before - rest.len()) as u64;
-            if complete {
-                self.collected(limits)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        match self.at {
-            At::ChunkHeader => self.chunk(limits)?,
-            At::Header => {
-                self.header = Some(self.read_header(limits)?);
-                self.next_chunk(CHECKSUM_BYTES);
-            }
-            At::AnimationControl(length) => {
-                self.frames = self.step.u32_be(0).max(1);
-                self.next_chunk(u64::from(length) - 4 + CHECKSUM_BYTES);
-            }
-            At::Exif => {
-                self.exif.read(self.step.bytes());
-                self.next_chunk(CHECKSUM_BYTES);
-            }
-            At::LastChecksum | At::End => self.at = At::End,
-        }
-        Ok(())
-    }
-
-    fn chunk(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        let length = self.step.u32_be(0);
-        let kind = [4, 5, 6, 7].map(|at| self.step.bytes()[at]);
-        if length > CHUNK_BYTES_MAX || !kind.iter().all(u8::is_ascii_alphabetic) {
-            let at = self.position;
-            return Err(corrupt(format!("no chunk can begin before byte {at}")));
-        }
-        match (&kind, &self.header) {
-            (b"IHDR", None) if length as usize == HEADER_BYTES => {
-                self.at = At::Header;
-                self.step.collect(HEADER_BYTES);
-                return Ok(());
-            }
-            (b"IHDR", _) => return Err(corrupt("its header chunk is of the wrong length or repeated")),
-            (_, None) => return Err(corrupt("its first chunk is not the header")),
-            (b"IEND", _) if !self.pixels_seen => return Err(corrupt("it has no pixel data")),
-            (b"IEND", _) => {
-                self.at = At::LastChecksum;
-                self.step.collect(0);
-                self.step.skip(u64::from(length) + CHECKSUM_BYTES);
-                return Ok(());
-            }
-            (b"eXIf", _) if length > 0 => {
-                limits.check_metadata(u64::from(length))?;
-                self.metadata_bytes += u64::from(length);
-                self.at = At::Exif;
-                self.step.collect(length as usize);
-                return Ok(());
-            }
-            (b"acTL", _) if length >= 4 => {
-                self.at = At::AnimationControl(length);
-                self.step.collect(4);
-                return Ok(());
-            }
-            (b"IDAT", _) => self.pixels_seen = true,
-            (b"tRNS", _) => self.transparency = true,
-            (b"iCCP" | b"cICP", _) => self.has_profile = true,
-            _ => {}
-        }
-        self.next_chunk(u64::from(length) + CHECKSUM_BYTES);
-        Ok(())
-    }
-
-    /// Skips the rest of this chunk, then collects the next header.
-    fn next_chunk(&mut self, skipped: u64) {
-        self.at = At::ChunkHeader;
-        self.step.skip(skipped);
-        self.step.collect(CHUNK_HEADER_BYTES);
-    }
-
-    fn read_header(&self, limits: &Limits) -> Result<Header, MediaError> {
-        let (width, height) = (self.step.u32_be(0), self.step.u32_be(4));
-        check_size(SourceFormat::Png, width, height, limits)?;
+impl Header {
+    fn read(seen: &Seen<'_>) -> Result<Self, MediaError> {
+        let (width, height) = (seen.u32_be(0), seen.u32_be(4));
+        check_size(SourceFormat::Png, width, height, seen.limits)?;
         let [bit_depth, color_type, compression, filter, interlace] =
-            [8, 9, 10, 11, 12].map(|at| self.step.bytes()[at]);
+            [8, 9, 10, 11, 12].map(|at| seen.bytes[at]);
         // Table 11.1: which bit depths go with which colour type.
         let (components, alpha_channel) = match (color_type, bit_depth) {
             (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) => (1, false),
@@ -186,13 +76,47 @@ impl Walker {
             return Err(corrupt("its header names an unknown compression, filter or interlace method"));
         }
         let (interlaced, palette) = (interlace == 1, color_type == 3);
-        Ok(Header { width, height, components, bit_depth, alpha_channel, interlaced, palette })
+        Ok(Self { width, height, components, bit_depth, alpha_channel, interlaced, palette })
+    }
+}
+
+/// Skips the rest of a chunk, then collects the next header.
+const fn next_chunk(skipped: u64) -> Step<At> {
+    Step::Collect { skipped, at: At::ChunkHeader, bytes: CHUNK_HEADER_BYTES }
+}
+
+impl Structure for Png {
+    type At = At;
+
+    fn begin(&self) -> Step<At> {
+        next_chunk(SIGNATURE_BYTES)
     }
 
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
+    fn next(&mut self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        match at {
+            At::ChunkHeader => return self.chunk(seen),
+            At::Header => self.header = Some(Header::read(seen)?),
+            At::AnimationControl(length) => {
+                self.frames = Some(seen.u32_be(0).max(1));
+                return Ok(next_chunk(u64::from(length) - 4 + CHECKSUM_BYTES));
+            }
+            At::Exif => self.exif.read(seen.bytes),
+            At::LastChecksum => return Ok(Step::End),
+        }
+        Ok(next_chunk(CHECKSUM_BYTES))
+    }
+
+    fn format(&self) -> SourceFormat {
+        SourceFormat::Png
+    }
+
+    fn size_known(&self) -> bool {
+        self.header.is_some()
+    }
+
+    fn finish(self, at: Option<At>, seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
         let what = if self.pixels_seen { "the pixel data or what follows it" } else { "its header" };
-        let (At::End, Some(header)) = (self.at, self.header) else {
+        let (None, Some(header)) = (at, self.header) else {
             return Err(MediaError::Truncated { format: SourceFormat::Png, what });
         };
         Ok(Probe {
@@ -204,10 +128,42 @@ impl Walker {
             has_profile: self.has_profile,
             has_alpha: header.alpha_channel || self.transparency,
             progressive: header.interlaced,
-            frames: self.frames,
+            frames: self.frames.unwrap_or(1),
             metadata_bytes: self.metadata_bytes,
-            image_bytes: self.position,
+            image_bytes: seen.position,
             ..Probe::plain(SourceFormat::Png, (header.width, header.height), bytes)
         })
+    }
+}
+
+impl Png {
+    fn chunk(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        let length = seen.u32_be(0);
+        let kind = [4, 5, 6, 7].map(|at| seen.bytes[at]);
+        if length > CHUNK_BYTES_MAX || !kind.iter().all(u8::is_ascii_alphabetic) {
+            let at = seen.position;
+            return Err(corrupt(format!("no chunk can begin before byte {at}")));
+        }
+        let behind = u64::from(length) + CHECKSUM_BYTES;
+        match (&kind, &self.header) {
+            (b"IHDR", None) if length as usize == HEADER_BYTES => {
+                return Ok(Step::collect(At::Header, HEADER_BYTES));
+            }
+            (b"IHDR", _) => return Err(corrupt("its header chunk is of the wrong length or repeated")),
+            (_, None) => return Err(corrupt("its first chunk is not the header")),
+            (b"IEND", _) if !self.pixels_seen => return Err(corrupt("it has no pixel data")),
+            (b"IEND", _) => return Ok(Step::Collect { skipped: behind, at: At::LastChecksum, bytes: 0 }),
+            (b"eXIf", _) if length > 0 => {
+                seen.limits.check_metadata(u64::from(length))?;
+                self.metadata_bytes += u64::from(length);
+                return Ok(Step::collect(At::Exif, length as usize));
+            }
+            (b"acTL", _) if length >= 4 => return Ok(Step::collect(At::AnimationControl(length), 4)),
+            (b"IDAT", _) => self.pixels_seen = true,
+            (b"tRNS", _) => self.transparency = true,
+            (b"iCCP" | b"cICP", _) => self.has_profile = true,
+            _ => {}
+        }
+        Ok(next_chunk(behind))
     }
 }

@@ -3,9 +3,10 @@
 //! The directory may lie anywhere, usually behind the pixels. The walk goes forward once, so of the lists that the
 //! directory points to (where the strips are, how long they are, the bits of each sample) only those that lie behind it
 //! are seen. Whatever they allow to conclude about the end of the pixels is compared with the end of the stream here; the
-//! rest is left to the decoder. Of EXIF, too, only what lies ahead is read (`tiff_exif`). Further directories (pages, reduced copies) are not looked at: only the first is shown.
+//! rest is left to the decoder. Of EXIF, too, only what lies ahead is read (`tiff_exif`). Further directories (pages,
+//! reduced copies) are not looked at: only the first is shown.
 
-use super::step::Step;
+use super::step::{Seen, Step, Structure};
 use super::tiff_exif::Reader;
 use super::{Probe, check_size};
 use crate::directory::{Compression, Directory, Entry, Grid, Kind, Photometric, Shape, camera_raw, tag};
@@ -22,7 +23,7 @@ const BITS_UNKNOWN: u8 = 16;
 const BITS_MAX: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     Header,
     /// The rest of the header of a BigTIFF, or the two bytes that tell a CR2.
     HeaderRest,
@@ -31,7 +32,6 @@ enum At {
     Entry(u64),
     /// The value of this index, in the list that is being read.
     Value(u64),
-    End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,7 @@ enum List {
 }
 
 #[derive(Debug)]
-pub(super) struct Walker {
-    at: At,
-    step: Step,
-    position: u64,
+pub(super) struct Tiff {
     directory: Directory,
     /// The size was compared with the limits.
     sized: bool,
@@ -60,16 +57,11 @@ pub(super) struct Walker {
     exif: Reader,
 }
 
-impl Default for Walker {
+impl Default for Tiff {
     fn default() -> Self {
-        let mut step = Step::default();
-        step.collect(HEADER_BYTES);
         // Until the header tells.
         let shape = Shape { big_endian: false, big: false };
         Self {
-            at: At::Header,
-            step,
-            position: 0,
             directory: Directory::new(shape),
             sized: false,
             kind: None,
@@ -82,87 +74,109 @@ impl Default for Walker {
     }
 }
 
-impl Walker {
-    pub(super) const fn size_known(&self) -> bool {
+impl Structure for Tiff {
+    type At = At;
+
+    fn begin(&self) -> Step<At> {
+        Step::collect(At::Header, HEADER_BYTES)
+    }
+
+    fn next(&mut self, at: At, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        match at {
+            At::Header => self.header(seen),
+            At::HeaderRest if seen.bytes.get(HEADER_BYTES..) == Some(CR2) => Err(camera_raw()),
+            At::HeaderRest => self.go_to_directory(seen),
+            At::Count => {
+                let count = self.directory.shape.entry_count(seen.bytes)?;
+                self.extent = seen.position + count * self.directory.shape.entry_bytes() as u64;
+                Ok(self.next_entry(count))
+            }
+            At::Entry(left) => self.entry(left, seen),
+            At::Value(index) => Ok(self.value(index, seen)),
+        }
+    }
+
+    fn pass(&mut self, at: u64, piece: &[u8], limits: &Limits) {
+        self.exif.pass(at, piece, limits);
+    }
+
+    fn format(&self) -> SourceFormat {
+        SourceFormat::Tiff
+    }
+
+    fn size_known(&self) -> bool {
         self.sized
     }
 
-    pub(super) fn feed(&mut self, piece: &[u8], limits: &Limits) -> Result<(), MediaError> {
-        let mut rest = piece;
-        while !rest.is_empty() && self.at != At::End {
-            let before = rest.len();
-            let complete = self.step.take(&mut rest);
-            self.position += (before - rest.len()) as u64;
-            if complete {
-                self.collected(limits)?;
-            }
+    fn finish(self, at: Option<At>, _seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
+        let truncated = |what| MediaError::Truncated { format: SourceFormat::Tiff, what };
+        let Some(kind) = self.kind else {
+            return Err(truncated("its header"));
+        };
+        if at.is_some() || self.extent > bytes {
+            return Err(truncated("the pixel data or what describes it"));
         }
-        Ok(())
+        let bits = self.bits.or(self.directory.find(tag::BITS).is_none().then_some(1));
+        let bits = bits.filter(|bits| (1..=BITS_MAX).contains(bits));
+        Ok(Probe {
+            orientation: self.directory.orientation(),
+            components: kind.photometric.channels() as u8,
+            palette: kind.photometric == Photometric::Palette,
+            has_profile: self.directory.profile_bytes() > 0,
+            bit_depth: bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or(BITS_UNKNOWN),
+            has_alpha: kind.alpha.is_some(),
+            coefficients_held: kind.compression == Compression::Jpeg,
+            metadata_bytes: self.directory.profile_bytes(),
+            capture: self.exif.capture(),
+            image_bytes: self.extent,
+            bytes,
+            ..Probe::plain(SourceFormat::Tiff, (kind.width, kind.height), bytes)
+        })
     }
+}
 
-    /// The same piece once more, for what of EXIF lies in it.
-    pub(super) fn pass(&mut self, piece: &[u8], limits: &Limits) {
-        self.exif.pass(piece, limits);
-    }
-
-    fn collected(&mut self, limits: &Limits) -> Result<(), MediaError> {
-        match self.at {
-            At::Header => return self.header(),
-            At::HeaderRest if self.step.bytes().get(HEADER_BYTES..) == Some(CR2) => return Err(camera_raw()),
-            At::HeaderRest => self.go_to_directory()?,
-            At::Count => {
-                let count = self.directory.shape.entry_count(self.step.bytes())?;
-                self.extent = self.position + count * self.directory.shape.entry_bytes() as u64;
-                self.at = At::Entry(count);
-                self.step.collect(self.directory.shape.entry_bytes());
-            }
-            At::Entry(left) => {
-                self.directory.add(self.step.bytes());
-                // So far the extent is the directory's.
-                self.exif.add(self.step.bytes(), self.extent, limits);
-                if !self.sized
-                    && let Some((width, height)) = self.directory.size()
-                {
-                    check_size(SourceFormat::Tiff, width, height, limits)?;
-                    self.sized = true;
-                }
-                self.at = At::Entry(left - 1);
-                self.step.collect(self.directory.shape.entry_bytes());
-                if left == 1 {
-                    self.judge(limits)?;
-                    self.next_list();
-                }
-            }
-            At::Value(index) => self.value(index),
-            At::End => {}
-        }
-        Ok(())
-    }
-
-    fn header(&mut self) -> Result<(), MediaError> {
+impl Tiff {
+    fn header(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         // The sniffer has compared the signature.
-        let shape = Shape::of(self.step.bytes()).unwrap_or(self.directory.shape);
+        let shape = Shape::of(seen.bytes).unwrap_or(self.directory.shape);
         self.directory = Directory::new(shape);
-        self.exif.set_shape(shape);
-        self.at = At::HeaderRest;
+        self.exif = Reader::new(shape);
         if shape.big {
-            self.step.collect_more(shape.header_bytes() - HEADER_BYTES);
-        } else if shape.directory_offset(self.step.bytes())? == CR2_DIRECTORY {
-            self.step.collect_more(CR2.len());
+            Ok(Step::More { at: At::HeaderRest, bytes: shape.header_bytes() - HEADER_BYTES })
+        } else if shape.directory_offset(seen.bytes)? == CR2_DIRECTORY {
+            Ok(Step::More { at: At::HeaderRest, bytes: CR2.len() })
         } else {
-            self.go_to_directory()?;
+            self.go_to_directory(seen)
         }
-        Ok(())
     }
 
-    fn go_to_directory(&mut self) -> Result<(), MediaError> {
+    fn go_to_directory(&self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         let shape = self.directory.shape;
-        let offset = shape.directory_offset(self.step.bytes())?;
-        self.at = At::Count;
+        let offset = shape.directory_offset(seen.bytes)?;
         // The offset is behind everything that was collected.
-        self.step.skip(offset.saturating_sub(self.position));
-        self.step.collect(shape.count_bytes());
-        Ok(())
+        let skipped = offset.saturating_sub(seen.position);
+        Ok(Step::Collect { skipped, at: At::Count, bytes: shape.count_bytes() })
+    }
+
+    const fn next_entry(&self, left: u64) -> Step<At> {
+        Step::collect(At::Entry(left), self.directory.shape.entry_bytes())
+    }
+
+    fn entry(&mut self, left: u64, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
+        self.directory.add(seen.bytes);
+        // So far the extent is the directory's.
+        self.exif.add(seen.bytes, self.extent, seen.limits);
+        if !self.sized
+            && let Some((width, height)) = self.directory.size()
+        {
+            check_size(SourceFormat::Tiff, width, height, seen.limits)?;
+            self.sized = true;
+        }
+        if left > 1 {
+            return Ok(self.next_entry(left - 1));
+        }
+        self.judge(seen.limits)?;
+        Ok(self.next_list(seen))
     }
 
     /// After the last entry: what it is, and what else must come.
@@ -205,34 +219,28 @@ impl Walker {
     }
 
     /// Goes to the next list that still lies ahead.
-    fn next_list(&mut self) {
-        self.at = At::End;
-        while let Some((offset, list, entry)) = self.lists.pop() {
-            if offset >= self.position {
-                // Put back: its values are taken one by one.
-                self.lists.push((offset, list, entry));
-                self.at = At::Value(0);
-                self.step.skip(offset - self.position);
-                self.step.collect(entry.size());
-                return;
+    fn next_list(&mut self, seen: &Seen<'_>) -> Step<At> {
+        while let Some((offset, _, entry)) = self.lists.last() {
+            if let Some(skipped) = offset.checked_sub(seen.position) {
+                // It stays: its values are taken one by one.
+                return Step::Collect { skipped, at: At::Value(0), bytes: entry.size() };
             }
+            self.lists.pop();
         }
+        Step::End
     }
 
     /// The value of this index, of the list at the end of those that lie ahead.
-    fn value(&mut self, index: u64) {
+    fn value(&mut self, index: u64, seen: &Seen<'_>) -> Step<At> {
         let Some((_, list, entry)) = self.lists.last().copied() else {
-            self.at = At::End;
-            return;
+            return Step::End;
         };
-        self.take(list, index, Some(self.directory.shape.number(self.step.bytes())));
+        self.take(list, index, Some(self.directory.shape.number(seen.bytes)));
         if index + 1 < entry.count && list != List::Bits {
-            self.at = At::Value(index + 1);
-            self.step.collect(entry.size());
-        } else {
-            self.lists.pop();
-            self.next_list();
+            return Step::collect(At::Value(index + 1), entry.size());
         }
+        self.lists.pop();
+        self.next_list(seen)
     }
 
     fn take(&mut self, list: List, index: u64, value: Option<u64>) {
@@ -253,32 +261,5 @@ impl Walker {
                 }
             }
         }
-    }
-
-    /// After the last of `bytes` bytes.
-    pub(super) fn finish(self, bytes: u64) -> Result<Probe, MediaError> {
-        let truncated = |what| MediaError::Truncated { format: SourceFormat::Tiff, what };
-        let Some(kind) = self.kind else {
-            return Err(truncated("its header"));
-        };
-        if self.at != At::End || self.extent > bytes {
-            return Err(truncated("the pixel data or what describes it"));
-        }
-        let bits = self.bits.or(self.directory.find(tag::BITS).is_none().then_some(1));
-        let bits = bits.filter(|bits| (1..=BITS_MAX).contains(bits));
-        Ok(Probe {
-            orientation: self.directory.orientation(),
-            components: kind.photometric.channels() as u8,
-            palette: kind.photometric == Photometric::Palette,
-            has_profile: self.directory.profile_bytes() > 0,
-            bit_depth: bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or(BITS_UNKNOWN),
-            has_alpha: kind.alpha.is_some(),
-            coefficients_held: kind.compression == Compression::Jpeg,
-            metadata_bytes: self.directory.profile_bytes(),
-            capture: self.exif.capture(),
-            image_bytes: self.extent,
-            bytes,
-            ..Probe::plain(SourceFormat::Tiff, (kind.width, kind.height), bytes)
-        })
     }
 }

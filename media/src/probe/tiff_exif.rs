@@ -28,19 +28,11 @@ pub(super) struct Reader {
     fields: Vec<Field>,
     /// The EXIF directory, while it is waited for: first the number of its entries.
     directory: Option<Stretch>,
-    /// Bytes that have passed.
-    passed: u64,
 }
 
 impl Reader {
-    /// Of a file from its first byte on.
     pub(super) const fn new(shape: Shape) -> Self {
-        Self { shape, fields: Vec::new(), directory: None, passed: 0 }
-    }
-
-    /// The kind of numbers that follows, as soon as the header has told it.
-    pub(super) fn set_shape(&mut self, shape: Shape) {
-        self.shape = shape;
+        Self { shape, fields: Vec::new(), directory: None }
     }
 
     /// Takes an entry of the first directory, which ends at byte `end`.
@@ -89,10 +81,9 @@ impl Reader {
         self.fields.push(Field { tag, kind, value });
     }
 
-    /// Takes the next piece of the stream, after the walker has read it: what it has found in it may lie in it as well.
-    pub(super) fn pass(&mut self, piece: &[u8], limits: &Limits) {
-        let at = self.passed;
-        self.passed += piece.len() as u64;
+    /// Takes the next piece of the stream, which begins at byte `at`, after the walk's steps were taken in it: what they
+    /// have found may lie in it as well.
+    pub(super) fn pass(&mut self, at: u64, piece: &[u8], limits: &Limits) {
         while let Some(directory) = &mut self.directory {
             directory.pass(at, piece);
             let Some(bytes) = directory.whole() else { break };

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use heifer_hevc_enc::encoder::{EncoderConfig, Planes16, encode_picture16};
+
 /// A box: its size, its kind, what it holds.
 pub(crate) fn boxed(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32 + 8).to_be_bytes(), kind.as_slice(), content].concat()
@@ -189,8 +191,7 @@ fn av1_bytes(file: &[u8]) -> usize {
     file.len() - at - 4
 }
 
-/// A HEVC picture of full-range luma and chroma at half its size, as an item. Width and height are even.
-#[cfg(feature = "heic")]
+/// A HEVC picture of one colour, full-range luma and chroma at half its size, as an item. Width and height are even.
 pub(crate) fn hevc(id: u16, (width, height): (u32, u32), color: [u8; 3]) -> Item {
     let pixels = (width * height) as usize;
     hevc_planes(
@@ -203,23 +204,34 @@ pub(crate) fn hevc(id: u16, (width, height): (u32, u32), color: [u8; 3]) -> Item
 }
 
 /// The same of whole planes.
-#[cfg(feature = "heic")]
-pub(crate) fn hevc_planes(
+pub(crate) fn hevc_planes(id: u16, size: (u32, u32), luma: &[u8], blue: &[u8], red: &[u8]) -> Item {
+    hevc_coded(id, size, luma, Some((blue, red)), 8)
+}
+
+/// The same of 8 to 10 bits, of which the samples that are given are the highest 8; gray without chroma.
+pub(crate) fn hevc_coded(
     id: u16,
     (width, height): (u32, u32),
     luma: &[u8],
-    blue: &[u8],
-    red: &[u8],
+    chroma: Option<(&[u8], &[u8])>,
+    depth: u8,
 ) -> Item {
-    use heifer_hevc_enc::encoder::{EncoderConfig, Planes, encode_picture};
-    let planes = Planes { y: luma, chroma: Some((blue, red)) };
+    let words = |samples: &[u8]| -> Vec<u16> {
+        samples.iter().map(|sample| u16::from(*sample) << (depth - 8)).collect()
+    };
+    let (luma, chroma) = (words(luma), chroma.map(|(blue, red)| (words(blue), words(red))));
+    let planes = Planes16 {
+        y: &luma,
+        chroma: chroma.as_ref().map(|(blue, red)| (blue.as_slice(), red.as_slice())),
+        bit_depth: depth,
+    };
     let config = EncoderConfig { qp: 10, full_range: true, ..EncoderConfig::default() };
-    let picture = encode_picture(width, height, planes, &config).unwrap();
+    let picture = encode_picture16(width, height, planes, &config).unwrap();
     let mut configuration = vec![0; 21];
-    (configuration[0], configuration[1]) = (1, 3);
+    (configuration[0], configuration[1]) = (1, picture.profile_idc);
     configuration[16] = 0xFC | picture.chroma_format;
-    configuration[17] = 0xF8;
-    configuration[18] = 0xF8;
+    configuration[17] = 0xF8 | (depth - 8);
+    configuration[18] = 0xF8 | (depth - 8);
     // Lengths of four bytes.
     configuration.extend([0x03, picture.parameter_sets.len() as u8]);
     for set in &picture.parameter_sets {

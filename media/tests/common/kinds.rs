@@ -1,5 +1,7 @@
 //! A file of every kind, and what is to become of it.
 
+mod containers;
+
 use jpeg_encoder::{ColorType, SamplingFactor};
 
 use crate::common::build::{Bmp, LONG, Place, SHORT, Tiff, deflate, lzw, pack, pack_bits};
@@ -30,10 +32,12 @@ pub(crate) struct Kind {
     pub(crate) name: String,
     pub(crate) file: Vec<u8>,
     pub(crate) becomes: Becomes,
+    /// Whether this build, with its features, is one of which that is said.
+    pub(crate) of_this_build: bool,
 }
 
 fn kind(name: impl Into<String>, file: Vec<u8>, becomes: Becomes) -> Kind {
-    Kind { name: name.into(), file, becomes }
+    Kind { name: name.into(), file, becomes, of_this_build: true }
 }
 
 const SHOWN: Becomes = Becomes::Shown(CORNERS);
@@ -50,7 +54,9 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<Kind>)> {
         ("GIF", gifs()),
         ("BMP", bmps()),
         ("TIFF", [tiffs(), tiffs_of_other_samples()].concat_kinds()),
-        ("AVIF, HEIC and JPEG XL", containers()),
+        ("AVIF", [containers::avifs(), containers::avifs_of_other_pixels()].concat_kinds()),
+        ("HEIC", containers::heics()),
+        ("JPEG XL", containers::jxls()),
         ("Everything else", others()),
     ]
 }
@@ -525,34 +531,17 @@ fn tiffs_of_other_samples() -> Vec<Kind> {
             Tiff::new(W, H).kind(2, 4, 8).with(338, SHORT, &[2]).chunk(rgba()).build(),
             CLEAR_CORNER,
         ),
-        kind("CMYK, by the plain formula", Tiff::new(W, H).kind(5, 4, 8).chunk(inks).build(), SHOWN),
+        kind(
+            "CMYK, by its profile or else the plain formula",
+            Tiff::new(W, H).kind(5, 4, 8).chunk(inks).build(),
+            SHOWN,
+        ),
         kind(
             "signed samples",
             Tiff::new(W, H).kind(2, 3, 8).with(339, SHORT, &[2, 2, 2]).chunk(quadrants(W, H)).build(),
             UNSUPPORTED,
         ),
     ]
-}
-
-/// Formats of which nothing is read in a build without features.
-fn containers() -> Vec<Kind> {
-    let of =
-        |brand: &[u8; 4]| [b"\0\0\0\x1Cftyp".as_slice(), brand, b"\0\0\0\0mif1", brand, &[0; 64]].concat();
-    let mut kinds = Vec::new();
-    // A build that reads AVIF finds out that this is none.
-    let avif = of(b"avif");
-    let refused = darkroom_media::probe(&avif, &darkroom_media::Limits::default());
-    if refused.is_err_and(|error| error.code() == "unsupported-image") {
-        kinds.push(kind("AVIF", avif, UNSUPPORTED));
-    }
-    if !cfg!(feature = "heic") {
-        kinds.push(kind("HEIC, without the feature `heic`", of(b"heic"), UNSUPPORTED));
-    }
-    if !cfg!(feature = "jxl") {
-        let codestream = [b"\xFF\x0A".as_slice(), &[0; 80]].concat();
-        kinds.push(kind("JPEG XL, without the feature `jxl`", codestream, UNSUPPORTED));
-    }
-    kinds
 }
 
 fn others() -> Vec<Kind> {

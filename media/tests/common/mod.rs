@@ -5,9 +5,11 @@
 pub(crate) mod build;
 pub(crate) mod look;
 pub(crate) mod make;
+pub(crate) mod printer;
 pub(crate) mod reference;
+pub(crate) mod streams;
 
-use darkroom_media::{Limits, Preset, Probe, Scratch, Variant, decode, probe, render};
+use darkroom_media::{Limits, Orientation, Preset, Probe, Scratch, Variant, decode, probe, render};
 
 /// Red, green, blue and yellow: top left, top right, bottom left, bottom right.
 pub(crate) const CORNERS: [[u8; 3]; 4] = [[200, 40, 40], [40, 180, 60], [50, 60, 200], [220, 200, 60]];
@@ -25,6 +27,36 @@ pub(crate) fn quadrants(width: u32, height: u32) -> Vec<u8> {
         }
     }
     pixels
+}
+
+/// What [`CORNERS`] become when a picture of them is turned.
+pub(crate) fn shown(orientation: Orientation) -> [[u8; 3]; 4] {
+    let [red, green, blue, yellow] = CORNERS;
+    match orientation {
+        Orientation::Upright => [red, green, blue, yellow],
+        Orientation::FlipHorizontal => [green, red, yellow, blue],
+        Orientation::Rotate180 => [yellow, blue, green, red],
+        Orientation::FlipVertical => [blue, yellow, red, green],
+        Orientation::Transpose => [red, blue, green, yellow],
+        Orientation::Rotate90 => [blue, red, yellow, green],
+        Orientation::Transverse => [yellow, green, blue, red],
+        Orientation::Rotate270 => [green, yellow, red, blue],
+    }
+}
+
+/// The same for the number that EXIF gives an orientation.
+pub(crate) fn shown_by_exif(number: u16) -> [[u8; 3]; 4] {
+    let orientations = [
+        Orientation::Upright,
+        Orientation::FlipHorizontal,
+        Orientation::Rotate180,
+        Orientation::FlipVertical,
+        Orientation::Transpose,
+        Orientation::Rotate90,
+        Orientation::Transverse,
+        Orientation::Rotate270,
+    ];
+    shown(orientations[usize::from(number) - 1])
 }
 
 /// A file of `tests/data`.

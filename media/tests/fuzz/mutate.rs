@@ -1,8 +1,9 @@
 //! Changes to inputs.
 //!
 //! Of bytes changed blindly few get past a header, and then nothing behind it is tested. So a changed input is repaired
-//! where a sum or a length is all that is wrong, and most of those that do not pass all the same are changed in another way.
+//! where sums and lengths are all that is wrong, and most of those that do not pass all the same are changed in another way.
 
+use super::boxes;
 use super::targets::{Seed, Target};
 
 /// Times that an input is changed anew before a seed takes its place.
@@ -115,8 +116,9 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
     sum.sum().to_be_bytes()
 }
 
-/// Puts right the checksums of a PNG and the length of a WebP. Leaves everything else as it is.
+/// Puts right the checksums of a PNG, the length of a WebP, and the sizes of boxes. Leaves everything else as it is.
 pub(crate) fn repair(file: &mut [u8]) {
+    boxes::repair(file);
     let length = (file.len() as u32).wrapping_sub(8).to_le_bytes();
     if file.len() >= 12 && file.starts_with(b"RIFF") && &file[8..12] == b"WEBP" {
         file[4..8].copy_from_slice(&length);

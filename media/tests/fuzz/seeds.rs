@@ -9,6 +9,11 @@ use super::mutate::png_chunk;
 use super::render::SETTINGS_BYTES;
 use super::targets::Seed;
 
+pub(crate) use super::avif_heic::avif;
+#[cfg(feature = "heic")]
+pub(crate) use super::avif_heic::heic;
+#[cfg(feature = "jxl")]
+pub(crate) use super::jxl::jxl;
 pub(crate) use super::stills::{bmp, tiff};
 
 /// Files of `tests/data`, which other encoders wrote.
@@ -211,7 +216,20 @@ pub(crate) fn gif() -> Vec<Seed> {
 
 /// Of every format some.
 fn files() -> Vec<Seed> {
-    [jpeg(), png(), webp(), gif(), bmp(), tiff()].concat()
+    let formats = [
+        jpeg(),
+        png(),
+        webp(),
+        gif(),
+        bmp(),
+        tiff(),
+        avif(),
+        #[cfg(feature = "heic")]
+        heic(),
+        #[cfg(feature = "jxl")]
+        jxl(),
+    ];
+    formats.concat()
 }
 
 fn with_settings(files: Vec<Seed>, settings: &[u8]) -> Vec<Seed> {

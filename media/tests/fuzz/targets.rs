@@ -45,7 +45,7 @@ const fn decoder(name: &'static str, format: SourceFormat, seeds: fn() -> Vec<Se
     Target { name, body: Body::Decoder(format), settings_bytes: 0, seeds }
 }
 
-pub(crate) const TARGETS: [Target; 11] = [
+pub(crate) const TARGETS: &[Target] = &[
     Target { name: "probe", body: Body::Probe, settings_bytes: 1, seeds: seeds::for_probe },
     decoder("jpeg", SourceFormat::Jpeg, seeds::jpeg),
     decoder("png", SourceFormat::Png, seeds::png),
@@ -53,6 +53,11 @@ pub(crate) const TARGETS: [Target; 11] = [
     decoder("gif", SourceFormat::Gif, seeds::gif),
     decoder("bmp", SourceFormat::Bmp, seeds::bmp),
     decoder("tiff", SourceFormat::Tiff, seeds::tiff),
+    decoder("avif", SourceFormat::Avif, seeds::avif),
+    #[cfg(feature = "heic")]
+    decoder("heic", SourceFormat::Heic, seeds::heic),
+    #[cfg(feature = "jxl")]
+    decoder("jxl", SourceFormat::Jxl, seeds::jxl),
     Target {
         name: "render",
         body: Body::Render,
@@ -96,7 +101,7 @@ impl Target {
         }
     }
 
-    /// Makes an input as whole as its target needs it, where a few sums are all that is wrong.
+    /// Makes an input as whole as its target needs it, where sums and lengths are all that is wrong.
     pub(crate) fn repair(&self, input: &mut [u8]) {
         if let Some(file) = input.get_mut(self.settings_bytes..) {
             mutate::repair(file);
@@ -104,15 +109,15 @@ impl Target {
     }
 }
 
-/// So little that an input takes milliseconds at most; sides as wide as formats can express.
+/// So little that an input takes milliseconds at most; sides as wide as a JPEG can express.
 pub(crate) fn limits() -> Limits {
     Limits {
-        pixels_max: 1 << 18,
+        pixels_max: 1 << 16,
         metadata_bytes_max: 64 << 10,
         scans_max: 20,
         icc_bytes_max: 64 << 10,
         frames_max: 8,
-        animation_pixels_max: 1 << 20,
+        animation_pixels_max: 1 << 18,
         seconds_max: 5,
         ..Limits::default()
     }

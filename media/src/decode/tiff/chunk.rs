@@ -1,16 +1,17 @@
 //! The bytes of one strip or tile, decompressed as far as they are asked for.
 
-use std::io::{Error, ErrorKind, Read};
+use std::io::{BufRead, Error, ErrorKind, Read};
 
 use flate2::bufread::ZlibDecoder;
 use memchr::memmem;
-use weezl::BitOrder;
 use weezl::decode::{Configuration, Decoder as LzwDecoder};
+use weezl::{BitOrder, LzwStatus};
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use crate::MediaError;
+use crate::decode::deadline::{Deadline, TimedReader};
 use crate::decode::entropy::{PaddedImage, Shortage};
 use crate::directory::{Compression, corrupt, unsupported};
 
@@ -20,22 +21,23 @@ const TABLES_BYTES_MAX: usize = 16 << 10;
 const START_OF_SCAN: [u8; 2] = [0xFF, 0xDA];
 const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
-enum Codec<'a> {
-    Plain(&'a [u8]),
-    Lzw(Box<LzwDecoder>, &'a [u8]),
-    Deflate(Box<ZlibDecoder<&'a [u8]>>),
-    PackBits(PackBits<'a>),
-    Jpeg(Rows),
-}
+/// A step of the LZW decoder may do no more than take a code that clears its table, out of the 64 bits that it has read
+/// ahead; a code has at least 9. More steps without any bytes mean that there are none.
+const LZW_IDLE_MAX: u32 = 64 / 9 + 1;
 
-/// A strip or tile of one plane.
-pub(super) struct Chunk<'a> {
-    codec: Codec<'a>,
-    bytes: usize,
+/// A strip or tile of one plane. What is compressed is read until the deadline, because it may have much to read and
+/// nothing to show.
+pub(super) enum Chunk<'a> {
+    Plain(&'a [u8]),
+    Lzw(Box<LzwDecoder>, TimedReader<'a>),
+    Deflate(Box<ZlibDecoder<TimedReader<'a>>>),
+    PackBits(PackBits<'a>),
+    /// And the compressed bytes that were searched for it.
+    Jpeg(Rows, usize),
 }
 
 /// Rows that were decoded as a whole.
-struct Rows {
+pub(super) struct Rows {
     data: Vec<u8>,
     stride: usize,
     at: usize,
@@ -47,19 +49,17 @@ fn ended() -> Error {
 
 impl<'a> Chunk<'a> {
     /// Of anything but JPEG.
-    pub(super) fn new(compression: Compression, bytes: &'a [u8]) -> Self {
-        let codec = match compression {
-            Compression::None | Compression::Jpeg => Codec::Plain(bytes),
+    pub(super) fn new(compression: Compression, bytes: &'a [u8], deadline: &Deadline) -> Self {
+        let source = deadline.reader(bytes);
+        match compression {
+            Compression::None | Compression::Jpeg => Self::Plain(bytes),
             Compression::Lzw => {
                 let configuration = Configuration::with_tiff_size_switch(BitOrder::Msb, 8);
-                Codec::Lzw(Box::new(configuration.with_yield_on_full_buffer(true).build()), bytes)
+                Self::Lzw(Box::new(configuration.with_yield_on_full_buffer(true).build()), source)
             }
-            Compression::Deflate => Codec::Deflate(Box::new(ZlibDecoder::new(bytes))),
-            Compression::PackBits => {
-                Codec::PackBits(PackBits { rest: bytes, literal: 0, repeats: 0, byte: 0 })
-            }
-        };
-        Self { codec, bytes: bytes.len() }
+            Compression::Deflate => Self::Deflate(Box::new(ZlibDecoder::new(source))),
+            Compression::PackBits => Self::PackBits(PackBits { source, literal: 0, repeats: 0, byte: 0 }),
+        }
     }
 
     /// A JPEG of `components`, and at least as large as the part of it that is `shown` and at most as its strip or tile. Its
@@ -70,6 +70,7 @@ impl<'a> Chunk<'a> {
         components: u64,
         shown: (u64, u64),
         most: (u64, u64),
+        deadline: &Deadline,
     ) -> Result<Self, MediaError> {
         let end = memmem::rfind(bytes, &END_OF_IMAGE).ok_or_else(|| corrupt("a JPEG in it does not end"))?;
         let image = &bytes[..end + END_OF_IMAGE.len()];
@@ -83,51 +84,50 @@ impl<'a> Chunk<'a> {
         let rows = if let Some(tables) = tables.strip_suffix(&END_OF_IMAGE) {
             // The tables end where the image has its beginning, which both begin with.
             let joined = [tables, image.get(2..).unwrap_or_default()].concat();
-            Rows::decode(&joined, components, shown, most)?
+            Rows::decode(&joined, components, shown, most, deadline)?
         } else {
-            Rows::decode(image, components, shown, most)?
+            Rows::decode(image, components, shown, most, deadline)?
         };
-        Ok(Self { codec: Codec::Jpeg(rows), bytes: bytes.len() + tables.len() })
+        Ok(Self::Jpeg(rows, bytes.len() + tables.len()))
     }
 
     /// Compressed bytes that were read so far. What is not compressed costs nothing to read again.
     pub(super) fn read(&self) -> u64 {
-        let read = match &self.codec {
-            Codec::Plain(_) => 0,
-            Codec::Lzw(_, rest) => self.bytes - rest.len(),
-            Codec::Deflate(decoder) => self.bytes - decoder.get_ref().len(),
-            Codec::PackBits(decoder) => self.bytes - decoder.rest.len(),
-            Codec::Jpeg(_) => self.bytes,
-        };
-        read as u64
+        match self {
+            Self::Plain(_) => 0,
+            Self::Lzw(_, source) => source.position(),
+            Self::Deflate(decoder) => decoder.get_ref().position(),
+            Self::PackBits(decoder) => decoder.source.position(),
+            Self::Jpeg(_, bytes) => *bytes as u64,
+        }
     }
 
     /// The next row.
     pub(super) fn fill(&mut self, row: &mut [u8]) -> Result<(), Error> {
-        match &mut self.codec {
-            Codec::Plain(rest) => {
+        match self {
+            Self::Plain(rest) => {
                 let (bytes, after) = rest.split_at_checked(row.len()).ok_or_else(ended)?;
                 row.copy_from_slice(bytes);
                 *rest = after;
                 Ok(())
             }
-            Codec::Lzw(decoder, rest) => fill_lzw(decoder, rest, row),
-            Codec::Deflate(decoder) => decoder.read_exact(row),
-            Codec::PackBits(decoder) => decoder.fill(row),
-            Codec::Jpeg(rows) => rows.fill(row),
+            Self::Lzw(decoder, source) => fill_lzw(decoder, source, row),
+            Self::Deflate(decoder) => decoder.read_exact(row),
+            Self::PackBits(decoder) => decoder.fill(row),
+            Self::Jpeg(rows, _) => rows.fill(row),
         }
     }
 }
 
-fn fill_lzw(decoder: &mut LzwDecoder, rest: &mut &[u8], row: &mut [u8]) -> Result<(), Error> {
-    let mut filled = 0;
+fn fill_lzw(decoder: &mut LzwDecoder, source: &mut TimedReader<'_>, row: &mut [u8]) -> Result<(), Error> {
+    let (mut filled, mut idle) = (0, 0);
     while filled < row.len() {
-        let step = decoder.decode_bytes(rest, &mut row[filled..]);
-        *rest = rest.get(step.consumed_in..).unwrap_or_default();
+        let step = decoder.decode_bytes(source.fill_buf()?, &mut row[filled..]);
+        source.consume(step.consumed_in);
         filled += step.consumed_out;
-        step.status.map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
-        // Nothing read and nothing written: the end code was met, or there are no more bytes.
-        if step.consumed_in == 0 && step.consumed_out == 0 {
+        let status = step.status.map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+        idle = if step.consumed_in + step.consumed_out == 0 { idle + 1 } else { 0 };
+        if filled < row.len() && (matches!(status, LzwStatus::Done) || idle > LZW_IDLE_MAX) {
             return Err(ended());
         }
     }
@@ -135,8 +135,8 @@ fn fill_lzw(decoder: &mut LzwDecoder, rest: &mut &[u8], row: &mut [u8]) -> Resul
 }
 
 /// Section 9: a signed count, and as many bytes as it says, or one that is repeated.
-struct PackBits<'a> {
-    rest: &'a [u8],
+pub(super) struct PackBits<'a> {
+    source: TimedReader<'a>,
     /// Bytes of the current literal that are left.
     literal: usize,
     /// How often `byte` is still repeated.
@@ -144,7 +144,7 @@ struct PackBits<'a> {
     byte: u8,
 }
 
-impl<'a> PackBits<'a> {
+impl PackBits<'_> {
     fn fill(&mut self, row: &mut [u8]) -> Result<(), Error> {
         let mut filled = 0;
         while filled < row.len() {
@@ -156,7 +156,7 @@ impl<'a> PackBits<'a> {
                 filled += count;
             } else if self.literal > 0 {
                 let count = self.literal.min(left.len());
-                left[..count].copy_from_slice(self.take(count)?);
+                self.source.read_exact(&mut left[..count])?;
                 self.literal -= count;
                 filled += count;
             } else {
@@ -166,20 +166,20 @@ impl<'a> PackBits<'a> {
         Ok(())
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (bytes, rest) = self.rest.split_at_checked(count).ok_or_else(ended)?;
-        self.rest = rest;
-        Ok(bytes)
+    fn take(&mut self) -> Result<u8, Error> {
+        let mut byte = [0];
+        self.source.read_exact(&mut byte)?;
+        Ok(byte[0])
     }
 
     fn header(&mut self) -> Result<(), Error> {
-        match self.take(1)?[0] {
+        match self.take()? {
             // Does nothing.
             128 => {}
             count @ 0..128 => self.literal = usize::from(count) + 1,
             count => {
                 self.repeats = 257 - usize::from(count);
-                self.byte = self.take(1)?[0];
+                self.byte = self.take()?;
             }
         }
         Ok(())
@@ -192,6 +192,7 @@ impl Rows {
         components: u64,
         shown: (u64, u64),
         most: (u64, u64),
+        deadline: &Deadline,
     ) -> Result<Self, MediaError> {
         // Strict, because the lenient decoder fills what it cannot read with gray and reports success.
         let options = DecoderOptions::default()
@@ -202,8 +203,10 @@ impl Rows {
         let shortage = Shortage::default();
         let padded =
             PaddedImage::new(image, &shortage).ok_or_else(|| corrupt("a JPEG in it does not end"))?;
-        let failed = |error| corrupt(format!("a JPEG in it cannot be read: {error:?}"));
+        let failed = |error| deadline.or(corrupt(format!("a JPEG in it cannot be read: {error:?}")));
         let mut decoder = JpegDecoder::new_with_options(padded, options);
+        let until = *deadline;
+        decoder.set_cancel(move || until.passed());
         decoder.decode_headers().map_err(failed)?;
         let (width, height) = decoder.dimensions().unwrap_or_default();
         let fits = |side: usize, least, most| (least..=most).contains(&(side as u64));

@@ -2,7 +2,9 @@
 
 use super::samples::Samples;
 use crate::MediaError;
+use crate::color::{Color, Inks};
 use crate::directory::{Alpha, Directory, Kind, Photometric, corrupt, tag};
+use crate::ycbcr;
 
 /// Entries of the table from linear light to sRGB. Between two of them lies at most a fifth of a step of 8 bits.
 const GAMMA_STEPS: usize = 16 << 10;
@@ -12,10 +14,13 @@ enum Colors {
     Gray { inverted: bool },
     Rgb,
     Palette(Vec<[u16; 3]>),
-    Cmyk,
+    Cmyk(Inks<u16>),
     YCbCr,
     Lab(Box<Lab>),
 }
+
+/// What a sample of 8 bits is in 16.
+const WIDENED: u16 = 257;
 
 /// Makes pixels of samples, both of 0 to `most`.
 pub(super) struct Painter {
@@ -25,11 +30,13 @@ pub(super) struct Painter {
 }
 
 impl Painter {
+    /// `color` is what the numbers of the file mean: inks are converted by it.
     pub(super) fn of(
         directory: &Directory,
         kind: &Kind,
         samples: &Samples,
         original: &[u8],
+        color: &Color,
     ) -> Result<Self, MediaError> {
         let most = samples.most();
         let colors = match kind.photometric {
@@ -37,7 +44,7 @@ impl Painter {
             Photometric::BlackIsZero => Colors::Gray { inverted: false },
             Photometric::Rgb => Colors::Rgb,
             Photometric::Palette => Colors::Palette(palette(directory, original)?),
-            Photometric::Cmyk => Colors::Cmyk,
+            Photometric::Cmyk => Colors::Cmyk(Inks::<u16>::new(color)),
             Photometric::YCbCr => Colors::YCbCr,
             Photometric::CieLab => Colors::Lab(Box::new(Lab::new(most, false))),
             Photometric::IccLab => Colors::Lab(Box::new(Lab::new(most, true))),
@@ -62,9 +69,25 @@ impl Painter {
                     *pixel = palette.get(usize::from(*index)).copied().unwrap_or_default();
                 }
             }
-            Colors::Cmyk => each(row, pixels, |inks| cmyk_to_rgb_plain(inks, self.most)),
-            Colors::YCbCr => each(row, pixels, ycbcr_to_rgb),
+            Colors::Cmyk(inks) => self.inks(inks, row, pixels),
+            // Of 8 bits, in full range: JFIF's, which is the default of section 21.
+            Colors::YCbCr => {
+                each(row, pixels, |stored| ycbcr::rgb(stored.map(|sample| sample as u8)).map(u16::from))
+            }
             Colors::Lab(lab) => each(row, pixels, |stored| lab.to_rgb(stored)),
+        }
+    }
+
+    /// In 16 bits, whatever the samples have: there is one conversion, and no rounding before it.
+    fn inks(&self, inks: &Inks<u16>, row: &mut [u16], pixels: &mut [u16]) {
+        let deep = self.most > 255;
+        if !deep {
+            row.iter_mut().for_each(|ink| *ink *= WIDENED);
+        }
+        inks.convert(row, pixels);
+        if !deep {
+            // To the nearest; it cannot become more than 255.
+            pixels.iter_mut().for_each(|light| *light = (*light + WIDENED / 2) / WIDENED);
         }
     }
 
@@ -125,23 +148,6 @@ fn palette(directory: &Directory, original: &[u8]) -> Result<Vec<[u16; 3]>, Medi
         palette.iter_mut().flatten().for_each(|value| *value >>= 8);
     }
     Ok(palette)
-}
-
-/// Inks to RGB without a profile, both of 0 to `most`: each ink takes its colour away from what the black leaves.
-fn cmyk_to_rgb_plain([cyan, magenta, yellow, black]: [u16; 4], most: u16) -> [u16; 3] {
-    let full = u32::from(most);
-    [cyan, magenta, yellow].map(|ink| {
-        let left = (full - u32::from(ink)) * (full - u32::from(black));
-        // At most `most`.
-        ((left + full / 2) / full) as u16
-    })
-}
-
-/// Of 8 bits, in full range: JFIF's, which is the default of section 21.
-fn ycbcr_to_rgb([luma, blue, red]: [u16; 3]) -> [u16; 3] {
-    let (luma, blue, red) = (f32::from(luma), f32::from(blue) - 128.0, f32::from(red) - 128.0);
-    let green = luma - 0.344_136 * blue - 0.714_136 * red;
-    [luma + 1.402 * red, green, luma + 1.772 * blue].map(|value| (value + 0.5).clamp(0.0, 255.0) as u16)
 }
 
 /// CIE L*a*b* of D50 to sRGB.

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::decode::build::{LONG, Place, SHORT, Tiff, deflate, lzw, pack, pack_bits};
+use crate::decode::deadline::clock::assert_ends_in_time;
 
 fn decoded(file: &[u8]) -> Result<Decoded, MediaError> {
     let limits = Limits::default();
     let found = crate::probe(file, &limits)?;
-    let decoded = decode(file, &found, &limits)?;
-    Ok(decoded)
+    decode(file, &found, &limits, &Deadline::start(&limits))
 }
 
 fn frame(file: &[u8]) -> Frame {
@@ -390,12 +390,60 @@ fn jpegs_in_strips_and_tiles() {
     assert_eq!(decoded(&tiff.build()).err().map(|error| error.code()), Some("unsupported-image"));
 }
 
+fn ends_in_time(looks_min: u32, file: &[u8]) {
+    let limits = Limits::default();
+    let found = crate::probe(file, &limits).unwrap();
+    assert_ends_in_time(looks_min, |deadline| decode(file, &found, &limits, deadline));
+}
+
+#[test]
+fn decoding_ends_in_time() {
+    let (width, height) = (100, 200);
+    let bytes: Vec<u8> = ramp(width * height * 3, 8).into_iter().map(|value| value as u8).collect();
+    let rgb = jpeg_encoder::ColorType::Rgb;
+    let strip_jpeg: fn(&[u8]) -> Vec<u8> = |strip| jpeg(100, 50, jpeg_encoder::ColorType::Rgb, strip);
+    for (compression, compress) in [
+        (1, <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>),
+        (5, lzw),
+        (7, strip_jpeg),
+        (8, deflate),
+        (32_773, pack_bits),
+    ] {
+        let tiff = Tiff::new(100, 200).kind(2, 3, 8).with(259, SHORT, &[compression]).with(278, LONG, &[50]);
+        let strips = bytes.chunks(width * 3 * 50).fold(tiff, |tiff, strip| tiff.chunk(compress(strip)));
+        // Before every strip, and every 16 KiB of rows.
+        ends_in_time(4 + 3, &strips.build());
+    }
+    let one = Tiff::new(100, 200).kind(2, 3, 8).with(259, SHORT, &[7]).chunk(jpeg(100, 200, rgb, &bytes));
+    ends_in_time(4, &one.build());
+}
+
+#[test]
+fn bytes_that_show_nothing_take_time_too() {
+    let codes = [[256].repeat(100_000), vec![9, 257]].concat();
+    let empty_block = [0, 0, 0, 0xFF, 0xFF];
+    let last_block = [1, 1, 0, 0xFE, 0xFF, 9];
+    let zlib = [&[0x78, 0x01], empty_block.repeat(20_000).as_slice(), &last_block, &[0, 10, 0, 10]].concat();
+    let packed = [vec![128; 100_000], vec![0, 9]].concat();
+    for (compression, bytes) in [(5, pack(&codes, 9, true)), (8, zlib), (32_773, packed)] {
+        let file = Tiff::new(1, 1).with(259, SHORT, &[compression]).chunk(bytes).build();
+        assert_eq!(frame(&file).data, [9], "{compression}");
+        ends_in_time(6, &file);
+    }
+}
+
 #[test]
 fn a_profile_comes_with_the_pixels_that_it_describes() {
     let profile = vec![7; 300];
     let gray = Tiff::new(1, 1).with_block(34_675, &profile).chunk([9]);
     assert_eq!(decoded(&gray.build()).unwrap().color, Color::Icc(profile.clone()));
-    // Inks were converted without it.
+    // Beyond the limit it is passed over.
+    let limits = Limits { icc_bytes_max: 299, ..Limits::default() };
+    let file = gray.build();
+    let found = crate::probe(&file, &limits).unwrap();
+    let passed_over = decode(&file, &found, &limits, &Deadline::start(&limits)).unwrap();
+    assert_eq!(passed_over.color, Color::Srgb);
+    // Inks are converted by it, or without it if it is none.
     let inks = Tiff::new(1, 1).kind(5, 4, 8).with_block(34_675, &profile).chunk([9; 4]);
     assert_eq!(decoded(&inks.build()).unwrap().color, Color::Srgb);
     assert_eq!(decoded(&Tiff::new(1, 1).chunk([9]).build()).unwrap().color, Color::Srgb);

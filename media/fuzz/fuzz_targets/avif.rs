@@ -1,0 +1,3 @@
+#![no_main]
+
+darkroom_media_fuzz::target!("avif");
