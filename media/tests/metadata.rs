@@ -2,23 +2,27 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 
 mod common;
+#[path = "common/exif.rs"]
+mod exif_blocks;
 #[path = "common/heif.rs"]
 mod heif;
 #[cfg(feature = "jxl")]
 #[path = "common/jxl.rs"]
 mod jxl_files;
-#[path = "common/exif.rs"]
-mod sample;
+#[path = "common/private.rs"]
+mod private_files;
 
 use std::io::Cursor;
 
 use common::build::{Place, SHORT, Tiff, deflate, lzw};
-use common::{fixture, quadrants, variants};
+use common::{build, fixture, quadrants, variants};
 use darkroom_media::synth::{PhotoSpec, jpeg};
-use darkroom_media::{Limits, MediaError, Orientation, Preset, Probe, SourceFormat, probe, without_private};
-use heif::{HeifFile, Item, avif, boxed, full};
+use darkroom_media::{
+    Fit, Limits, MediaError, Orientation, Preset, Probe, SourceFormat, Strip, probe, without_private,
+};
+use exif_blocks::{Block, SECRET, Value, camera, forward, tells_secret, tiff_of};
+use heif::{HeifFile, Item, avif, boxed};
 use proptest::prelude::*;
-use sample::{Block, SECRET, Value, camera, forward, tells_secret, tiff_of};
 
 fn found(bytes: &[u8]) -> Probe {
     probe(bytes, &Limits::default()).unwrap()
@@ -393,16 +397,11 @@ fn of_a_gif_remains_the_animation() {
     );
 }
 
-/// A TIFF with everything that a camera writes, and a film behind it.
-fn private_tiff(big_endian: bool, build: fn(&Block) -> Vec<u8>) -> Vec<u8> {
-    [tiff_of(&camera(big_endian), build), SECRET.to_vec()].concat()
-}
-
 #[test]
 fn of_a_tiff_remains_the_picture() {
     for big_endian in [false, true] {
         for build in [Block::build, forward] {
-            let original = private_tiff(big_endian, build);
+            let original = private_files::tiff(big_endian, build);
             let after = assert_public(&original, "TIFF");
             assert_eq!(found(&after).orientation, Orientation::Rotate90);
             assert_eq!(after[after.len() - 32..], original[original.len() - SECRET.len() - 32..][..32]);
@@ -456,6 +455,21 @@ fn tiffs_of_every_kind_stay_what_they_are() {
 }
 
 #[test]
+fn of_a_big_tiff_nothing_private_is_told_under_another_name() {
+    for big_endian in [false, true] {
+        let original = private_files::big_tiff(big_endian);
+        let after = assert_public(&original, "BigTIFF");
+        assert_eq!(found(&after).capture.unwrap().lens.as_deref(), Some("RF24-70mm F2.8L"));
+        for strip in [Strip::Private, Strip::None] {
+            let preset = Preset { strip, ..Preset::new("kept", 8, 8, Fit::Inside) };
+            let variant = variants(&original, &[preset]).1.swap_remove(0).bytes;
+            assert!(!tells_secret(&variant), "{strip:?}");
+            assert_eq!(tags(&variant), [exif::Tag::LensModel], "{strip:?}");
+        }
+    }
+}
+
+#[test]
 fn the_jpegs_in_a_tiff_lose_their_segments() {
     let photo = jpeg(&PhotoSpec { width: 16, height: 8, ..PhotoSpec::default() });
     let hidden = [segment(0xFE, &[SECRET]), segment(0xE1, &[b"Exif\0\0", &camera(true).build()])].concat();
@@ -498,31 +512,6 @@ fn strips_that_share_everything_do_not_take_for_ever() {
     assert!(error.to_string().contains("parts overlap"), "{error}");
 }
 
-/// A picture with metadata in every place that a directory has for it.
-fn private_heif(picture: HeifFile) -> HeifFile {
-    let mut file = picture;
-    let main = file.primary;
-    let exif = [b"\0\0\0\x06Exif\0\0".as_slice(), &camera(false).build()].concat();
-    let xmp = [b"<x:xmpmeta>", SECRET].concat();
-    for (id, kind, data) in [(9, *b"Exif", exif), (10, *b"mime", xmp), (11, *b"uri ", SECRET.to_vec())] {
-        file.items.push(Item { id, kind, data, properties: Vec::new() });
-        file.references.push((*b"cdsc", id, vec![main]));
-    }
-    file.items[0].properties.push(full(*b"udes", 0, SECRET));
-    file.more = [boxed(*b"xml ", SECRET), boxed(*b"uuid", SECRET)].concat();
-    file
-}
-
-fn with_film(file: &HeifFile) -> Vec<u8> {
-    let bytes = file.bytes();
-    let early = boxed(*b"uuid", SECRET);
-    let mut shifted = file.clone();
-    shifted.shift = early.len() as u64;
-    let bytes_shifted = shifted.bytes();
-    let head = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
-    [&bytes_shifted[..head], &early, &bytes_shifted[head..], &boxed(*b"mpvd", SECRET), SECRET].concat()
-}
-
 #[test]
 fn of_an_avif_or_heic_remain_the_pictures() {
     let picture = || HeifFile::of(*b"avif", avif(1, (48, 32), &quadrants(48, 32), 8).1);
@@ -541,7 +530,7 @@ fn of_an_avif_or_heic_remain_the_pictures() {
         ("HEIC", HeifFile::of(*b"heic", heif::hevc(1, (48, 32), [100, 110, 140]))),
     ];
     for (name, file) in files {
-        let original = with_film(&private_heif(file));
+        let original = private_files::with_film(&private_files::heif(file));
         let after = assert_public(&original, name);
         let camera = found(&after).capture.unwrap();
         assert_eq!(camera.lens.as_deref(), Some("RF24-70mm F2.8 L IS USM"), "{name}");
@@ -553,7 +542,7 @@ fn of_an_avif_or_heic_remain_the_pictures() {
 
 #[test]
 fn a_heif_file_that_cannot_be_cleaned_is_refused() {
-    let file = private_heif(HeifFile::of(*b"avif", avif(1, (16, 16), &quadrants(16, 16), 8).1));
+    let file = private_files::heif(HeifFile::of(*b"avif", avif(1, (16, 16), &quadrants(16, 16), 8).1));
     let bytes = file.bytes();
     let sequence = [bytes.clone(), boxed(*b"moov", b"")].concat();
     let error = without_private(&sequence, SourceFormat::Avif).unwrap_err();
@@ -568,35 +557,16 @@ fn a_heif_file_that_cannot_be_cleaned_is_refused() {
     assert!(error.to_string().contains("metadata lies inside its picture"), "{error}");
 }
 
-/// A codestream in a box between others.
-fn private_jxl(codestream: &[u8]) -> Vec<u8> {
-    let exif = [b"\0\0\0\0".as_slice(), &camera(true).build()].concat();
-    let xmp = [b"<x:xmpmeta>", SECRET].concat();
-    [
-        boxed(*b"JXL ", b"\r\n\x87\n"),
-        boxed(*b"ftyp", b"jxl \0\0\0\0jxl "),
-        boxed(*b"Exif", &exif),
-        boxed(*b"xml ", &xmp),
-        boxed(*b"jumb", SECRET),
-        boxed(*b"jbrd", SECRET),
-        boxed(*b"brob", &[b"Exif", SECRET].concat()),
-        boxed(*b"jxlc", codestream),
-        boxed(*b"xml ", SECRET),
-        SECRET.to_vec(),
-    ]
-    .concat()
-}
-
 #[test]
 fn of_a_jpeg_xl_remains_the_codestream() {
     let codestream = b"\xFF\x0Anobody looks into it".as_slice();
-    let original = private_jxl(codestream);
+    let original = private_files::jxl(codestream);
     let after = without_private(&original, SourceFormat::Jxl).unwrap();
     assert!(tells_secret(&original) && !tells_secret(&after));
     assert!(after.ends_with(&boxed(*b"jxlc", codestream)));
     assert!(after.starts_with(&original[..32]));
     let exif_at = memchr::memmem::find(&after, b"Exif").unwrap();
-    let fields = sample::fields(&after[exif_at + 8..after.len() - codestream.len() - 8]);
+    let fields = exif_blocks::fields(&after[exif_at + 8..after.len() - codestream.len() - 8]);
     assert!(fields.iter().any(|(tag, _)| *tag == 0xA434), "{fields:?}");
     assert_eq!(without_private(&after, SourceFormat::Jxl).unwrap(), after);
     assert_eq!(without_private(codestream, SourceFormat::Jxl).unwrap(), codestream);
@@ -612,7 +582,7 @@ fn of_a_jpeg_xl_remains_the_codestream() {
 fn a_jpeg_xl_in_boxes_stays_the_same_picture() {
     use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace};
     let codestream = jxl_files::encoded((48, 32), ColorSpace::RGB, BitDepth::Eight, &quadrants(48, 32));
-    let after = assert_public(&private_jxl(&codestream), "JPEG XL");
+    let after = assert_public(&private_files::jxl(&codestream), "JPEG XL");
     assert_eq!(found(&after).capture.unwrap().model.as_deref(), Some("EOS R5"));
 }
 
@@ -658,10 +628,13 @@ fn private_files() -> Vec<(SourceFormat, Vec<u8>)> {
         (SourceFormat::Png, private_png(&shown_png())),
         (SourceFormat::WebP, private_webp(&webp)),
         (SourceFormat::Gif, animation(&comment, b";")),
-        (SourceFormat::Tiff, private_tiff(false, Block::build)),
-        (SourceFormat::Tiff, private_tiff(true, forward)),
-        (SourceFormat::Avif, with_film(&private_heif(HeifFile::of(*b"avif", small_avif())))),
-        (SourceFormat::Jxl, private_jxl(b"\xFF\x0Anobody looks into it")),
+        (SourceFormat::Tiff, private_files::tiff(false, Block::build)),
+        (SourceFormat::Tiff, private_files::tiff(true, forward)),
+        (
+            SourceFormat::Avif,
+            private_files::with_film(&private_files::heif(HeifFile::of(*b"avif", small_avif()))),
+        ),
+        (SourceFormat::Jxl, private_files::jxl(b"\xFF\x0Anobody looks into it")),
     ]
 }
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::tiff::{self, Entry, FRAME_BYTES, ORIENTATION, Order, Tiff, kind};
+use super::tiff::{self, Entry, FRAME_BYTES, ORIENTATION, Order, Tiff, element_bytes, kind};
 
 /// Longest block that is written, in bytes: what a JPEG's segment holds besides its length and `Exif\0\0`.
 pub(super) const EXIF_BYTES_MAX: usize = 0xFFFF - 2 - tiff::PREFIX.len();
@@ -176,7 +176,9 @@ fn selected<'a>(
     hidden: &Hidden,
     room: &mut usize,
 ) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = entries.filter(|entry| !entry.value.is_empty()).collect();
+    // A BigTIFF has types that a block cannot.
+    let can_be_written = |entry: &Entry<'_>| !entry.value.is_empty() && element_bytes(entry.kind).is_some();
+    let mut entries: Vec<Entry<'a>> = entries.filter(can_be_written).collect();
     entries.sort_by_key(|entry| entry.tag);
     entries.dedup_by_key(|entry| entry.tag);
     entries.retain_mut(|entry| {

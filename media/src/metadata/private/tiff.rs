@@ -49,7 +49,7 @@ impl<'a> Raw<'a> {
         let (entry_bytes, field_bytes) = (shape.entry_bytes(), shape.field_bytes());
         let kind = number(2, 4) as u16;
         // Those that BigTIFF adds, which EXIF does not know.
-        let size = if matches!(kind, 16..=18) { Some(8) } else { element_bytes(kind) };
+        let size = if matches!(kind, kind::LONG8..=kind::IFD8) { Some(8) } else { element_bytes(kind) };
         let count = usize::try_from(number(4, entry_bytes - field_bytes)).ok();
         let length = size.and_then(|size| count?.checked_mul(size));
         let outside = length.is_some_and(|length| length > field_bytes);
@@ -127,8 +127,7 @@ fn shown<'a>(
     entries: &[Raw<'a>],
     is_needed: &dyn Fn(u16) -> bool,
 ) -> Result<Vec<&'a [u8]>, MediaError> {
-    let order = if shape.big_endian { Order::Big } else { Order::Little };
-    // Of a BigTIFF it is not read, in which cameras do not write.
+    let order = Order::of(shape);
     let hidden = tiff::Tiff::parse(file.original()).map(|tiff| Hidden::of(&tiff));
     let (mut kept, mut seen) = (Vec::new(), HashSet::new());
     for entry in entries.iter().filter(|entry| entry.length.is_some_and(|length| length > 0)) {
