@@ -139,7 +139,7 @@ impl Shape {
     }
 
     /// Bytes of an entry's value, or of the offset of it.
-    const fn field_bytes(self) -> usize {
+    pub(crate) const fn field_bytes(self) -> usize {
         if self.big { 8 } else { 4 }
     }
 

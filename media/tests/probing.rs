@@ -2,12 +2,22 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
 
 mod common;
+#[path = "common/heif.rs"]
+mod heif;
+#[cfg(feature = "jxl")]
+#[path = "common/jxl.rs"]
+mod jxl_files;
+#[path = "common/exif.rs"]
+mod sample;
 
-use common::fixture;
+use common::build::{Place, SHORT, Tiff};
 use common::streams::{assert_more_is_ignored, cut, cuts, damaged, decoded, fed, known};
+use common::{fixture, quadrants};
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_media::{Limits, MediaError, Orientation, Probe, SourceFormat, Subsampling, probe};
+use heif::{HeifFile, Item, avif, boxed};
 use proptest::prelude::*;
+use sample::{Block, camera, forward, tiff_of};
 
 fn limits() -> Limits {
     Limits::default()
@@ -106,6 +116,117 @@ fn what_follows_the_end_is_ignored() {
     for (name, bytes) in files() {
         assert_more_is_ignored(name, &bytes, true);
     }
+}
+
+/// What is told of a camera's block, whatever it is wrapped in.
+fn assert_told(bytes: &[u8], what: &str) {
+    let whole = probe(bytes, &limits()).unwrap();
+    let told = whole.capture.as_deref().unwrap_or_else(|| panic!("{what}: nothing is told"));
+    let json = serde_json::to_value(told).unwrap();
+    assert_eq!(json["taken"], "2024-05-01T18:03:59.070+02:00", "{what}");
+    assert_eq!((&json["model"], &json["iso"]), (&"EOS R5".into(), &400.into()), "{what}");
+    assert_eq!(
+        (&json["lens"], &json["f_number"]),
+        (&"RF24-70mm F2.8 L IS USM".into(), &2.8.into()),
+        "{what}"
+    );
+    assert_eq!((&json["artist"], &json["copyright"]), (&"Ada L.".into(), &"Ada".into()), "{what}");
+    for size in [1, 7, 100] {
+        assert_eq!(fed(bytes.chunks(size), &limits()).as_ref(), Ok(&whole), "{what} in pieces of {size}");
+    }
+}
+
+fn too_much(bytes: &[u8]) -> MediaError {
+    probe(bytes, &Limits { metadata_bytes_max: 500, ..limits() }).unwrap_err()
+}
+
+#[test]
+fn a_tiff_tells_how_it_was_taken_where_that_lies_ahead() {
+    for big_endian in [false, true] {
+        assert_told(&tiff_of(&camera(big_endian), forward), "directories in their order");
+        // Here the EXIF directory has passed when it is pointed to, and the first one's values have not.
+        let backward = tiff_of(&camera(big_endian), Block::build);
+        let told = probe(&backward, &limits()).unwrap().capture.unwrap();
+        assert_eq!((told.model.as_deref(), told.lens), (Some("EOS R5"), None));
+        assert_eq!(told.taken.as_deref(), Some("2024-05-02T10:00:00"));
+        assert_eq!(fed(backward.chunks(1), &limits()), probe(&backward, &limits()));
+        for place in [Place::First, Place::Middle, Place::Last] {
+            let mut tiff = Tiff::new(4, 2).with(0x8827, SHORT, &[400]).chunk([7; 8]);
+            (tiff.big, tiff.big_endian, tiff.place) = (true, big_endian, place);
+            let told = probe(&tiff.build(), &limits()).unwrap().capture.unwrap();
+            assert_eq!(told.iso, Some(400), "{place:?}");
+        }
+    }
+}
+
+#[test]
+fn hostile_directories_of_a_tiff_tell_nothing_and_cost_nothing() {
+    use sample::Value;
+    let with = |image| {
+        let block = Block { image, ..Block::default() };
+        probe(&tiff_of(&block, Block::build), &limits()).unwrap().capture
+    };
+    for at in [0, 8, u32::MAX, u32::MAX - 1] {
+        assert_eq!(with(vec![(0x8769, Value::Long(at))]), None, "a directory at {at}");
+    }
+    // More than may be held: what fits is told.
+    let image = vec![(0x010F, Value::Raw(2, vec![b'x'; 60_000])), (0x0110, Value::text("a model"))];
+    let bytes = tiff_of(&Block { image, ..Block::default() }, Block::build);
+    let small = Limits { metadata_bytes_max: 500, ..limits() };
+    let told = probe(&bytes, &small).unwrap().capture.unwrap();
+    assert_eq!((told.make, told.model.as_deref()), (None, Some("a model")));
+    // A count that overflows.
+    let mut overflowing = bytes;
+    let make = memchr::memmem::find(&overflowing, b"\x0F\x01\x02\0").unwrap();
+    overflowing[make + 4..make + 8].fill(0xFF);
+    assert_eq!(probe(&overflowing, &limits()).unwrap().capture.unwrap().make, None);
+}
+
+#[test]
+fn an_avif_tells_how_it_was_taken() {
+    let data = [b"\0\0\0\x06Exif\0\0".as_slice(), &camera(true).build()].concat();
+    let picture = avif(1, (16, 16), &quadrants(16, 16), 8).1;
+    let exif = Item { id: 9, kind: *b"Exif", data: data.clone(), properties: Vec::new() };
+    let mut file = HeifFile::of(*b"avif", picture);
+    file.items.push(exif);
+    file.references.push((*b"cdsc", 9, vec![1]));
+    let bytes = file.bytes();
+    assert_told(&bytes, "behind the picture");
+    assert!(matches!(too_much(&bytes), MediaError::MetadataTooLarge { .. }));
+    // Before the picture, in the same box.
+    let mut first = file.clone();
+    first.items.swap(0, 1);
+    assert_told(&first.bytes(), "before the picture");
+    // Before the directory: it has passed.
+    let early = boxed(*b"free", &data);
+    let head = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let mut shifted = file.clone();
+    shifted.shift = early.len() as u64;
+    let shifted = shifted.bytes();
+    let mut early = [&shifted[..head], &early, &shifted[head..]].concat();
+    let exif_at = (early.len() - data.len()) as u64;
+    let entry = memchr::memmem::find(&early, &exif_at.to_be_bytes()).unwrap();
+    early[entry..entry + 8].copy_from_slice(&(head as u64 + 8).to_be_bytes());
+    assert_eq!(probe(&early, &limits()).unwrap().capture, None);
+    assert_eq!(fed(early.chunks(1), &limits()), probe(&early, &limits()));
+}
+
+#[cfg(feature = "jxl")]
+#[test]
+fn a_jpeg_xl_tells_how_it_was_taken() {
+    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace};
+    let codestream = jxl_files::encoded((16, 16), ColorSpace::RGB, BitDepth::Eight, &quadrants(16, 16));
+    let exif = [b"\0\0\0\0".as_slice(), &camera(false).build()].concat();
+    let bytes = [
+        boxed(*b"JXL ", b"\r\n\x87\n"),
+        boxed(*b"ftyp", b"jxl \0\0\0\0jxl "),
+        boxed(*b"brob", b"Exifnobody looks into it"),
+        boxed(*b"Exif", &exif),
+        boxed(*b"jxlc", &codestream),
+    ]
+    .concat();
+    assert_told(&bytes, "JPEG XL");
+    assert!(matches!(too_much(&bytes), MediaError::MetadataTooLarge { .. }));
 }
 
 proptest! {

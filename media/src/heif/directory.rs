@@ -53,6 +53,15 @@ struct Widths {
     base: usize,
 }
 
+/// Where an item lies.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// Among the directory's own bytes.
+    Directory(&'a [u8]),
+    /// There in the file.
+    File(Range<u64>),
+}
+
 impl Widths {
     const fn extent(self) -> usize {
         self.index + self.offset + self.length
@@ -151,7 +160,7 @@ impl<'a> Directory<'a> {
     }
 
     /// What an item is: `av01`, `hvc1`, `grid`, `Exif`…
-    pub(super) fn kind(&self, item: u32) -> Option<[u8; 4]> {
+    pub(crate) fn kind(&self, item: u32) -> Option<[u8; 4]> {
         let index = self.items.binary_search_by_key(&item, |(item, _)| *item).ok()?;
         Some(self.items[index].1)
     }
@@ -184,7 +193,7 @@ impl<'a> Directory<'a> {
     }
 
     /// The item that holds the main picture's EXIF block.
-    pub(super) fn exif(&self) -> Option<u32> {
+    pub(crate) fn exif(&self) -> Option<u32> {
         let described =
             self.referring(*b"cdsc", self.primary).find(|item| self.kind(*item) == Some(*b"Exif"));
         described.or_else(|| self.items.iter().find(|(_, kind)| kind == b"Exif").map(|(item, _)| *item))
@@ -212,6 +221,27 @@ impl<'a> Directory<'a> {
                 "export it as a JPEG",
             )),
             None => Err(self.corrupt("its directory does not say where a picture lies")),
+        }
+    }
+
+    /// The pieces of every item that lies in this file: the item, whether they are counted from the beginning of the
+    /// directory's own bytes rather than the file's, and the pieces that 64 bits can address.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (u32, bool, Range<u64>)> {
+        let here = self.locations.iter().filter(|location| location.method <= 1);
+        here.flat_map(|location| {
+            let extents = location.extents().flatten();
+            extents.map(|extent| (location.item, location.method == 1, extent))
+        })
+    }
+
+    /// Where an item lies that is in one piece. `None` for others.
+    pub(crate) fn place(&self, item: u32) -> Option<Place<'a>> {
+        let location = self.location(item).ok()?;
+        let extent = location.extents().next()??;
+        match (location.extents().nth(1), location.method) {
+            (Some(_), _) => None,
+            (None, 1) => piece(self.data, &extent).map(Place::Directory),
+            (None, _) => Some(Place::File(extent)),
         }
     }
 

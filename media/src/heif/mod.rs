@@ -10,7 +10,7 @@ mod directory;
 mod picture;
 
 pub(crate) use boxes::{BOX_HEADER_BYTES, BoxHeader};
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, Place};
 pub(crate) use picture::{Chroma, Codec, LAYERS_MAX, Layer, Picture, Signal, Window, operating_point};
 
 #[cfg(feature = "heic")]
@@ -39,7 +39,12 @@ pub(crate) fn directory_of(original: &[u8], format: SourceFormat) -> Result<Dire
 pub(crate) fn exif_item(original: &[u8]) -> Option<&[u8]> {
     let directory = directory_of(original, SourceFormat::Heic).ok()?;
     let item = directory.exif()?;
-    let block = directory.slice(original, item).ok()?;
-    let (offset, behind) = block.split_first_chunk::<4>()?;
+    exif_block(directory.slice(original, item).ok()?)
+}
+
+/// The EXIF block in an item of a HEIF file or a box of a JPEG XL, which begins with the block's distance (ISO/IEC
+/// 23008-12, annex A.2.1).
+pub(crate) fn exif_block(item: &[u8]) -> Option<&[u8]> {
+    let (offset, behind) = item.split_first_chunk::<4>()?;
     behind.get(u32::from_be_bytes(*offset) as usize..).filter(|tiff| !tiff.is_empty())
 }

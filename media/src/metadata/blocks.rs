@@ -4,6 +4,8 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
+use super::boxes::boxes;
+use super::exif::{Keep, filtered_as_stored};
 use super::jpeg::{Part, Parts, marker, name};
 use super::tiff::Tiff;
 use super::{png, webp};
@@ -22,25 +24,34 @@ pub(crate) struct Blocks {
     pub(crate) icc: Option<Vec<u8>>,
 }
 
-/// Reads the blocks of a JPEG, PNG or WebP. Never fails, and holds nothing beyond the limits.
+/// Reads the blocks of an original. Never fails, and holds nothing beyond the limits.
 ///
-/// Of other formats it reads none: a GIF's colours are sRGB, and the decoders of the others hand their profiles out.
-#[allow(
-    clippy::match_wildcard_for_single_variants,
-    reason = "what is true of GIF is true of formats that are added"
-)]
+/// Profiles it reads of JPEG, PNG and WebP only: a GIF's colours are sRGB, and the decoders of the others hand theirs out.
 pub(crate) fn blocks(original: &[u8], format: SourceFormat, limits: &Limits) -> Blocks {
     match format {
         SourceFormat::Jpeg => of_jpeg(original, limits),
         SourceFormat::Png => of_png(original, limits),
         SourceFormat::WebP => of_webp(original, limits),
-        // Their decoders bring the profile.
         SourceFormat::Avif | SourceFormat::Heic => {
-            let exif = heif::exif_item(original).and_then(|block| exif_within(block, limits));
-            Blocks { exif, icc: None }
+            Blocks { exif: heif::exif_item(original).and_then(|block| exif_within(block, limits)), icc: None }
         }
-        _ => Blocks::default(),
+        SourceFormat::Jxl => Blocks { exif: of_jxl(original, limits), icc: None },
+        // The file itself is the block: a small one is made of what could remain of it anyhow.
+        SourceFormat::Tiff => {
+            let block = filtered_as_stored(original, Keep::AllButPrivate);
+            Blocks {
+                exif: block.filter(|block| block.len() <= limits.metadata_bytes_max as usize),
+                icc: None,
+            }
+        }
+        SourceFormat::Gif | SourceFormat::Bmp => Blocks::default(),
     }
+}
+
+fn of_jxl(original: &[u8], limits: &Limits) -> Option<Vec<u8>> {
+    let whole = 0..original.len();
+    let mut parts = boxes(original, &whole).filter(|part| part.complete && &part.kind == b"Exif");
+    parts.find_map(|part| exif_within(heif::exif_block(&original[part.content])?, limits))
 }
 
 /// The TIFF structure of an EXIF block within the limits.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Rational;
 use super::rational::decimal;
-use super::tiff::{Entry, Tiff};
+use super::tiff::{Entry, Order, Tiff};
 
 /// Longest text, in characters.
 const TEXT_CHARS_MAX: usize = 128;
@@ -116,25 +116,43 @@ const TIMES: [(u16, u16, u16); 3] = [
 pub(crate) fn capture(exif: &[u8]) -> Option<Capture> {
     let tiff = Tiff::parse(exif)?;
     // Converters of raw files put entries of either directory into the other.
-    let facts = Facts { entries: tiff.image().chain(tiff.exif()).collect() };
-    let found = Capture {
-        taken: TIMES.iter().find_map(|tags| facts.time(*tags)),
-        make: facts.text(tag::MAKE),
-        model: facts.text(tag::MODEL),
-        lens_make: facts.text(tag::LENS_MAKE),
-        lens: facts.text(tag::LENS_MODEL),
-        software: facts.text(tag::SOFTWARE),
-        exposure_seconds: facts.positive(tag::EXPOSURE_TIME),
-        f_number: facts.positive(tag::F_NUMBER).and_then(Rational::rounded),
-        exposure_bias_ev: facts.bias(),
-        focal_length_mm: facts.positive(tag::FOCAL_LENGTH).and_then(Rational::rounded),
-        focal_length_35mm: facts.count(tag::FOCAL_LENGTH_35MM),
-        iso: facts.iso(),
-        flash_fired: facts.find(tag::FLASH).and_then(Entry::unsigned).map(|flash| flash & 1 != 0),
-        artist: facts.text(tag::ARTIST),
-        copyright: facts.text(tag::COPYRIGHT),
-    };
-    (found != Capture::default()).then_some(found)
+    Facts { entries: tiff.image().chain(tiff.exif()).collect() }.told()
+}
+
+/// What entries tell that were read elsewhere: tag, type and value of each. `None` if that is nothing.
+pub(crate) fn capture_of<'a>(
+    big_endian: bool,
+    fields: impl Iterator<Item = (u16, u16, &'a [u8])>,
+) -> Option<Capture> {
+    let order = if big_endian { Order::Big } else { Order::Little };
+    Facts { entries: fields.map(|(tag, kind, value)| Entry { tag, kind, order, value }).collect() }.told()
+}
+
+/// Whether an entry tells something that [`Capture`] has.
+pub(crate) const fn is_capture(number: u16) -> bool {
+    matches!(
+        number,
+        tag::MAKE
+            | tag::MODEL
+            | tag::SOFTWARE
+            | tag::DATE_TIME
+            | tag::ARTIST
+            | tag::COPYRIGHT
+            | tag::EXPOSURE_TIME
+            | tag::F_NUMBER
+            | tag::PHOTOGRAPHIC_SENSITIVITY
+            | tag::STANDARD_OUTPUT_SENSITIVITY..=tag::ISO_SPEED
+            | tag::DATE_TIME_ORIGINAL
+            | tag::DATE_TIME_DIGITIZED
+            | tag::OFFSET_TIME..=tag::OFFSET_TIME_DIGITIZED
+            | tag::EXPOSURE_BIAS
+            | tag::FLASH
+            | tag::FOCAL_LENGTH
+            | tag::SUB_SECONDS..=tag::SUB_SECONDS_DIGITIZED
+            | tag::FOCAL_LENGTH_35MM
+            | tag::LENS_MAKE
+            | tag::LENS_MODEL
+    )
 }
 
 /// The entries of both directories.
@@ -143,6 +161,28 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// What they tell. `None` if that is nothing.
+    fn told(&self) -> Option<Capture> {
+        let found = Capture {
+            taken: TIMES.iter().find_map(|tags| self.time(*tags)),
+            make: self.text(tag::MAKE),
+            model: self.text(tag::MODEL),
+            lens_make: self.text(tag::LENS_MAKE),
+            lens: self.text(tag::LENS_MODEL),
+            software: self.text(tag::SOFTWARE),
+            exposure_seconds: self.positive(tag::EXPOSURE_TIME),
+            f_number: self.positive(tag::F_NUMBER).and_then(Rational::rounded),
+            exposure_bias_ev: self.bias(),
+            focal_length_mm: self.positive(tag::FOCAL_LENGTH).and_then(Rational::rounded),
+            focal_length_35mm: self.count(tag::FOCAL_LENGTH_35MM),
+            iso: self.iso(),
+            flash_fired: self.find(tag::FLASH).and_then(Entry::unsigned).map(|flash| flash & 1 != 0),
+            artist: self.text(tag::ARTIST),
+            copyright: self.text(tag::COPYRIGHT),
+        };
+        (found != Capture::default()).then_some(found)
+    }
+
     fn find(&self, tag: u16) -> Option<&Entry<'a>> {
         self.entries.iter().find(|entry| entry.tag == tag)
     }

@@ -1,9 +1,12 @@
 //! A new EXIF block from the part of an old one that may be shown.
 //!
 //! A block is never edited: what is wanted is copied into a new one, entry by entry, and everything that was not
-//! understood stays behind. So do gaps between values, where editors leave what they removed.
+//! understood stays behind. So do gaps between values, where editors leave what they removed, and entries whose values lie
+//! where private ones do.
 
-use super::tiff::{self, Entry, FRAME_BYTES, ORIENTATION, Order, Tiff, kind};
+use std::ops::Range;
+
+use super::tiff::{self, Entry, FRAME_BYTES, ORIENTATION, Order, Tiff, element_bytes, kind};
 
 /// Longest block that is written, in bytes: what a JPEG's segment holds besides its length and `Exif\0\0`.
 pub(super) const EXIF_BYTES_MAX: usize = 0xFFFF - 2 - tiff::PREFIX.len();
@@ -89,12 +92,45 @@ const fn is_formal(tag: u16) -> bool {
 }
 
 impl Keep {
-    const fn keeps(self, tag: u16) -> bool {
+    pub(super) const fn keeps(self, tag: u16) -> bool {
         match self {
             Self::Copyright => is_authorship(tag),
             Self::Descriptive => is_descriptive(tag),
             Self::AllButPrivate => is_defined(tag) && !is_private(tag),
         }
+    }
+}
+
+/// Where private values of a block lie in memory. What claims to lie there as well would tell them under another name.
+pub(super) struct Hidden(Vec<Range<usize>>);
+
+fn addresses(value: &[u8]) -> Range<usize> {
+    let range = value.as_ptr_range();
+    range.start.addr()..range.end.addr()
+}
+
+impl Hidden {
+    /// The GPS directory and its values, and those values of the others that [`is_private`].
+    pub(super) fn of(tiff: &Tiff<'_>) -> Self {
+        let (directory, gps) = tiff.gps();
+        let private = tiff.image().chain(tiff.exif()).filter(|entry| is_private(entry.tag));
+        // Shorter ones lie in their entries.
+        let values = gps.into_iter().chain(private).map(|entry| entry.value).filter(|value| value.len() > 4);
+        let all = values.chain(Some(directory).filter(|directory| !directory.is_empty()));
+        let mut places: Vec<Range<usize>> = all.map(addresses).collect();
+        places.sort_unstable_by_key(|place| place.start);
+        places.dedup_by(|next, place| {
+            let meet = next.start <= place.end;
+            place.end = if meet { place.end.max(next.end) } else { place.end };
+            meet
+        });
+        Self(places)
+    }
+
+    pub(super) fn touches(&self, value: &[u8]) -> bool {
+        let value = addresses(value);
+        let first = self.0.partition_point(|place| place.end <= value.start);
+        self.0.get(first).is_some_and(|place| place.start < value.end)
     }
 }
 
@@ -120,9 +156,10 @@ fn rebuilt(tiff: &Tiff<'_>, keep: Keep, orientation: Option<u16>) -> Option<Vec<
     let mut room = (bytes + bytes / 8 + 64).min(EXIF_BYTES_MAX).saturating_sub(FRAME_BYTES);
     let orientation = orientation.map(|number| order.short(number));
     let turned = orientation.as_ref().map(|value| turned(order, value));
-    let image =
-        selected(turned.into_iter().chain(tiff.image().filter(|entry| keep.keeps(entry.tag))), &mut room);
-    let exif = selected(tiff.exif().filter(|entry| keep.keeps(entry.tag)), &mut room);
+    let hidden = Hidden::of(tiff);
+    let is_kept = |entry: &Entry<'_>| keep.keeps(entry.tag);
+    let image = selected(turned.into_iter().chain(tiff.image().filter(is_kept)), &hidden, &mut room);
+    let exif = selected(tiff.exif().filter(is_kept), &hidden, &mut room);
     let says_something = image.iter().chain(&exif).any(|entry| !is_formal(entry.tag));
     says_something.then(|| tiff::write(order, &image, &exif))
 }
@@ -134,12 +171,21 @@ const fn turned(order: Order, value: &[u8]) -> Entry<'_> {
 
 /// The first entry of each tag, sorted by tag, as far as there is room. Values are looked at last: a thousand entries may
 /// name the same one.
-fn selected<'a>(entries: impl Iterator<Item = Entry<'a>>, room: &mut usize) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = entries.filter(|entry| !entry.value.is_empty()).collect();
+fn selected<'a>(
+    entries: impl Iterator<Item = Entry<'a>>,
+    hidden: &Hidden,
+    room: &mut usize,
+) -> Vec<Entry<'a>> {
+    // A BigTIFF has types that a block cannot.
+    let can_be_written = |entry: &Entry<'_>| !entry.value.is_empty() && element_bytes(entry.kind).is_some();
+    let mut entries: Vec<Entry<'a>> = entries.filter(can_be_written).collect();
     entries.sort_by_key(|entry| entry.tag);
     entries.dedup_by_key(|entry| entry.tag);
     entries.retain_mut(|entry| {
         *entry = terminated(*entry, *room);
+        if hidden.touches(entry.value) {
+            return false;
+        }
         let left = room.checked_sub(entry.written_bytes());
         *room = left.unwrap_or(*room);
         left.is_some()
@@ -149,7 +195,7 @@ fn selected<'a>(entries: impl Iterator<Item = Entry<'a>>, room: &mut usize) -> V
 
 /// A text up to its terminator, if that is among its first bytes: its entry may count more, which are left from a longer
 /// text or are a neighbour's. A copyright has two texts, the second the editor's.
-fn terminated(entry: Entry<'_>, searched: usize) -> Entry<'_> {
+pub(super) fn terminated(entry: Entry<'_>, searched: usize) -> Entry<'_> {
     let texts = if entry.tag == COPYRIGHT { 2 } else { 1 };
     let Some(text) = entry.text() else { return entry };
     let front = &text[..text.len().min(searched)];
@@ -278,6 +324,37 @@ mod tests {
         };
         let kept = filtered(&third.build(), Keep::Copyright).unwrap();
         assert!(!tells_secret(&kept) && memchr::memmem::find(&kept, b"Ada\0Bob\0").is_some());
+    }
+
+    #[test]
+    fn nothing_private_is_told_under_another_name() {
+        for (tag, kind) in [(0x010E, 2_u16), (0xA302, 7), (0x8298, 2)] {
+            for big_endian in [false, true] {
+                // An entry that counts on from its own value over the place, the serial number, or all of the block.
+                let image = vec![(0x010F, Value::text("Maker")), (tag, Value::Raw(kind, vec![b'x'; 6]))];
+                let exif = vec![(0xA431, Value::secret(2))];
+                let gps = vec![(2, Value::secret(5))];
+                let block = Block { big_endian, image, exif, gps, thumbnail: Vec::new() }.build();
+                let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+                let short = if big_endian { tag.to_be_bytes() } else { tag.to_le_bytes() };
+                let first: [u8; 4] = block[4..8].try_into().unwrap();
+                let first = if big_endian { u32::from_be_bytes(first) } else { u32::from_le_bytes(first) };
+                let entry = first as usize + 2 + 12;
+                assert_eq!(block[entry..entry + 2], short);
+                for secret in memchr::memmem::find_iter(&block, SECRET) {
+                    for (at, count) in [(secret, 6), (8, block.len() - 8), (secret + 5, 10)] {
+                        let mut bytes = block.clone();
+                        bytes[entry + 4..entry + 8].copy_from_slice(&long(count as u32));
+                        bytes[entry + 8..entry + 12].copy_from_slice(&long(at as u32));
+                        for keep in KEEPS {
+                            let kept = filtered(&bytes, keep).map(|kept| tags(&kept)).unwrap_or_default();
+                            let expected: &[u16] = if keep == Keep::Copyright { &[] } else { &[0x010F] };
+                            assert_eq!(kept, expected, "{tag:04X} at {at}");
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{MediaError, SourceFormat};
 pub(super) mod marker {
     pub(in crate::metadata) const TEM: u8 = 0x01;
     pub(in crate::metadata) const SOF_FIRST: u8 = 0xC0;
+    pub(in crate::metadata) const JPG: u8 = 0xC8;
     pub(in crate::metadata) const RST_FIRST: u8 = 0xD0;
     pub(in crate::metadata) const RST_LAST: u8 = 0xD7;
     pub(in crate::metadata) const SOI: u8 = 0xD8;

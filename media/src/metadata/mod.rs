@@ -10,7 +10,7 @@
 //! | file | what happens there |
 //! |---|---|
 //! | `tiff` | the structure of an EXIF block, read in place and written |
-//! | `jpeg`, `png`, `webp`, `gif` | the parts of a file: segments, chunks, blocks |
+//! | `jpeg`, `png`, `webp`, `gif`, `boxes` | the parts of a file: segments, chunks, blocks, boxes |
 //! | `rational`, `capture` | camera, exposure and time, for people to read ([`Capture`]) |
 //! | `exif` | an EXIF block made anew from the part of another that may be shown ([`filtered`]) |
 //! | `blocks` | EXIF and colour profile out of an original ([`blocks()`]) |
@@ -18,6 +18,7 @@
 //! | `private` | an original without place and serial numbers, its pixels untouched ([`without_private()`]) |
 
 mod blocks;
+mod boxes;
 mod capture;
 mod embed;
 mod exif;
@@ -34,7 +35,7 @@ pub(crate) mod webp;
 
 pub(crate) use blocks::{Blocks, blocks};
 pub use capture::Capture;
-pub(crate) use capture::capture;
+pub(crate) use capture::{capture, capture_of, is_capture};
 pub(crate) use embed::embed;
 pub(crate) use exif::{Keep, filtered};
 pub use private::without_private;

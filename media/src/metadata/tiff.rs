@@ -5,11 +5,12 @@
 //! directory that it points to, each once: chains and rings of directories cost nothing.
 
 use crate::Orientation;
+use crate::directory::Shape;
 
 /// Most entries that are read of a directory. Cameras write about 60.
 const ENTRIES_MAX: usize = 1_000;
 /// Longest value that is read, in bytes. A JPEG's block could hold no longer one.
-const VALUE_BYTES_MAX: usize = 1 << 16;
+pub(crate) const VALUE_BYTES_MAX: usize = 1 << 16;
 /// Bytes of an entry: tag, type, count, and the value or its offset.
 const ENTRY_BYTES: usize = 12;
 /// Bytes of the header, behind which the first directory that is written begins.
@@ -21,7 +22,13 @@ pub(super) const PREFIX: &[u8] = b"Exif\0\0";
 /// Tag of the orientation, a SHORT.
 pub(super) const ORIENTATION: u16 = 0x0112;
 /// Tag of the pointer to the EXIF directory.
-const EXIF_DIRECTORY: u16 = 0x8769;
+pub(crate) const EXIF_DIRECTORY: u16 = 0x8769;
+
+/// Tag of the pointer to the GPS directory.
+pub(super) const GPS_DIRECTORY: u16 = 0x8825;
+/// What a GPS directory has at most, in entries and in their tags: EXIF defines 32 (CIPA DC-008, table 15).
+const GPS_ENTRIES_MAX: usize = 64;
+const GPS_TAG_MAX: u16 = 0xFF;
 
 /// Field types (TIFF 6.0, section 2; UTF-8 since EXIF 3.0).
 pub(super) mod kind {
@@ -32,11 +39,15 @@ pub(super) mod kind {
     pub(in crate::metadata) const RATIONAL: u16 = 5;
     pub(in crate::metadata) const SRATIONAL: u16 = 10;
     pub(in crate::metadata) const IFD: u16 = 13;
+    /// Of a BigTIFF.
+    pub(in crate::metadata) const LONG8: u16 = 16;
+    /// Of a BigTIFF.
+    pub(in crate::metadata) const IFD8: u16 = 18;
     pub(in crate::metadata) const UTF8: u16 = 129;
 }
 
-/// Bytes of one element of a field type. `None` for types that do not exist.
-const fn element_bytes(kind: u16) -> Option<usize> {
+/// Bytes of one element of a field type. `None` for types that EXIF does not know.
+pub(crate) const fn element_bytes(kind: u16) -> Option<usize> {
     match kind {
         // BYTE, ASCII, SBYTE, UNDEFINED and UTF-8.
         1 | 2 | 6 | 7 | 129 => Some(1),
@@ -60,6 +71,10 @@ pub(super) enum Order {
 }
 
 impl Order {
+    pub(super) const fn of(shape: Shape) -> Self {
+        if shape.big_endian { Self::Big } else { Self::Little }
+    }
+
     fn u16(self, bytes: [u8; 2]) -> u16 {
         match self {
             Self::Little => u16::from_le_bytes(bytes),
@@ -71,6 +86,13 @@ impl Order {
         match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
+
+    fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
         }
     }
 
@@ -103,12 +125,13 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The first element of a BYTE, SHORT, LONG or IFD.
+    /// The first element of a BYTE, SHORT, LONG or IFD, or of one of 64 bits that 32 can hold.
     pub(super) fn unsigned(&self) -> Option<u32> {
         match self.kind {
             kind::BYTE => self.value.first().map(|byte| u32::from(*byte)),
             kind::SHORT => self.value.first_chunk().map(|bytes| u32::from(self.order.u16(*bytes))),
             kind::LONG | kind::IFD => self.value.first_chunk().map(|bytes| self.order.u32(*bytes)),
+            kind::LONG8 | kind::IFD8 => u32::try_from(self.order.u64(*self.value.first_chunk()?)).ok(),
             _ => None,
         }
     }
@@ -136,25 +159,22 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// An EXIF block whose header was understood.
+/// An EXIF block whose header was understood, or a file that begins like one: a TIFF or a BigTIFF.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiff<'a> {
     bytes: &'a [u8],
-    order: Order,
+    shape: Shape,
     first: usize,
 }
 
 impl<'a> Tiff<'a> {
-    /// A block that begins with its TIFF header (`II*\0` or `MM\0*`), or with [`PREFIX`] before it.
+    /// A block that begins with its TIFF header, or with [`PREFIX`] before it.
     pub(super) fn parse(block: &'a [u8]) -> Option<Self> {
         let bytes = block.strip_prefix(PREFIX).unwrap_or(block);
-        let order = match bytes.get(..4)? {
-            b"II*\0" => Order::Little,
-            b"MM\0*" => Order::Big,
-            _ => return None,
-        };
-        let first = order.u32(*bytes.get(4..)?.first_chunk()?) as usize;
-        Some(Self { bytes, order, first })
+        let shape = Shape::of(bytes)?;
+        let (start, end) = (shape.header_bytes() - shape.field_bytes(), shape.header_bytes());
+        let first = usize::try_from(shape.number(bytes.get(start..end)?)).ok()?;
+        Some(Self { bytes, shape, first })
     }
 
     /// The block from its TIFF header on.
@@ -163,7 +183,7 @@ impl<'a> Tiff<'a> {
     }
 
     pub(super) const fn order(&self) -> Order {
-        self.order
+        Order::of(self.shape)
     }
 
     /// The entries of the first directory, which speaks of the picture.
@@ -178,33 +198,49 @@ impl<'a> Tiff<'a> {
         at.filter(|at| *at != self.first).into_iter().flat_map(move |at| self.directory(at))
     }
 
+    /// The bytes of the GPS directory, and its entries. Of none if there is no such directory, or something that is none is
+    /// pointed to.
+    pub(super) fn gps(self) -> (&'a [u8], Vec<Entry<'a>>) {
+        let pointer = self.image().find(|entry| entry.tag == GPS_DIRECTORY);
+        let Some(at) = pointer.and_then(|entry| entry.unsigned()).map(|at| at as usize) else {
+            return (&[], Vec::new());
+        };
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let count_bytes = self.shape.count_bytes();
+        let count = self.shape.number(rest.get(..count_bytes).unwrap_or_default());
+        let entries: Vec<_> = self.directory(at).take(GPS_ENTRIES_MAX).collect();
+        if count > GPS_ENTRIES_MAX as u64 || entries.iter().any(|entry| entry.tag > GPS_TAG_MAX) {
+            return (&[], Vec::new());
+        }
+        (&rest[..rest.len().min(count_bytes + count as usize * self.shape.entry_bytes())], entries)
+    }
+
     /// The entries that can be read of the directory at an offset.
     fn directory(self, at: usize) -> impl Iterator<Item = Entry<'a>> {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let (count, entries) = match rest.split_first_chunk() {
-            Some((count, entries)) => (usize::from(self.order.u16(*count)), entries),
-            None => (0, rest),
-        };
-        let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
-        entries.iter().take(count.min(ENTRIES_MAX)).filter_map(move |entry| self.entry(entry))
+        let (count, entries) = rest.split_at_checked(self.shape.count_bytes()).unwrap_or_default();
+        let count = self.shape.number(count).min(ENTRIES_MAX as u64) as usize;
+        let entries = entries.chunks_exact(self.shape.entry_bytes());
+        entries.take(count).filter_map(move |entry| self.entry(entry))
     }
 
-    fn entry(self, bytes: &'a [u8; ENTRY_BYTES]) -> Option<Entry<'a>> {
-        let (tag, rest) = bytes.split_first_chunk()?;
-        let (kind, rest) = rest.split_first_chunk()?;
-        let (count, value) = rest.split_first_chunk::<4>()?;
-        let kind = self.order.u16(*kind);
-        let length = element_bytes(kind)?.checked_mul(self.order.u32(*count) as usize)?;
+    fn entry(self, bytes: &'a [u8]) -> Option<Entry<'a>> {
+        let shape = self.shape;
+        let (head, field) = bytes.split_at_checked(shape.entry_bytes() - shape.field_bytes())?;
+        let (tag, kind) = (shape.number(&head[..2]) as u16, shape.number(&head[2..4]) as u16);
+        let of_big = shape.big && matches!(kind, kind::LONG8..=kind::IFD8);
+        let size = if of_big { 8 } else { element_bytes(kind)? };
+        let length = size.checked_mul(usize::try_from(shape.number(&head[4..])).ok()?)?;
         if length > VALUE_BYTES_MAX {
             return None;
         }
-        let value = if length <= 4 {
-            value.get(..length)?
+        let value = if length <= field.len() {
+            field.get(..length)?
         } else {
-            let at = self.order.u32(*value.first_chunk()?) as usize;
+            let at = usize::try_from(shape.number(field)).ok()?;
             self.bytes.get(at..)?.get(..length)?
         };
-        Some(Entry { tag: self.order.u16(*tag), kind, order: self.order, value })
+        Some(Entry { tag, kind, order: self.order(), value })
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! What matters is one box, the directory (`meta`), which is held whole and read by [`crate::heif`]. It says where every
 //! picture lies, and therefore where the file must not end before. The boxes behind are walked on only to count the
-//! frames of a sequence, and whatever is no box ends that.
+//! frames of a sequence, and whatever is no box ends that. The EXIF block is kept while it passes, wherever the directory
+//! has said that it lies; one that lies before the directory has passed already, and is not read.
 
 use super::Probe;
 use super::sniff;
 use super::step::{Seen, Step, Structure};
-use crate::heif::{BOX_HEADER_BYTES, BoxHeader, Codec, Directory, Picture};
-use crate::{MediaError, SourceFormat};
+use super::stretch::Stretch;
+use crate::heif::{BOX_HEADER_BYTES, BoxHeader, Codec, Directory, Picture, Place, exif_block};
+use crate::metadata::capture;
+use crate::{Limits, MediaError, SourceFormat};
 
 /// A directory of a few kilobytes is usual, of some hundred with the tiles of a very large picture. It is held even
 /// where less of EXIF would be.
@@ -30,6 +33,8 @@ struct Found {
     probe: Probe,
     /// Where the last byte of any picture lies, plus one.
     end: u64,
+    /// The item that holds the EXIF block, until all of it has passed.
+    exif: Option<Stretch>,
 }
 
 #[derive(Debug)]
@@ -44,6 +49,23 @@ pub(super) struct Heif {
 
 fn next_header(skipped: u64) -> Step<At> {
     Step::Collect { skipped, at: At::Header, bytes: BOX_HEADER_BYTES }
+}
+
+/// Where the EXIF block is to be taken from, after the directory.
+fn exif(directory: &Directory, seen: &Seen<'_>) -> Result<Option<Stretch>, MediaError> {
+    match directory.exif().and_then(|item| directory.place(item)) {
+        Some(Place::Directory(bytes)) => {
+            seen.limits.check_metadata(bytes.len() as u64)?;
+            Ok(Some(Stretch::known(bytes)))
+        }
+        Some(Place::File(extent)) if extent.start >= seen.position => {
+            let bytes = extent.end - extent.start;
+            seen.limits.check_metadata(bytes)?;
+            // At most a u32.
+            Ok(Some(Stretch::new(extent.start, bytes as usize)))
+        }
+        _ => Ok(None),
+    }
 }
 
 impl Structure for Heif {
@@ -67,6 +89,16 @@ impl Structure for Heif {
         }
     }
 
+    fn pass(&mut self, at: u64, piece: &[u8], _limits: &Limits) {
+        let Some(Found { probe, exif, .. }) = &mut self.found else { return };
+        let Some(stretch) = exif else { return };
+        stretch.pass(at, piece);
+        if let Some(item) = stretch.whole() {
+            probe.capture = exif_block(item).and_then(capture).map(Box::new);
+            *exif = None;
+        }
+    }
+
     fn format(&self) -> SourceFormat {
         self.format
     }
@@ -77,7 +109,7 @@ impl Structure for Heif {
 
     fn finish(self, _at: Option<At>, _seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError> {
         let format = self.format;
-        let Some(Found { probe, end }) = self.found else {
+        let Some(Found { probe, end, .. }) = self.found else {
             if self.sequence_end.is_some() {
                 let found = format!("a sequence of {format} frames without a still picture");
                 return Err(MediaError::unsupported(found, "send one frame as a JPEG or PNG"));
@@ -173,7 +205,7 @@ impl Heif {
             metadata_bytes: meta.len() as u64,
             ..Probe::plain(self.format, (window.width, window.height), 0)
         };
-        self.found = Some(Found { probe, end: end.max(seen.position) });
+        self.found = Some(Found { probe, end: end.max(seen.position), exif: exif(&directory, seen)? });
         Ok(next_header(0))
     }
 }

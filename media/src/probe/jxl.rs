@@ -1,5 +1,7 @@
 //! Walking a JPEG XL (ISO/IEC 18181): a bare codestream, or boxes with a codestream in one piece or in several.
 //!
+//! An EXIF block is read if its box is not compressed and stands before the end of the codestream.
+//!
 //! The facts stand in the codestream's header, a chain of fields of single bits; the codec's own reader takes them from
 //! the first bytes. A codestream in boxes must arrive whole. A bare one does not say how long it is: where it ends too
 //! early is found by the decoder only.
@@ -10,8 +12,9 @@ use jxl_oxide_common::Bundle;
 
 use super::step::{Seen, Step, Structure};
 use super::{Probe, check_size};
-use crate::heif::{BOX_HEADER_BYTES, BoxHeader};
-use crate::{Limits, MediaError, SourceFormat};
+use crate::heif::{BOX_HEADER_BYTES, BoxHeader, exif_block};
+use crate::metadata::capture;
+use crate::{Capture, Limits, MediaError, SourceFormat};
 
 /// The codestream's signature; containers begin with a zero.
 const SIGNATURE: u8 = 0xFF;
@@ -31,6 +34,8 @@ pub(super) enum At {
     /// The first byte.
     Beginning,
     BoxHeader,
+    /// A box with an EXIF block.
+    Exif,
     /// The index of a piece, which has so many bytes behind it.
     PieceIndex(Option<u64>),
     /// Bytes of the codestream: how many of this piece remain behind them, if that is known, and whether it is the last.
@@ -44,11 +49,13 @@ pub(super) struct Jxl {
     /// How much of it the header is looked for in next.
     wanted: usize,
     probe: Option<Probe>,
+    /// Out of the first EXIF block that tells something.
+    capture: Option<Box<Capture>>,
 }
 
 impl Default for Jxl {
     fn default() -> Self {
-        Self { held: Vec::new(), wanted: HEADER_BYTES_MIN, probe: None }
+        Self { held: Vec::new(), wanted: HEADER_BYTES_MIN, probe: None, capture: None }
     }
 }
 
@@ -84,6 +91,11 @@ impl Structure for Jxl {
                 0 => self.box_header(seen),
                 bytes => Ok(Step::More { at, bytes }),
             },
+            At::Exif => {
+                let found = exif_block(seen.bytes).and_then(capture).map(Box::new);
+                self.capture = self.capture.take().or(found);
+                Ok(next_box(0))
+            }
             At::PieceIndex(remaining) => Ok(self.piece(remaining, seen.u32_be(0) & LAST_PIECE != 0)),
             At::Codestream(remaining, last) => self.codestream(remaining, last, seen),
         }
@@ -109,7 +121,7 @@ impl Structure for Jxl {
         if !whole {
             return Err(truncated("the pixel data"));
         }
-        Ok(Probe { image_bytes: seen.position, bytes, ..probe })
+        Ok(Probe { capture: self.capture, image_bytes: seen.position, bytes, ..probe })
     }
 }
 
@@ -125,6 +137,11 @@ impl Jxl {
             (b"jxlp", content) if content.is_none_or(|content| content >= PIECE_INDEX_BYTES) => {
                 let remaining = content.map(|content| content - PIECE_INDEX_BYTES);
                 Ok(Step::collect(At::PieceIndex(remaining), PIECE_INDEX_BYTES as usize))
+            }
+            (b"Exif", Some(content)) => {
+                seen.limits.check_metadata(content)?;
+                // At most a u32.
+                Ok(Step::collect(At::Exif, content as usize))
             }
             (_, Some(content)) => Ok(next_box(content)),
             (_, None) => Err(corrupt("it holds no codestream")),

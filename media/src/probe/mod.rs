@@ -14,7 +14,9 @@ mod jxl;
 mod png;
 mod sniff;
 mod step;
+mod stretch;
 mod tiff;
+mod tiff_exif;
 mod webp;
 
 use serde::{Deserialize, Serialize};

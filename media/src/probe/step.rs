@@ -97,6 +97,10 @@ pub(super) trait Structure: Debug + Send + Sync {
     /// Whether the size was seen, and therefore found to be within the limits.
     fn size_known(&self) -> bool;
 
+    /// Sees every piece of the stream once more, which begins at byte `at`, after its steps were taken. What a step has found
+    /// to lie ahead may be kept of it, and the end of the walk does not end this.
+    fn pass(&mut self, _at: u64, _piece: &[u8], _limits: &Limits) {}
+
     /// After the last of `bytes` bytes. `at` is what was to be collected then, of which `seen` has the beginning; `None`
     /// if the image's end was reached.
     fn finish(self, at: Option<Self::At>, seen: &Seen<'_>, bytes: u64) -> Result<Probe, MediaError>;
@@ -127,13 +131,16 @@ pub(super) struct Walker<S: Structure> {
     wanted: usize,
     /// Bytes of the stream that were taken.
     position: u64,
+    /// Bytes of the stream that have come, those behind the image's end included.
+    passed: u64,
 }
 
 impl<S: Structure> Walker<S> {
     pub(super) fn new(structure: S) -> Self {
         let step = structure.begin();
         let (held, wanted) = (Vec::new(), 0);
-        let mut walker = Self { structure, step, sought: None, skipping: 0, held, wanted, position: 0 };
+        let (position, passed) = (0, 0);
+        let mut walker = Self { structure, step, sought: None, skipping: 0, held, wanted, position, passed };
         walker.take_on(step);
         walker
     }
@@ -198,6 +205,8 @@ impl<S: Structure> Walk for Walker<S> {
                 self.take_on(step);
             }
         }
+        self.structure.pass(self.passed, piece, limits);
+        self.passed += piece.len() as u64;
         Ok(())
     }
 
@@ -219,9 +228,12 @@ impl<S: Structure> Walk for Walker<S> {
 mod tests {
     use super::*;
 
-    /// One step of each kind, and what was seen of each: where, what, and up to which byte.
+    /// One step of each kind, what was seen of each (where, what, and up to which byte), and what has passed.
     #[derive(Debug, Default)]
-    struct Recorded(Vec<(u8, Vec<u8>, u64)>);
+    struct Recorded {
+        seen: Vec<(u8, Vec<u8>, u64)>,
+        passed: Vec<u8>,
+    }
 
     impl Structure for Recorded {
         type At = u8;
@@ -231,7 +243,7 @@ mod tests {
         }
 
         fn next(&mut self, at: u8, seen: &Seen<'_>) -> Result<Step<u8>, MediaError> {
-            self.0.push((at, seen.bytes.to_vec(), seen.position));
+            self.seen.push((at, seen.bytes.to_vec(), seen.position));
             Ok(match at {
                 0 => Step::More { at: 1, bytes: 1 },
                 1 => Step::Seek { byte: b'#', at: 2 },
@@ -241,6 +253,11 @@ mod tests {
                 4 => Step::collect(5, 1),
                 _ => Step::End,
             })
+        }
+
+        fn pass(&mut self, at: u64, piece: &[u8], _: &Limits) {
+            assert_eq!(at, self.passed.len() as u64);
+            self.passed.extend_from_slice(piece);
         }
 
         fn format(&self) -> SourceFormat {
@@ -282,11 +299,12 @@ mod tests {
             let walker = walked(STREAM.chunks(length));
             let found: Vec<_> = walker
                 .structure
-                .0
+                .seen
                 .iter()
                 .map(|(at, bytes, position)| (*at, bytes.as_slice(), *position))
                 .collect();
             assert_eq!(found, seen, "pieces of {length}");
+            assert_eq!(walker.structure.passed, STREAM, "pieces of {length}");
             let probe = walker.finish(20, &Limits::default()).unwrap();
             assert_eq!((probe.image_bytes, probe.truncated), (17, false), "pieces of {length}");
         }

@@ -3,9 +3,11 @@
 //! The directory may lie anywhere, usually behind the pixels. The walk goes forward once, so of the lists that the
 //! directory points to (where the strips are, how long they are, the bits of each sample) only those that lie behind it
 //! are seen. Whatever they allow to conclude about the end of the pixels is compared with the end of the stream here; the
-//! rest is left to the decoder. Further directories (pages, reduced copies) are not looked at: only the first is shown.
+//! rest is left to the decoder. Of EXIF, too, only what lies ahead is read (`tiff_exif`). Further directories (pages,
+//! reduced copies) are not looked at: only the first is shown.
 
 use super::step::{Seen, Step, Structure};
+use super::tiff_exif::Reader;
 use super::{Probe, check_size};
 use crate::directory::{Compression, Directory, Entry, Grid, Kind, Photometric, Shape, camera_raw, tag};
 use crate::{Limits, MediaError, SourceFormat};
@@ -52,18 +54,22 @@ pub(super) struct Tiff {
     last: Option<(u64, u64)>,
     /// The picture needs at least so many bytes of the stream.
     extent: u64,
+    exif: Reader,
 }
 
 impl Default for Tiff {
     fn default() -> Self {
+        // Until the header tells.
+        let shape = Shape { big_endian: false, big: false };
         Self {
-            directory: Directory::new(Shape { big_endian: false, big: false }),
+            directory: Directory::new(shape),
             sized: false,
             kind: None,
             bits: None,
             lists: Vec::new(),
             last: None,
             extent: 0,
+            exif: Reader::new(shape),
         }
     }
 }
@@ -88,6 +94,10 @@ impl Structure for Tiff {
             At::Entry(left) => self.entry(left, seen),
             At::Value(index) => Ok(self.value(index, seen)),
         }
+    }
+
+    fn pass(&mut self, at: u64, piece: &[u8], limits: &Limits) {
+        self.exif.pass(at, piece, limits);
     }
 
     fn format(&self) -> SourceFormat {
@@ -117,6 +127,7 @@ impl Structure for Tiff {
             has_alpha: kind.alpha.is_some(),
             coefficients_held: kind.compression == Compression::Jpeg,
             metadata_bytes: self.directory.profile_bytes(),
+            capture: self.exif.capture(),
             image_bytes: self.extent,
             bytes,
             ..Probe::plain(SourceFormat::Tiff, (kind.width, kind.height), bytes)
@@ -129,6 +140,7 @@ impl Tiff {
         // The sniffer has compared the signature.
         let shape = Shape::of(seen.bytes).unwrap_or(self.directory.shape);
         self.directory = Directory::new(shape);
+        self.exif = Reader::new(shape);
         if shape.big {
             Ok(Step::More { at: At::HeaderRest, bytes: shape.header_bytes() - HEADER_BYTES })
         } else if shape.directory_offset(seen.bytes)? == CR2_DIRECTORY {
@@ -152,6 +164,8 @@ impl Tiff {
 
     fn entry(&mut self, left: u64, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         self.directory.add(seen.bytes);
+        // So far the extent is the directory's.
+        self.exif.add(seen.bytes, self.extent, seen.limits);
         if !self.sized
             && let Some((width, height)) = self.directory.size()
         {

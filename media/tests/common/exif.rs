@@ -133,6 +133,32 @@ impl Block {
     }
 }
 
+/// The same in the order in which TIFFs are written: the first directory, its values, the EXIF directory, its values.
+pub(crate) fn forward(block: &Block) -> Vec<u8> {
+    let first = |exif_at: u32| {
+        let image = [block.image.clone(), vec![(0x8769, Value::Long(exif_at))]].concat();
+        block.directory(8, &image, 0)
+    };
+    let exif_at = 8 + first(0).len();
+    let mark = if block.big_endian { b"MM\0*" } else { b"II*\0" };
+    [mark.as_slice(), &block.long(8), &first(exif_at as u32), &block.directory(exif_at, &block.exif, 0)]
+        .concat()
+}
+
+/// A TIFF of 8 × 4 gray pixels without compression, with a block's entries beside its own. `build` makes a file of them,
+/// which the pixels follow.
+pub(crate) fn tiff_of(block: &Block, build: fn(&Block) -> Vec<u8>) -> Vec<u8> {
+    let with = |at: u32| {
+        let mut image = vec![(256, Value::Short(8)), (257, Value::Short(4))];
+        image.extend([(258, 8), (259, 1), (262, 1), (277, 1), (278, 4)].map(|(t, v)| (t, Value::Short(v))));
+        image.extend([(273, Value::Long(at)), (279, Value::Long(32))]);
+        image.extend(block.image.clone());
+        build(&Block { image, ..block.clone() })
+    };
+    let at = with(0).len() as u32;
+    [with(at), (0..32).map(|pixel| pixel * 7).collect()].concat()
+}
+
 /// What a camera writes, with a secret in everything that tells place, owner or serial number, and in what may.
 pub(crate) fn camera(big_endian: bool) -> Block {
     let text = |tag, text| (tag, Value::text(text));

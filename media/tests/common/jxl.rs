@@ -1,5 +1,6 @@
 //! JPEG XL files.
 #![allow(clippy::unwrap_used, reason = "in a test, what is missing should panic")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use zune_core::bit_depth::BitDepth;
 use zune_core::colorspace::ColorSpace;

@@ -9,6 +9,7 @@
 //! | `render`, `wrapped` | the larger of their bodies: from an original to variants; metadata and profiles in whole files |
 //! | `mutate`, `boxes` | changes that leave an input as whole as its target needs it |
 //! | `seeds`, `stills`, `avif_heic`, `jxl` | small files of every kind that decode |
+//! | `private` | small files with secrets in them |
 #![allow(dead_code, reason = "each user needs its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be made or must hold is to panic")]
 
@@ -26,6 +27,9 @@ mod jxl;
 #[path = "../common/jxl.rs"]
 mod jxl_files;
 pub(crate) mod mutate;
+mod private;
+#[path = "../common/private.rs"]
+mod private_files;
 mod render;
 pub(crate) mod seeds;
 mod stills;

@@ -14,6 +14,7 @@ pub(crate) use super::avif_heic::avif;
 pub(crate) use super::avif_heic::heic;
 #[cfg(feature = "jxl")]
 pub(crate) use super::jxl::jxl;
+pub(crate) use super::private::private;
 pub(crate) use super::stills::{bmp, tiff};
 
 /// Files of `tests/data`, which other encoders wrote.
@@ -241,7 +242,17 @@ pub(crate) fn for_probe() -> Vec<Seed> {
 }
 
 pub(crate) fn for_private() -> Vec<Seed> {
-    [jpeg(), png(), webp(), gif()].concat()
+    let formats = [
+        jpeg(),
+        png(),
+        webp(),
+        gif(),
+        tiff(),
+        #[cfg(feature = "jxl")]
+        jxl(),
+        private(),
+    ];
+    formats.concat()
 }
 
 /// Each with other settings.

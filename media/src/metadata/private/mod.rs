@@ -1,7 +1,13 @@
 //! An original without place and serial numbers, its pixels untouched.
 //!
 //! Each format has a list of what is copied: what decoders need, what says how the picture is to be shown, and the part of
-//! EXIF that is not private. Everything else is left behind, known or not.
+//! EXIF that is not private. Everything else is left behind, known or not. Where the file counts places from its beginning
+//! (TIFF, AVIF, HEIC), what is left behind becomes zeros.
+
+mod heif;
+mod in_place;
+mod jxl;
+mod tiff;
 
 use super::exif::{Keep, filtered_as_stored};
 use super::gif::{self, Block, label};
@@ -17,10 +23,17 @@ use crate::{MediaError, SourceFormat};
 /// whatever is not known to be needed for showing the picture: other pictures behind the first, and the film of a motion
 /// photo, which have metadata of their own. Colour profiles stay.
 ///
-/// A file that ends too early is passed as far as it goes. Memory: one buffer of the original's size, rarely more.
+/// Of a TIFF remains the first page. Of an AVIF or HEIC remain the pictures that its directory lists, thumbnails and
+/// transparency among them; one with a sequence of frames is refused. Of a JPEG XL in boxes remains the codestream, and no
+/// longer what is needed to make a JPEG of it again; a bare codestream, which has no place for metadata, is returned as it
+/// is. What a codec's own data may hold beside pixels is not looked into.
 ///
-/// [`MediaError::Corrupt`] if the bytes do not begin as `format` says or contradict it; [`MediaError::Unsupported`] for a
-/// format from which nothing can be removed without encoding it again.
+/// A JPEG, PNG, WebP, GIF or JPEG XL that ends too early is passed as far as it goes. Memory: one buffer of the original's
+/// size, rarely more.
+///
+/// [`MediaError::Corrupt`] or [`MediaError::Truncated`] if the bytes do not begin as `format` says or contradict it, or if
+/// metadata lies inside the picture; [`MediaError::Unsupported`] for a file from which nothing can be removed without
+/// encoding it again.
 pub fn without_private(original: &[u8], format: SourceFormat) -> Result<Vec<u8>, MediaError> {
     let foreign = || MediaError::corrupt(format, "it does not begin as such a file does");
     match format {
@@ -31,11 +44,10 @@ pub fn without_private(original: &[u8], format: SourceFormat) -> Result<Vec<u8>,
             let (screen, blocks) = gif::Blocks::new(original).ok_or_else(foreign)?;
             Ok(of_gif(original.len(), screen, blocks))
         }
-        #[allow(
-            unreachable_patterns,
-            reason = "formats that are added are refused until they are walked here"
-        )]
-        other => Err(only_by_encoding(other)),
+        SourceFormat::Tiff => tiff::of_tiff(original),
+        SourceFormat::Avif | SourceFormat::Heic => heif::of_heif(original, format),
+        SourceFormat::Jxl => jxl::of_jxl(original).ok_or_else(foreign),
+        SourceFormat::Bmp => Err(only_by_encoding(format)),
     }
 }
 
@@ -53,11 +65,21 @@ fn public_exif(block: &[u8]) -> Option<Vec<u8>> {
     filtered_as_stored(block, Keep::AllButPrivate)
 }
 
+/// Bytes of the two application segments that decoders need. JFIF's without its thumbnail: name, version, unit, two
+/// densities. Adobe's: name, version, two words of flags, the transform of colours.
+const JPEG_NAMED_BYTES: usize = 12;
+
+/// Whether it is one of those two.
+fn is_named(code: u8, payload: &[u8]) -> bool {
+    let name = match code {
+        marker::APP0 => name::JFIF,
+        marker::APP14 => name::ADOBE,
+        _ => return false,
+    };
+    payload.starts_with(name) && payload.len() >= JPEG_NAMED_BYTES
+}
+
 fn of_jpeg(bytes: usize, parts: Parts<'_>) -> Result<Vec<u8>, MediaError> {
-    /// JFIF without its thumbnail: name, version, unit, two densities.
-    const JFIF_BYTES: usize = 12;
-    /// Adobe's segment: name, version, two words of flags, the transform of colours.
-    const ADOBE_BYTES: usize = 12;
     let mut out = Vec::with_capacity(bytes);
     out.extend([0xFF, marker::SOI]);
     for part in parts {
@@ -80,9 +102,10 @@ fn of_jpeg(bytes: usize, parts: Parts<'_>) -> Result<Vec<u8>, MediaError> {
             }
         };
         match code {
-            marker::APP0 if payload.starts_with(name::JFIF) && payload.len() >= JFIF_BYTES => {
-                // A thumbnail of 0 × 0 pixels.
-                jpeg::push_segment(&mut out, code, &payload[..JFIF_BYTES], &[0, 0]);
+            _ if is_named(code, payload) => {
+                // JFIF's thumbnail has 0 × 0 pixels.
+                let behind: &[u8] = if code == marker::APP0 { &[0, 0] } else { &[] };
+                jpeg::push_segment(&mut out, code, &payload[..JPEG_NAMED_BYTES], behind);
             }
             marker::APP1 if payload.starts_with(name::EXIF) => {
                 if let Some(block) = public_exif(payload) {
@@ -92,9 +115,6 @@ fn of_jpeg(bytes: usize, parts: Parts<'_>) -> Result<Vec<u8>, MediaError> {
             marker::APP2 if payload.starts_with(name::ICC) => {
                 jpeg::push_segment(&mut out, code, &[], payload);
             }
-            marker::APP14 if payload.starts_with(name::ADOBE) && payload.len() >= ADOBE_BYTES => {
-                jpeg::push_segment(&mut out, code, &[], &payload[..ADOBE_BYTES]);
-            }
             code if is_coding(code) => jpeg::push_segment(&mut out, code, &[], payload),
             _ => {}
         }
@@ -103,9 +123,9 @@ fn of_jpeg(bytes: usize, parts: Parts<'_>) -> Result<Vec<u8>, MediaError> {
 }
 
 /// Segments that decoding needs: frames, tables, scans, intervals and sizes. The others are applications' and comments, or
-/// reserved.
+/// reserved: so is one among them.
 const fn is_coding(code: u8) -> bool {
-    matches!(code, marker::SOF_FIRST..=marker::EXP)
+    matches!(code, marker::SOF_FIRST..=marker::EXP) && code != marker::JPG
 }
 
 /// Chunks that say how a PNG is to be shown: transparency and background, colours, significant bits, the shape of pixels,
@@ -215,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_format_that_is_not_walked_is_refused_with_what_to_do() {
-        let error = only_by_encoding("TIFF");
+        let error = without_private(b"BM", SourceFormat::Bmp).unwrap_err();
         assert_eq!(error.code(), "unsupported-image");
         let message = error.to_string();
-        assert!(message.contains("format TIFF is not supported"), "{message}");
+        assert!(message.contains("format BMP is not supported"), "{message}");
         assert!(message.contains("cannot be removed without encoding it again"), "{message}");
     }
 }
