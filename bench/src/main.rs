@@ -13,7 +13,8 @@
 //!
 //! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
 //! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
-//! makes the reference, `ssim` compares, and `likeness` is all three; `table` aligns columns.
+//! makes the reference, `ssim` compares, and `likeness` is all three; `placeholder`
+//! decodes hashes; `table` aligns columns.
 
 mod codecs;
 mod cost;
@@ -24,6 +25,7 @@ mod likeness;
 mod peers;
 mod photos;
 mod picture;
+mod placeholder;
 mod quality;
 mod resize;
 mod samples;
