@@ -1,12 +1,14 @@
 """What the sides `pyvips` and `pillow` of `darkroom-bench peers` have in common: lanes, one process each.
 
-The first line of standard input is the job, as JSON. With a `folder` the first photo's variants are written there, and the
-mean of the variants' bytes is told; without one, the rate is measured. One line of JSON goes to standard output. Standard
-input stays open as long as the caller lives: its end is the end of this process and of its lanes.
+The first line of standard input is the job, as JSON. With a `folder` the variants of the first photos are written there, and
+the mean of the variants' bytes is told; without one, the rate is measured. One line of JSON goes to standard output; a failure
+is one sentence on standard error. Standard input stays open as long as the caller lives: its end is the end of this process
+and of its lanes.
 """
 
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import resource
 import sys
@@ -17,23 +19,35 @@ import time
 def run(prepare):
     """`prepare(job)` is called once in each lane, and gives the libraries' versions and a function from a photo's bytes to
     the bytes of its variants."""
-    # Forked after the photos were read, so that the lanes share them; the libraries start their threads in the lanes.
-    context = multiprocessing.get_context("fork")
-    job = json.loads(sys.stdin.readline())
-    photos = [open(path, "rb").read() for path in job["photos"]]
-    if job["folder"]:
-        threading.Thread(target=end_with_caller, daemon=True).start()
-        versions, make = prepare(job)
-        answer = {"versions": versions, "bytes": keep(photos, job, make)}
-    else:
-        answer = measure(context, photos, job, prepare)
-    print(json.dumps(answer), flush=True)
-    # Not sys.exit: the thread that reads standard input would be waited for.
-    os._exit(0)
+    # Every end is os._exit: an ordinary one would wait for the thread that reads standard input.
+    try:
+        job = json.loads(sys.stdin.readline())
+        photos = [open(path, "rb").read() for path in job["photos"]]
+        if job["folder"]:
+            threading.Thread(target=end_with_caller, daemon=True).start()
+            versions, make = prepare(job)
+            answer = {"versions": versions, "bytes": keep(photos, job, make)}
+        else:
+            answer = measure(photos, job, prepare)
+        print(json.dumps(answer), flush=True)
+        os._exit(0)
+    except Exception as error:
+        end_with(sentence(error))
+
+
+def sentence(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def end_with(complaint):
+    sys.stderr.write(complaint + "\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def end_with_caller():
-    sys.stdin.read()
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 
@@ -42,63 +56,50 @@ def keep(photos, job, make):
     for index, photo in enumerate(photos):
         files = make(photo)
         total += sum(map(len, files))
-        if index == 0:
+        if index < job["kept"]:
             for variant, file in zip(job["variants"], files):
-                with open(os.path.join(job["folder"], variant["file"]), "wb") as out:
+                with open(os.path.join(job["folder"], f"{index}-{variant['file']}"), "wb") as out:
                     out.write(file)
     return total / len(photos)
 
 
-def measure(context, photos, job, prepare):
-    shared = Shared(context)
-    answers = context.SimpleQueue()
+def measure(photos, job, prepare):
+    # Forked after the photos were read, so that the lanes share them; the libraries start their threads in the lanes.
+    context = multiprocessing.get_context("fork")
+    turn = Turn(context, len(photos), job)
     parent = os.getpid()
-    lanes = [
-        context.Process(target=lane, args=(index, parent, photos, job, prepare, shared, answers), daemon=True)
-        for index in range(job["lanes"])
-    ]
-    for process in lanes:
-        process.start()
+    lanes = []
+    for index in range(job["lanes"]):
+        answer, teller = context.Pipe(duplex=False)
+        arguments = (index, parent, photos, job, prepare, turn, teller)
+        context.Process(target=lane, args=arguments, daemon=True).start()
+        # The lane alone holds it now, so that its death can be seen.
+        teller.close()
+        lanes.append(answer)
     threading.Thread(target=end_with_caller, daemon=True).start()
-    figures = [answers.get() for _ in lanes]
-    failures = [figure for figure in figures if isinstance(figure, str)]
-    if failures:
-        sys.stderr.write(failures[0] + "\n")
-        sys.stderr.flush()
-        os._exit(1)
-    for process in lanes:
-        process.join()
-    photos_done = sum(done for _, done, _, _ in figures)
-    return {
-        "versions": figures[0][0],
-        "photos_per_second": sum(done / seconds for _, done, seconds, _ in figures),
-        "cpu_ms_per_photo": sum(cpu for _, _, _, cpu in figures) * 1e3 / photos_done,
-    }
+    while lanes:
+        for answer in multiprocessing.connection.wait(lanes):
+            try:
+                failure = answer.recv()
+            except EOFError:
+                failure = "a lane died"
+            if failure:
+                # The other lanes end with this process.
+                end_with(failure)
+            lanes.remove(answer)
+    return turn.figures()
 
 
-class Shared:
-    """What the lanes know of each other."""
-
-    def __init__(self, context):
-        self.lock = context.Lock()
-        self.next = context.Value("q", 0, lock=False)
-        self.warm = context.Value("q", 0, lock=False)
-        self.measured = context.Value("q", 0, lock=False)
-        self.begin = context.Value("d", 0.0, lock=False)
-
-    def add(self, value):
-        """Adds one and gives the sum."""
-        with self.lock:
-            value.value += 1
-            return value.value
-
-
-def lane(index, parent, photos, job, prepare, shared, answers):
+def lane(index, parent, photos, job, prepare, turn, teller):
     threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
     try:
-        answers.put(measure_lane(photos, job, prepare, shared))
+        _, make = prepare(job)
+        while not turn.over.value:
+            make(photos[turn.take()])
+            turn.completed(index)
+        teller.send(None)
     except Exception as error:
-        answers.put(f"lane {index}: {type(error).__name__}: {error}")
+        teller.send(f"lane {index}: {sentence(error)}")
 
 
 def end_with_parent(parent):
@@ -108,30 +109,52 @@ def end_with_parent(parent):
     os._exit(1)
 
 
-def measure_lane(photos, job, prepare, shared):
-    """Every lane works without a pause from the beginning until the last lane has its figure, so that none is measured while
-    another has left it the cores. A lane's time runs from one of its completions to another."""
-    versions, make = prepare(job)
+class Turn:
+    """What the lanes share: the order of the photos, and what is measured.
 
-    def one():
-        make(photos[shared.add(shared.next) % len(photos)])
+    Lanes take the photos from one counter, round and round, and work without a pause until the turn is over. The window that
+    is measured begins with the completion that makes every lane warm, and ends with the first one, at or after the time asked
+    for, that makes the completions in between whole passes over the photos: so each photo counts as often as any other. A
+    lane's own part of the window runs from one of its completions to another, and it has at least one.
+    """
 
-    one()
-    if shared.add(shared.warm) == job["lanes"]:
-        shared.begin.value = time.monotonic()
-    while shared.begin.value == 0.0:
-        one()
-    since, cpu, done = time.monotonic(), cpu_seconds(), 0
-    while True:
-        one()
-        done += 1
-        if time.monotonic() - shared.begin.value >= job["seconds"]:
-            break
-    figure = (versions, done, time.monotonic() - since, cpu_seconds() - cpu)
-    shared.add(shared.measured)
-    while shared.measured.value < job["lanes"]:
-        one()
-    return figure
+    def __init__(self, context, photos, job):
+        self.photos, self.seconds, self.lanes = photos, job["seconds"], job["lanes"]
+        self.lock = context.Lock()
+        self.next = context.Value("q", 0, lock=False)
+        self.over = context.Value("b", 0, lock=False)
+        # For each lane: how many photos it has completed, when the last, and the processor's time until then.
+        self.now, self.begin, self.end = (context.Array("d", 3 * self.lanes, lock=False) for _ in range(3))
+
+    def take(self):
+        """The number of the next photo that nobody has taken."""
+        with self.lock:
+            self.next.value += 1
+            return (self.next.value - 1) % self.photos
+
+    def completed(self, index):
+        with self.lock:
+            at = 3 * index
+            self.now[at : at + 3] = [self.now[at] + 1, time.monotonic(), cpu_seconds()]
+            if self.over.value:
+                return
+            if not self.begin[0]:
+                if all(self.now[::3]):
+                    self.begin[:] = self.now[:]
+                return
+            done = [now - then for now, then in zip(self.now[::3], self.begin[::3])]
+            elapsed = self.now[at + 1] - max(self.begin[1::3])
+            if all(done) and sum(done) % self.photos == 0 and elapsed >= self.seconds:
+                self.end[:] = self.now[:]
+                self.over.value = 1
+
+    def figures(self):
+        spans = [end - begin for end, begin in zip(self.end, self.begin)]
+        done, seconds, cpu = spans[::3], spans[1::3], spans[2::3]
+        return {
+            "photos_per_second": sum(count / time for count, time in zip(done, seconds)),
+            "cpu_ms_per_photo": sum(cpu) * 1e3 / sum(done),
+        }
 
 
 def cpu_seconds():

@@ -1,13 +1,16 @@
 // The sides `sharp-expert` and `sharp-clone` of `darkroom-bench peers`, which writes this file beside its node_modules.
 //
-// The first line of standard input is the job, as JSON. With a `folder` the first photo's variants are written there, and the
-// mean of the variants' bytes is told; without one, the rate is measured. One line of JSON goes to standard output.
-// Standard input stays open as long as the caller lives: its end is the end of this process, whatever it is doing.
+// The first line of standard input is the job, as JSON. With a `folder` the variants of the first photos are written there, and
+// the mean of the variants' bytes is told; without one, the rate is measured. One line of JSON goes to standard output; a
+// failure is one sentence on standard error. Standard input stays open as long as the caller lives: its end is the end of this
+// process, whatever it is doing.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import sharp from 'sharp';
+
+// Imported when the job is known, so that a missing library is a sentence as well.
+let sharp;
 
 // What most people write: every variant from the original, all at once, with the library's defaults.
 async function clone(photo, job) {
@@ -42,54 +45,66 @@ function encode(image, { format, quality, effort, optimise, way }) {
   if (format === 'webp') {
     return way === 'clone' ? image.webp({ quality }) : image.webp({ quality, effort });
   }
-  return way === 'clone' ? image.jpeg({ quality }) : image.jpeg({ quality, optimiseCoding: optimise });
+  const settings = { quality, optimiseCoding: optimise, chromaSubsampling: '4:2:0' };
+  return way === 'clone' ? image.jpeg({ quality }) : image.jpeg(settings);
 }
 
-// Every lane works without a pause from the beginning until the last lane has its figure, so that none is measured while
-// another has left it the cores. A lane's time runs from one of its completions to another. The lanes share a thread pool,
-// so the processor's time is that of all photos, from before the first of them was begun until none is under way.
+// The lanes take the photos from one counter, round and round, and work without a pause until the turn is over. The window that
+// is measured begins with the completion that makes every lane warm, and ends with the first one, at or after the time asked
+// for, that makes the completions in between whole passes over the photos: so each photo counts as often as any other. A lane's
+// own part of the window runs from one of its completions to another, and it has at least one. The lanes share a thread pool, so
+// the processor's time is that of the process: between the window's ends, at which the same photos are under way.
 async function measure(photos, { lanes, seconds }, make) {
-  let begun = 0;
-  let measured = 0;
-  const one = () => make(photos[begun++ % photos.length]);
-  await Promise.all(Array.from({ length: lanes }, one));
-  const warm = begun;
-  const begin = performance.now();
-  const cpu = process.cpuUsage();
-  const lane = async () => {
-    await one();
-    const since = performance.now();
-    let done = 0;
-    do {
-      await one();
-      done += 1;
-    } while (performance.now() - begin < seconds * 1e3);
-    const rate = done * 1e3 / (performance.now() - since);
-    measured += 1;
-    while (measured < lanes) await one();
-    return rate;
+  const now = Array.from({ length: lanes }, () => ({ done: 0, at: 0 }));
+  const snapshot = () => ({ at: performance.now(), cpu: process.cpuUsage(), lanes: now.map((lane) => ({ ...lane })) });
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  let taken = 0;
+  let begin;
+  let end;
+  const completed = (lane) => {
+    lane.done += 1;
+    lane.at = performance.now();
+    if (end) return;
+    if (!begin) {
+      if (now.every(({ done }) => done > 0)) begin = snapshot();
+      return;
+    }
+    const done = now.map((each, index) => each.done - begin.lanes[index].done);
+    const whole = done.every((count) => count > 0) && sum(done) % photos.length === 0;
+    if (whole && lane.at - begin.at >= seconds * 1e3) end = snapshot();
   };
-  const rates = await Promise.all(Array.from({ length: lanes }, lane));
-  const used = process.cpuUsage(cpu);
+  await Promise.all(now.map(async (lane) => {
+    while (!end) {
+      await make(photos[taken++ % photos.length]);
+      completed(lane);
+    }
+  }));
+  const spans = end.lanes.map((lane, index) => {
+    const from = begin.lanes[index];
+    return { done: lane.done - from.done, seconds: (lane.at - from.at) / 1e3 };
+  });
+  const cpu = end.cpu.user + end.cpu.system - begin.cpu.user - begin.cpu.system;
   return {
-    photos_per_second: rates.reduce((sum, rate) => sum + rate, 0),
-    cpu_ms_per_photo: (used.user + used.system) / 1e3 / (begun - warm),
+    photos_per_second: sum(spans.map((span) => span.done / span.seconds)),
+    cpu_ms_per_photo: cpu / 1e3 / sum(spans.map((span) => span.done)),
   };
 }
 
-async function keep(photos, { folder, variants }, make) {
+async function keep(photos, { folder, kept, variants }, make) {
   let bytes = 0;
   for (const [index, photo] of photos.entries()) {
     const files = await make(photo);
     bytes += files.reduce((sum, file) => sum + file.length, 0);
-    if (index === 0) {
-      await Promise.all(files.map((file, at) => writeFile(path.join(folder, variants[at].file), file)));
+    if (index < kept) {
+      const file = (at) => path.join(folder, `${index}-${variants[at].file}`);
+      await Promise.all(files.map((data, at) => writeFile(file(at), data)));
     }
   }
   return { bytes: bytes / photos.length };
 }
 
 async function work(job) {
+  sharp = (await import('sharp')).default;
   if (job.way === 'cascade') {
     // One thread for each photo: several photos in flight keep the cores busy at less cost than threads within one.
     sharp.concurrency(1);
@@ -107,7 +122,11 @@ async function work(job) {
 
 const lines = createInterface({ input: process.stdin });
 lines.once('line', async (line) => {
-  const answer = await work(JSON.parse(line));
-  process.stdout.write(`${JSON.stringify(answer)}\n`, () => process.exit(0));
+  try {
+    const answer = await work(JSON.parse(line));
+    process.stdout.write(`${JSON.stringify(answer)}\n`, () => process.exit(0));
+  } catch (error) {
+    process.stderr.write(`${String(error).replace(/\s+/g, ' ')}\n`, () => process.exit(1));
+  }
 });
 lines.once('close', () => process.exit(1));

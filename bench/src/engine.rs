@@ -185,17 +185,6 @@ pub(crate) fn kind(probed: &Probe) -> String {
     kind
 }
 
-/// The placeholders of a photo, and what else is computed beside its variants, as lines of text.
-pub(crate) fn looks(rendered: &Rendered) -> [String; 4] {
-    let looks = &rendered.looks;
-    [
-        format!("ThumbHash {}", looks.thumbhash),
-        format!("BlurHash {}", looks.blurhash),
-        format!("perceptual hash {}", looks.perceptual_hash),
-        looks.dominant_color.clone(),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use darkroom_media::synth::{PhotoSpec, jpeg};

@@ -13,16 +13,19 @@
 //!
 //! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
 //! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
-//! makes the reference, `ssim` compares; `table` aligns columns.
+//! makes the reference, `ssim` compares, and `likeness` is all three; `placeholder`
+//! decodes hashes; `table` aligns columns.
 
 mod codecs;
 mod cost;
 mod engine;
 mod folder;
 mod lanczos;
+mod likeness;
 mod peers;
 mod photos;
 mod picture;
+mod placeholder;
 mod quality;
 mod resize;
 mod samples;
@@ -66,8 +69,8 @@ enum Command {
     /// Do the same work on the same photos with sharp, pyvips and Pillow, each used as its expert would.
     ///
     /// Installs the peers with npm and pip into a folder of their own below the target folder, and writes nowhere else. Needs
-    /// node and npm, or python3; a side whose tools are missing is left out. Every side keeps all cores busy: darkroom with a
-    /// photo per thread, sharp with several photos in flight, pyvips and Pillow with a photo per process. CPU is user and
+    /// node and npm, or python3; a side whose tools are missing is left out. Every side is given enough photos at once to keep all cores busy: darkroom a
+    /// photo per thread, sharp several in flight, pyvips and Pillow a photo per process. CPU is user and
     /// system time as each side reports its own: darkroom's threads by their clocks, node and Python by getrusage.
     Peers(peers::PeersArgs),
     /// Write a page that shows every variant of every photo beside its original, for eyes.

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
 use crate::engine::{Engine, Fit, Preset, Variant, default_ladders};
 use crate::folder::Photo;
-use crate::lanczos::resize;
+use crate::likeness::{Likeness, Original};
 use crate::picture::Picture;
 use crate::samples::photos;
-use crate::ssim::{Luma, psnr, ssim};
 use crate::table::{Align, table};
 
 /// What to compare.
@@ -44,10 +43,10 @@ struct Compared {
 pub(crate) fn run(args: &QualityArgs) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for photo in photos(args.photos.as_deref())? {
-        match Picture::decode(&photo.bytes) {
-            Ok(picture) => {
+        match Original::decode(&photo.bytes) {
+            Ok(mut original) => {
                 for ladder in default_ladders() {
-                    rows.extend(compare(&photo, &picture, &ladder).with_context(|| photo.name.clone())?);
+                    rows.extend(compare(&photo, &mut original, &ladder).with_context(|| photo.name.clone())?);
                 }
             }
             Err(error) => eprintln!("{} is left out: {error:#}", photo.name),
@@ -60,7 +59,7 @@ pub(crate) fn run(args: &QualityArgs) -> anyhow::Result<()> {
 }
 
 /// Every variant of a photo.
-fn compare(photo: &Photo, picture: &Picture, ladder: &[Preset]) -> anyhow::Result<Vec<Compared>> {
+fn compare(photo: &Photo, original: &mut Original, ladder: &[Preset]) -> anyhow::Result<Vec<Compared>> {
     let rendered = Engine::default().probe_decode_render(&photo.bytes, ladder)?;
     let mut rows = Vec::new();
     for (variant, _) in &rendered.variants {
@@ -68,7 +67,7 @@ fn compare(photo: &Photo, picture: &Picture, ladder: &[Preset]) -> anyhow::Resul
             .iter()
             .find(|preset| preset.name == variant.preset)
             .map_or(Fit::Inside, |preset| preset.fit);
-        let (ssim, psnr) = against_reference(picture, fit, variant)
+        let Likeness { ssim, psnr } = against_reference(original, fit, variant)
             .with_context(|| format!("the variant `{}` cannot be compared", variant.preset))?;
         rows.push(Compared {
             photo: photo.name.clone(),
@@ -84,12 +83,11 @@ fn compare(photo: &Photo, picture: &Picture, ladder: &[Preset]) -> anyhow::Resul
     Ok(rows)
 }
 
-fn against_reference(picture: &Picture, fit: Fit, variant: &Variant) -> anyhow::Result<(f64, f64)> {
-    let size = (variant.width as usize, variant.height as usize);
-    let reference = resize(picture, fit, size);
+fn against_reference(original: &mut Original, fit: Fit, variant: &Variant) -> anyhow::Result<Likeness> {
     let shown = Picture::decode(&variant.bytes)?;
-    let alike = ssim(&Luma::of_reference(&reference), &Luma::of_picture(&shown));
-    alike.zip(psnr(&reference, &shown)).context("its file has another size than the variant")
+    let said = (variant.width as usize, variant.height as usize);
+    ensure!((shown.width, shown.height) == said, "its file has another size than the variant");
+    original.compare(fit, &shown)
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
@@ -184,12 +182,13 @@ mod tests {
             let spec = PhotoSpec { width: 700, height: 500, orientation, ..PhotoSpec::default() };
             let photo = generated("a", &spec);
             let picture = Picture::decode(&photo.bytes).unwrap();
-            let rows = compare(&photo, &picture, &default_ladders()[0]).unwrap();
+            let mut original = Original::of(picture.clone());
+            let rows = compare(&photo, &mut original, &default_ladders()[0]).unwrap();
             assert_eq!(rows.len(), 5);
             assert!(rows.iter().all(|row| row.ssim > 0.75 && row.psnr > 30.0), "{rows:?}");
             let mut turned = picture;
             turned.pixels.reverse();
-            let rows = compare(&photo, &turned, &default_ladders()[0]).unwrap();
+            let rows = compare(&photo, &mut Original::of(turned), &default_ladders()[0]).unwrap();
             assert!(rows.iter().all(|row| row.ssim < 0.7 && row.psnr < 20.0), "{rows:?}");
         }
     }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use darkroom_media::synth::{PhotoSpec, jpeg};
-use darkroom_media::{Limits, Preset, Scratch, SourceFormat, decode, probe, render};
+use darkroom_media::synth::PhotoSpec;
+use darkroom_media::{Limits, Preset, Scratch, decode, probe, render};
 use serde::Serialize;
 
 use crate::folder::{Photo, read_photos};
+use crate::samples::generated;
 
 /// Generated photos, when no folder is given: enough that none stays in a cache.
 const GENERATED: u64 = 8;
@@ -71,7 +72,7 @@ struct Stage {
 pub(crate) fn run(args: &ResizeArgs) -> anyhow::Result<()> {
     let photos = match &args.photos {
         Some(folder) => read_photos(folder)?,
-        None => generated(),
+        None => several(),
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let presets = Preset::default_ladder();
@@ -87,15 +88,10 @@ pub(crate) fn run(args: &ResizeArgs) -> anyhow::Result<()> {
     }
 }
 
-fn generated() -> Vec<Photo> {
-    (0..GENERATED)
-        .map(|seed| {
-            let spec = PhotoSpec { seed, ..PhotoSpec::default() };
-            let pixels = u64::from(spec.width) * u64::from(spec.height);
-            let name = format!("generated photo {seed}");
-            Photo { name, format: SourceFormat::Jpeg, pixels, bytes: jpeg(&spec).into() }
-        })
-        .collect()
+fn several() -> Vec<Photo> {
+    let photo =
+        |seed| generated(&format!("generated photo {seed}"), &PhotoSpec { seed, ..PhotoSpec::default() });
+    (0..GENERATED).map(photo).collect()
 }
 
 /// Runs `threads` threads over the photos until the time is over. Each takes the next photo that nobody has taken.
@@ -241,13 +237,7 @@ mod tests {
 
     #[test]
     fn all_stages_are_measured() {
-        let bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
-        let photo = Photo {
-            name: "a".to_owned(),
-            format: SourceFormat::Jpeg,
-            pixels: 640 * 480,
-            bytes: bytes.into(),
-        };
+        let photo = generated("a", &PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
         let presets = Preset::default_ladder();
         let measured = measure(&[photo], &presets, 2, Duration::from_millis(50)).unwrap();
         assert!(measured.photos >= 2, "each thread takes at least one");
@@ -258,15 +248,12 @@ mod tests {
 
     #[test]
     fn a_photo_that_cannot_be_decoded_is_named() {
-        let mut bytes = jpeg(&PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
+        let mut photo =
+            generated("broken.jpg", &PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() });
+        let mut bytes = photo.bytes.to_vec();
         let middle = bytes.len() / 2;
         bytes[middle..middle + 64].fill(0xFF);
-        let photo = Photo {
-            name: "broken.jpg".to_owned(),
-            format: SourceFormat::Jpeg,
-            pixels: 1,
-            bytes: bytes.into(),
-        };
+        photo.bytes = bytes.into();
         let error = measure(&[photo], &Preset::default_ladder(), 1, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.to_string(), "broken.jpg");
     }

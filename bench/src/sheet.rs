@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::engine::{
-    Engine, Preset, Rendered, SourceFormat, StepTimes, Variant, default_ladders, kind, looks,
-};
+use crate::engine::{Engine, Preset, Rendered, SourceFormat, StepTimes, Variant, default_ladders, kind};
 use crate::folder::Photo;
+use crate::placeholder::Placeholder;
 use crate::samples::photos;
 
 /// Where to write, and of what.
@@ -62,14 +61,7 @@ fn section(
     html.push_str(&facts(photo, &rendered));
     html.push_str("<div class=\"row\">\n");
     html.push_str(&original(folder, number, photo)?);
-    let [thumbhash, blurhash, hash, color] = looks(&rendered);
-    writeln!(
-        html,
-        "<figure><div class=\"placeholder\" style=\"background: {color}\"></div><figcaption>{}<br>{}<br>{}<br>{color}</figcaption></figure>",
-        escaped(&thumbhash),
-        escaped(&blurhash),
-        escaped(&hash),
-    )?;
+    html.push_str(&looks(folder, number, &rendered)?);
     for (variant, times) in &rendered.variants {
         html.push_str(&figure(folder, number, variant, *times)?);
     }
@@ -89,6 +81,44 @@ fn facts(photo: &Photo, rendered: &Rendered) -> String {
         ms(rendered.probe),
         ms(rendered.decode),
     )
+}
+
+/// The placeholders as pictures, the dominant colour, and the perceptual hash.
+fn looks(folder: &Path, number: usize, rendered: &Rendered) -> anyhow::Result<String> {
+    let looks = &rendered.looks;
+    let thumbhash = Placeholder::of_thumbhash(&looks.thumbhash);
+    let blurhash = Placeholder::of_blurhash(&looks.blurhash, rendered.probed.shown_size());
+    let mut html = String::new();
+    for (kind, hash, decoded) in
+        [("ThumbHash", &looks.thumbhash, thumbhash), ("BlurHash", &looks.blurhash, blurhash)]
+    {
+        let hash = escaped(hash);
+        match decoded.and_then(|placeholder| placeholder.png()) {
+            Ok(png) => {
+                let name = format!("photo-{number:03}-{}.png", kind.to_lowercase());
+                write(folder, &name, &png)?;
+                writeln!(
+                    html,
+                    "<figure><img class=\"placeholder\" src=\"{name}\" alt=\"{kind}\"><figcaption><b>{kind}</b><br>{hash}\
+                     </figcaption></figure>"
+                )?;
+            }
+            Err(error) => {
+                let reason = escaped(&format!("{error:#}"));
+                writeln!(
+                    html,
+                    "<figure><figcaption class=\"failed\">{kind} {hash}: {reason}</figcaption></figure>"
+                )?;
+            }
+        }
+    }
+    let (color, hash) = (escaped(&looks.dominant_color), escaped(&looks.perceptual_hash));
+    writeln!(
+        html,
+        "<figure><div class=\"placeholder color\" style=\"background: {color}\"></div><figcaption><b>dominant colour</b> {color}\
+         <br>perceptual hash {hash}</figcaption></figure>"
+    )?;
+    Ok(html)
 }
 
 /// The original as it is, where browsers show such files.
@@ -178,6 +208,8 @@ section { border-top: 1px solid GrayText; margin-top: 2rem; }
 figure { margin: 0; max-width: 100%; }
 img { display: block; max-width: min(100%, 40rem); height: auto; }
 figcaption { font-size: .85rem; }
+.placeholder { width: 12rem; }
+.color { height: 9rem; }
 .failed { font-weight: bold; }
 ";
 
@@ -225,7 +257,9 @@ mod tests {
         assert!(html.contains("a&amp;b.jpg") && !html.contains("a&b.jpg"));
         let sources: Vec<&str> =
             html.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(sources.len(), 1 + default_ladders().concat().len(), "{sources:?}");
+        assert_eq!(sources.len(), 1 + 2 + default_ladders().concat().len(), "{sources:?}");
+        assert!(sources.iter().any(|source| source.ends_with("-thumbhash.png")), "{sources:?}");
+        assert!(sources.iter().any(|source| source.ends_with("-blurhash.png")), "{sources:?}");
         for source in sources {
             assert!(sheet.join(source).is_file(), "{source} is relative, and there");
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ const COMPLAINT_CHARS_MAX: usize = 300;
 /// A started program that dies with this value.
 struct Running {
     child: Child,
-    /// Held until the program has ended: the peers' scripts end when it closes, so that not even a killed benchmark leaves
-    /// one running.
-    stdin: Option<ChildStdin>,
+    /// Keeps its standard input open until the program has ended: the peers' scripts end when that closes, so that not even a
+    /// killed benchmark leaves one running.
+    _input: Option<Sender<()>>,
 }
 
 impl Drop for Running {
@@ -46,12 +46,8 @@ pub(super) fn run(command: &mut Command, line: Option<&str>, limit: Duration) ->
         .spawn()
         .map_err(|error| not_started(&name, &error))?;
     let (stdout, stderr) = (gather(child.stdout.take()), gather(child.stderr.take()));
-    let stdin = child.stdin.take();
-    let mut running = Running { child, stdin };
-    if let (Some(line), Some(stdin)) = (line, &mut running.stdin) {
-        // A program that has died already says more with its status than a broken pipe would.
-        let _ = stdin.write_all(line.as_bytes()).and_then(|()| stdin.write_all(b"\n"));
-    }
+    let input = child.stdin.take().zip(line).map(|(stdin, line)| feed(stdin, format!("{line}\n")));
+    let mut running = Running { child, _input: input };
     let status = wait(&mut running.child, limit)
         .map_err(|error| format!("{name} cannot be waited for: {error}"))?
         .ok_or_else(|| format!("{name} was stopped, because it took longer than {} s", limit.as_secs()))?;
@@ -83,6 +79,19 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
         }
         thread::sleep(LOOK);
     }
+}
+
+/// Writes on a thread of its own, because a program that does not read would hold up the caller beyond the limit; its death
+/// ends the writing. Standard input is closed when the value that is given back is dropped.
+fn feed(mut stdin: ChildStdin, text: String) -> Sender<()> {
+    let (sender, receiver) = channel::<()>();
+    thread::spawn(move || {
+        // A program that has died already says more with its status than a broken pipe would.
+        let _ = stdin.write_all(text.as_bytes());
+        // Nothing is ever sent: this waits for the sender to be dropped.
+        let _ = receiver.recv();
+    });
+    sender
 }
 
 /// Reads on a thread of its own, because a program that nobody reads from stops.
@@ -139,6 +148,15 @@ mod tests {
         // It waits for the end of its input, which stays open.
         let error = run(&mut Command::new("cat"), Some(""), Duration::from_millis(50)).unwrap_err();
         assert_eq!(error, "cat was stopped, because it took longer than 0 s");
+    }
+
+    #[test]
+    fn a_program_that_reads_nothing_is_stopped_as_well() {
+        let more_than_a_pipe_holds = "x".repeat(1 << 20);
+        let limit = Duration::from_millis(50);
+        let mut idle = Command::new("sleep");
+        let error = run(idle.arg("60"), Some(&more_than_a_pipe_holds), limit).unwrap_err();
+        assert_eq!(error, "sleep was stopped, because it took longer than 0 s");
     }
 
     #[test]

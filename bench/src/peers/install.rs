@@ -16,6 +16,16 @@ const INSTALL_TIME_MAX: Duration = Duration::from_secs(900);
 /// For a program to say its version.
 const VERSION_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Variables that would change what the peers do: the settings are those that the table names.
+const VARIABLES: [&str; 6] = [
+    "UV_THREADPOOL_SIZE",
+    "VIPS_CONCURRENCY",
+    "NODE_OPTIONS",
+    "LD_PRELOAD",
+    "PYTHONPATH",
+    "MALLOC_ARENA_MAX",
+];
+
 const PACKAGE: &str = "{\"private\": true, \"type\": \"module\"}\n";
 
 const SHARP_SCRIPT: &str = include_str!("../../peers/sharp.mjs");
@@ -35,6 +45,9 @@ impl Tool {
     pub(super) fn command(&self, script: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(self.folder.join(script)).current_dir(&self.folder);
+        for variable in VARIABLES {
+            command.env_remove(variable);
+        }
         command
     }
 }
@@ -191,6 +204,14 @@ mod tests {
     fn a_missing_program_comes_with_advice() {
         let error = on_path("darkroom-no-such-program", "install it").unwrap_err();
         assert_eq!(error, "darkroom-no-such-program is not on the PATH: install it");
+    }
+
+    #[test]
+    fn scripts_run_without_the_callers_settings() {
+        let tool = Tool { program: "node".into(), folder: "/x".into() };
+        let command = tool.command("sharp.mjs");
+        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).collect();
+        assert_eq!(removed.len(), VARIABLES.len());
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! `darkroom-bench peers`: the same work on the same photos with other libraries, each used as its expert would.
 //!
-//! `task` says what is done to which photos, `side` who does it with which settings, `install` gets the peers, `child` runs
-//! their scripts (`bench/peers/`) and `own` darkroom, `likeness` compares the results with a reference, `report` adds up and
-//! prints.
+//! `task` says what is done to which photos, and `side` who does it with which settings: `own` is darkroom, measured by its
+//! `window`, and `peer` are the others, which `install` gets and whose scripts (`bench/peers/`) `child` runs. `results` compares
+//! what they made with a reference, `report` adds up and prints, `machine` says on what.
 
 mod child;
 mod install;
-mod likeness;
+mod machine;
 mod own;
+mod peer;
 mod report;
+mod results;
 mod side;
 mod task;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,14 +22,12 @@ use std::{env, fs, thread};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::folder::Photo;
+use crate::likeness::Original;
 use install::Tools;
-use likeness::Original;
 use report::{Entry, Row};
-use side::{Contender, contenders};
+use side::{Contender, KEPT_PHOTOS_MAX, contenders};
 use task::{Plan, Task};
-
-/// Photos that the bytes of a row are the mean of, at most.
-const KEPT_PHOTOS_MAX: usize = 16;
 
 /// Whom to compare, on what, and for how long.
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(crate) struct PeersArgs {
     /// How often each side has its turn; the medians count.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// How long a turn is measured, in seconds, after warming up.
+    /// How long a turn is measured at least, in seconds, after warming up: it ends with a whole pass over the photos.
     #[arg(long, default_value_t = 4.0, value_parser = seconds)]
     seconds: f64,
     /// Sizes of generated photos: 2, 12 and 24 megapixels.
@@ -57,7 +58,7 @@ pub(crate) struct PeersArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Also print the SSIM of each variant, on standard error.
+    /// Also print the SSIM of each variant of each photo that is compared, on standard error.
     #[arg(long)]
     verbose: bool,
 }
@@ -130,11 +131,12 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Says how long it will take, since it is long.
+    /// Says where, and how long it will take, since it is long.
     fn announce(&self, plans: &[Plan]) {
-        let rows: usize = plans.iter().map(|plan| contenders(plan.format).len()).sum();
-        // Starting, warming up and the photos under way at the end are about two seconds a turn.
+        let rows: usize = plans.iter().map(|plan| contenders(plan.codec).len()).sum();
+        // Starting, warming up, the rest of the last pass and the photos under way at the end are about two seconds a turn.
         let seconds = rows as f64 * f64::from(self.args.rounds) * (self.args.seconds + 2.0);
+        eprintln!("{}", machine::machine(self.cores));
         eprintln!("tasks: {}, rows: {rows}, about {:.0} min", plans.len(), (seconds / 60.0).ceil());
     }
 
@@ -143,72 +145,92 @@ impl Bench<'_> {
         let task = plan
             .prepare(&self.root.join("photos"), self.args.photos.as_deref())
             .with_context(|| format!("the photos of the task {} cannot be had", plan.name))?;
-        let mut original = Original::of(&task)
-            .inspect_err(|error| eprintln!("{}: no SSIM, because of {error}", task.name))
-            .ok();
         let mut entries = Vec::new();
-        for contender in contenders(task.format) {
-            match self.first(&task, contender, original.as_mut()) {
+        for contender in contenders(task.codec) {
+            match self.first(&task, contender) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => leave_out(&task, contender, &error),
             }
         }
-        drop(original);
+        for photo in 0..task.photos.len().min(KEPT_PHOTOS_MAX) {
+            self.compare(&task, photo, &mut entries);
+        }
         for round in 0..self.args.rounds {
             eprintln!("{}: round {} of {}", task.name, round + 1, self.args.rounds);
-            self.round(&task, &mut entries);
+            self.round(&task, round as usize, &mut entries);
         }
         let rows = entries.iter().filter_map(|entry| {
             let settings = entry.contender.settings(&entry.kept.versions, &task, self.cores);
-            entry.row(&task.name, settings)
+            entry.row(&task.name, settings, self.args.rounds)
         });
         Ok(rows.collect())
     }
 
-    /// A side's files: their bytes, and how good they are.
-    fn first(
-        &self,
-        task: &Task,
-        contender: Contender,
-        original: Option<&mut Original>,
-    ) -> Result<Entry, String> {
-        let label = format!("{} {}", contender.side.name(), contender.label()).replace(' ', "-");
-        let folder = self.root.join("results").join(&task.name).join(label);
+    /// Where a side's variants are kept.
+    fn results(&self, task: &Task, contender: Contender) -> PathBuf {
+        let name = contender.name().replace(',', "").replace(' ', "-");
+        self.root.join("results").join(&task.name).join(name)
+    }
+
+    /// A side's files, and their bytes.
+    fn first(&self, task: &Task, contender: Contender) -> Result<Entry, String> {
+        let folder = self.results(task, contender);
         fs::create_dir_all(&folder)
             .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
         let kept = contender.keep(task, &self.tools, &folder)?;
-        let ssim = original
-            .map(|original| original.compare(task, contender, &folder))
-            .transpose()?
-            .unwrap_or_default();
-        if self.args.verbose {
-            let values = task.sizes.iter().zip(&ssim);
-            let values: Vec<String> =
-                values.map(|(size, value)| format!("{} {value:.4}", size.name)).collect();
-            let (side, label) = (contender.side.name(), contender.label());
-            eprintln!("{}: {side}, {label}: SSIM {}", task.name, values.join(", "));
-        }
-        Ok(Entry { contender, kept, ssim, rounds: Vec::new() })
+        Ok(Entry { contender, kept, ssim: Vec::new(), rounds: Vec::new() })
     }
 
-    /// Each side in turn. One that fails is out.
-    fn round(&self, task: &Task, entries: &mut Vec<Entry>) {
-        let time = Duration::from_secs_f64(self.args.seconds);
-        entries.retain_mut(|entry| match entry.contender.measure(task, &self.tools, self.cores, time) {
-            Ok(rate) => {
-                entry.rounds.push(rate);
-                true
-            }
+    /// How good each side's variants of one photo are. A side that did something else is out.
+    fn compare(&self, task: &Task, photo: usize, entries: &mut Vec<Entry>) {
+        let Photo { name, bytes, .. } = &task.photos[photo];
+        let mut original = match Original::decode(bytes) {
+            Ok(original) => original,
             Err(error) => {
-                leave_out(task, entry.contender, &error);
-                false
+                eprintln!("{}: no SSIM of {name}, because {error:#}", task.name);
+                return;
+            }
+        };
+        entries.retain_mut(|entry| {
+            let contender = entry.contender;
+            let folder = self.results(task, contender);
+            match results::compare(&mut original, task, contender, photo, &folder) {
+                Ok(values) => {
+                    if self.args.verbose {
+                        let told = task.sizes.iter().zip(&values);
+                        let told: Vec<String> =
+                            told.map(|(size, value)| format!("{} {value:.4}", size.name)).collect();
+                        eprintln!("{}: {}: {name}: SSIM {}", task.name, contender.name(), told.join(", "));
+                    }
+                    entry.ssim.extend(values);
+                    true
+                }
+                Err(error) => {
+                    leave_out(task, contender, &error);
+                    false
+                }
             }
         });
+    }
+
+    /// Each side in turn, another one first in each round. One that fails keeps what it has.
+    fn round(&self, task: &Task, round: usize, entries: &mut [Entry]) {
+        let time = Duration::from_secs_f64(self.args.seconds);
+        let sides = entries.len();
+        for turn in 0..sides {
+            let entry = &mut entries[(round + turn) % sides];
+            match entry.contender.measure(task, &self.tools, self.cores, time) {
+                Ok(rate) => entry.rounds.push(rate),
+                Err(error) => {
+                    eprintln!("{}: {} failed in this round: {error}", task.name, entry.contender.name());
+                }
+            }
+        }
     }
 }
 
 fn leave_out(task: &Task, contender: Contender, why: &str) {
-    eprintln!("{}: {}, {}: left out, because {why}", task.name, contender.side.name(), contender.label());
+    eprintln!("{}: {}: left out, because {why}", task.name, contender.name());
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
@@ -217,18 +239,32 @@ fn print(rows: &[Row], args: &PeersArgs, cores: usize) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(rows)?);
         return Ok(());
     }
-    print!("{}", report::as_table(rows));
+    println!("{}", report::as_table(rows));
+    for sentence in report::unlike(rows) {
+        println!("{sentence}");
+    }
+    let (machine, rounds, seconds) = (machine::machine(cores), args.rounds, args.seconds);
     println!(
-        "\nMedians of {} rounds of {} s, the sides in turn, on {cores} cores, which each side keeps busy.\n\
-         Generated photos are JPEGs of quality 92, 4:2:0. All files are encoded to memory.\n\
-         CPU: user and system time, as each side reports its own: darkroom's threads by their clocks, \
-         node's process and every lane of Python with its threads by getrusage.\n\
-         SSIM: of the first photo's variants, against Lanczos3 in floating point from the fully decoded photo; their mean.\n\
-         \"opt\": Huffman tables computed for each file. \"of darkroom\": photos/s, divided by darkroom's with like settings.",
-        args.rounds, args.seconds,
+        "\nOn {machine}.\nMedians of {rounds} rounds of at least {seconds} s, which end with a whole pass over the photos; the sides in \
+         turn, another one first in each round.{FOOTNOTE}"
     );
     Ok(())
 }
+
+/// What holds for every table.
+const FOOTNOTE: &str = "
+Each side has enough photos at once to keep the cores busy. sharp-clone leaves libuv at its 4 threads, whatever the cores.
+Generated photos are JPEGs of quality 92, 4:2:0, without a profile; the progressive ones have no refinement scans, with which \
+those of cameras and editors take longer to decode. Files come from memory and are encoded to memory. Photos with a profile \
+are converted to sRGB by every side.
+WebP: darkroom tunes libwebp (simple filter, strength 100, sns 30); the others have libwebp's defaults (strong filter, strength \
+60, sns 50).
+darkroom allocates with mimalloc, the others with the system's allocator.
+CPU: user and system time, as each side reports its own: darkroom's threads by their clocks, node's process and every lane of \
+Python with its threads by getrusage.
+Bytes: all variants of a photo together, the mean of all photos. SSIM: the mean of the variants of up to 4 photos, against \
+Lanczos3 in floating point from the fully decoded photo; none of photos with a profile.
+\"opt\": Huffman tables computed for each file. \"of darkroom\": photos/s, divided by darkroom's with the same label.";
 
 #[cfg(test)]
 mod tests {

@@ -3,26 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use super::install::Tools;
+use super::own;
+use super::peer::Peer;
+use super::task::{Codec, Task};
+use crate::engine::{Format, Output, presets};
 
-use super::install::{Tool, Tools};
-use super::task::Task;
-use super::{child, own};
-use crate::engine::{Fit, Format, Output, presets};
-
-/// Beyond the time of measuring: for starting, reading the photos, warming up and the last photo of each lane.
-const TIME_BESIDES: Duration = Duration::from_secs(120);
 /// Quality of every variant of every side.
 pub(super) const QUALITY: u8 = 80;
+/// How many photos' variants are kept and compared with a reference, at most.
+pub(super) const KEPT_PHOTOS_MAX: usize = 4;
 
-/// A program or a way of using it.
+/// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Darkroom,
-    SharpExpert,
-    SharpClone,
-    Pyvips,
-    Pillow,
+    Peer(Peer),
 }
 
 impl Side {
@@ -30,45 +26,38 @@ impl Side {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Darkroom => "darkroom",
-            Self::SharpExpert => "sharp-expert",
-            Self::SharpClone => "sharp-clone",
-            Self::Pyvips => "pyvips",
-            Self::Pillow => "pillow",
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+}
+
+/// What sets a side's rows apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// With Huffman tables that are computed for each file, or the standard's.
+    Jpeg { optimise: bool },
+    /// With a method of libwebp, 0 (fastest) to 6 (smallest).
+    WebP { effort: u8 },
+}
+
+impl Encoding {
+    /// Rows of one task with the same label are alike.
+    pub(super) fn label(self) -> String {
+        match self {
+            Self::Jpeg { optimise: true } => "opt".to_owned(),
+            Self::Jpeg { optimise: false } => "no opt".to_owned(),
+            Self::WebP { effort } => format!("effort {effort}"),
         }
     }
 
-    /// What is used of the libraries, for the settings.
-    fn way(self, single: bool, cores: usize) -> String {
-        let once = if single { "one resize" } else { "decoded once, cascade" };
-        let lanes = self.lanes(cores);
+    pub(super) const fn output(self) -> Output {
         match self {
-            Self::Darkroom => format!("one photo per thread, {lanes} threads"),
-            Self::SharpExpert => format!(
-                "{once}{}, concurrency(1), cache(false), UV_THREADPOOL_SIZE {cores}, {lanes} photos in flight",
-                if single { "" } else { " through raw buffers" }
-            ),
-            Self::SharpClone => {
-                let each = if single { "one resize" } else { "clone() per variant" };
-                format!("{each}, everything else as by default, {lanes} photos in flight")
+            Self::Jpeg { optimise } => {
+                Output { format: Format::Jpeg, quality: QUALITY, optimise, effort: None }
             }
-            Self::Pyvips => {
-                format!(
-                    "thumbnail_buffer, {once}, VIPS_CONCURRENCY 1, one photo per process, {lanes} processes"
-                )
+            Self::WebP { effort } => {
+                Output { format: Format::WebP, quality: QUALITY, optimise: false, effort: Some(effort) }
             }
-            Self::Pillow => {
-                let how = if single { "draft, one resize" } else { "draft, cascade, reducing_gap 2" };
-                format!("{how}, LANCZOS, one photo per process, {lanes} processes")
-            }
-        }
-    }
-
-    /// Photos in flight, so that every core is busy. sharp's expert keeps more than the cores can take, because a lane
-    /// returns to JavaScript between two steps.
-    const fn lanes(self, cores: usize) -> usize {
-        match self {
-            Self::SharpExpert => cores * 2,
-            Self::Darkroom | Self::SharpClone | Self::Pyvips | Self::Pillow => cores,
         }
     }
 }
@@ -77,7 +66,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contender {
     pub(super) side: Side,
-    pub(super) output: Output,
+    pub(super) encoding: Encoding,
 }
 
 /// What a measurement gave.
@@ -98,117 +87,54 @@ pub(super) struct Kept {
     pub(super) bytes: f64,
 }
 
-/// Every row of a task with this format, in the table's order.
-pub(super) fn contenders(format: Format) -> Vec<Contender> {
-    let with = |side, optimise, effort| Contender {
-        side,
-        output: Output { format, quality: QUALITY, optimise, effort },
-    };
-    match format {
-        Format::WebP => {
-            let experts = [Side::Darkroom, Side::SharpExpert, Side::Pyvips, Side::Pillow];
-            let both =
-                experts.into_iter().flat_map(|side| [2, 4].map(|effort| with(side, false, Some(effort))));
-            // sharp's default effort is 4.
-            both.chain([with(Side::SharpClone, false, None)]).collect()
-        }
-        Format::Jpeg | Format::Png => vec![
-            with(Side::Darkroom, false, None),
-            with(Side::Darkroom, true, None),
-            with(Side::SharpExpert, false, None),
-            with(Side::SharpExpert, true, None),
-            // sharp's default is optimised tables, libvips's and Pillow's are the standard ones.
-            with(Side::SharpClone, true, None),
-            with(Side::Pyvips, false, None),
-            with(Side::Pillow, false, None),
+/// Every row of a task with this codec, in the table's order.
+pub(super) fn contenders(codec: Codec) -> Vec<Contender> {
+    let [expert, clone, pyvips, pillow] =
+        [Peer::SharpExpert, Peer::SharpClone, Peer::Pyvips, Peer::Pillow].map(Side::Peer);
+    let jpeg = |side, optimise| Contender { side, encoding: Encoding::Jpeg { optimise } };
+    let webp = |side, effort| Contender { side, encoding: Encoding::WebP { effort } };
+    match codec {
+        Codec::Jpeg => vec![
+            // jpeg-encoder's computed tables come with one scan per component: darkroom has no row with them.
+            jpeg(Side::Darkroom, false),
+            jpeg(expert, false),
+            jpeg(expert, true),
+            // What sharp does by default; libvips and Pillow take the standard's tables.
+            jpeg(clone, true),
+            jpeg(pyvips, false),
+            jpeg(pillow, false),
         ],
+        Codec::WebP => {
+            let experts = [Side::Darkroom, expert, pyvips, pillow];
+            let both = experts.into_iter().flat_map(|side| [2, 4].map(|effort| webp(side, effort)));
+            // What sharp does by default.
+            both.chain([webp(clone, 4)]).collect()
+        }
     }
 }
 
-/// What the peers' scripts read from standard input.
-#[derive(Debug, Serialize)]
-struct Job<'a> {
-    photos: Vec<String>,
-    variants: Vec<Wanted>,
-    format: &'a str,
-    quality: u8,
-    optimise: bool,
-    effort: Option<u8>,
-    way: &'a str,
-    lanes: usize,
-    seconds: f64,
-    /// Where to keep the first photo's variants; `None` to measure.
-    folder: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Wanted {
-    file: String,
-    width: u32,
-    height: u32,
-    fit: Fit,
-}
-
-#[derive(Debug, Deserialize)]
-struct MeasuredAnswer {
-    photos_per_second: f64,
-    cpu_ms_per_photo: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct KeptAnswer {
-    versions: String,
-    bytes: f64,
-}
-
 impl Contender {
-    /// What sets this row apart from the side's others.
-    pub(super) fn label(self) -> String {
-        match (self.output.format, self.output.effort) {
-            (Format::WebP, None) => "default effort".to_owned(),
-            (Format::WebP, Some(effort)) => format!("effort {effort}"),
-            _ if self.output.optimise => "opt".to_owned(),
-            _ => "no opt".to_owned(),
-        }
+    /// Side and label, for messages and folders.
+    pub(super) fn name(self) -> String {
+        format!("{}, {}", self.side.name(), self.encoding.label())
     }
 
     /// Everything that a reader needs to do the same again.
     pub(super) fn settings(self, versions: &str, task: &Task, cores: usize) -> String {
-        let way = self.side.way(task.sizes.len() == 1, cores);
-        format!("{}, quality {QUALITY}; {way}; {versions}", self.label())
+        let single = task.sizes.len() == 1;
+        let way = match self.side {
+            Side::Darkroom => own::way(self.encoding, single, cores),
+            Side::Peer(peer) => peer.way(single, cores),
+        };
+        format!("{}, quality {QUALITY}; {way}; {versions}", self.encoding.label())
     }
 
-    /// Renders the first photos of the task once, and writes the very first one's variants to `folder`.
+    /// Renders every photo of the task once, and writes the variants of the first ones to `folder`.
     pub(super) fn keep(self, task: &Task, tools: &Tools, folder: &Path) -> Result<Kept, String> {
-        let photos = &task.photos[..task.photos.len().min(super::KEPT_PHOTOS_MAX)];
-        if self.side == Side::Darkroom {
-            return self.keep_own(task, photos.len(), folder);
+        match self.side {
+            Side::Darkroom => own::keep(task, self.encoding, folder),
+            Side::Peer(peer) => peer.keep(task, self.encoding, tools, folder),
         }
-        let limit = TIME_BESIDES + Duration::from_secs(10) * photos.len() as u32;
-        let job = self.job(task, photos.len(), 1, Duration::ZERO, Some(folder));
-        let answer: KeptAnswer = self.ask(&job, tools, 1, limit)?;
-        Ok(Kept { versions: answer.versions, bytes: answer.bytes })
-    }
-
-    fn keep_own(self, task: &Task, photos: usize, folder: &Path) -> Result<Kept, String> {
-        let presets = presets(&task.sizes, self.output)?;
-        let mut engine = crate::engine::Engine::default();
-        let mut bytes = 0;
-        for (index, photo) in task.photos[..photos].iter().enumerate() {
-            let rendered =
-                engine.probe_decode_render(&photo.bytes, &presets).map_err(|error| error.to_string())?;
-            for (variant, _) in rendered.variants {
-                bytes += variant.bytes.len();
-                if index == 0 {
-                    let path = folder.join(file_name(&variant.preset, self.output.format));
-                    std::fs::write(&path, &variant.bytes)
-                        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-                }
-            }
-        }
-        let build = if cfg!(debug_assertions) { "debug build" } else { "release build" };
-        let versions = format!("darkroom {} ({build})", env!("CARGO_PKG_VERSION"));
-        Ok(Kept { versions, bytes: bytes as f64 / photos as f64 })
     }
 
     /// One round.
@@ -219,154 +145,71 @@ impl Contender {
         cores: usize,
         time: Duration,
     ) -> Result<Rate, String> {
-        let lanes = self.side.lanes(cores);
-        if self.side == Side::Darkroom {
-            let photos: Vec<_> = task.photos.iter().map(|photo| photo.bytes.clone()).collect();
-            return own::measure(&photos, &presets(&task.sizes, self.output)?, lanes, time);
-        }
-        let job = self.job(task, task.photos.len(), lanes, time, None);
-        let answer: MeasuredAnswer = self.ask(&job, tools, cores, TIME_BESIDES + time * 3)?;
-        let rate =
-            Rate { photos_per_second: answer.photos_per_second, cpu_ms_per_photo: answer.cpu_ms_per_photo };
-        let plausible = |value: f64| value.is_finite() && value > 0.0;
-        if plausible(rate.photos_per_second) && plausible(rate.cpu_ms_per_photo) {
-            Ok(rate)
-        } else {
-            Err(format!("its figures make no sense: {answer:?}"))
-        }
-    }
-
-    fn job<'a>(
-        self,
-        task: &Task,
-        photos: usize,
-        lanes: usize,
-        time: Duration,
-        folder: Option<&Path>,
-    ) -> Job<'a> {
-        let wanted = |size: &crate::engine::Size| Wanted {
-            file: file_name(size.name, self.output.format),
-            width: size.width,
-            height: size.height,
-            fit: size.fit,
-        };
-        Job {
-            photos: task.photos[..photos].iter().map(|photo| photo.name.clone()).collect(),
-            variants: task.sizes.iter().map(wanted).collect(),
-            format: self.output.format.name(),
-            quality: self.output.quality,
-            optimise: self.output.optimise,
-            effort: self.output.effort,
-            way: if self.side == Side::SharpClone { "clone" } else { "cascade" },
-            lanes,
-            seconds: time.as_secs_f64(),
-            folder: folder.map(|folder| folder.display().to_string()),
-        }
-    }
-
-    /// Runs the side's script on a job.
-    fn ask<T: for<'de> Deserialize<'de>>(
-        self,
-        job: &Job,
-        tools: &Tools,
-        cores: usize,
-        limit: Duration,
-    ) -> Result<T, String> {
-        let tool = tools.of(self.side)?;
-        let mut command = tool.command(self.script());
-        if self.side == Side::SharpExpert {
-            command.env("UV_THREADPOOL_SIZE", cores.to_string());
-        }
-        let line = serde_json::to_string(job).map_err(|error| error.to_string())?;
-        let answer = child::run(&mut command, Some(&line), limit)?;
-        serde_json::from_str(&answer).map_err(|error| format!("its answer cannot be read: {error}"))
-    }
-
-    const fn script(self) -> &'static str {
         match self.side {
-            Side::Darkroom | Side::SharpExpert | Side::SharpClone => "sharp.mjs",
-            Side::Pyvips => "vips.py",
-            Side::Pillow => "pillow.py",
+            Side::Darkroom => {
+                let presets = presets(&task.sizes, self.encoding.output())?;
+                own::measure(&task.photos, &presets, cores, time)
+            }
+            Side::Peer(peer) => peer.measure(task, self.encoding, tools, cores, time),
         }
     }
 }
 
-impl Tools {
-    /// What runs a side's script, or the sentence that says why nothing does.
-    fn of(&self, side: Side) -> Result<&Tool, String> {
-        match side {
-            Side::Pyvips | Side::Pillow => self.python.as_ref(),
-            Side::Darkroom | Side::SharpExpert | Side::SharpClone => self.node.as_ref(),
-        }
-        .map_err(Clone::clone)
-    }
+/// Of a variant, with the ending of its format.
+pub(super) fn wanted_name(variant: &str, encoding: Encoding) -> String {
+    format!("{variant}.{}", encoding.output().format.extension())
 }
 
-/// Of a kept variant.
-pub(super) fn file_name(variant: &str, format: Format) -> String {
-    format!("{variant}.{}", format.extension())
+/// Of the kept variant of a photo. The peers' scripts write the same.
+pub(super) fn file_name(photo: usize, variant: &str, encoding: Encoding) -> String {
+    format!("{photo}-{}", wanted_name(variant, encoding))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn task() -> Task {
-        super::super::task::tests::task_of_one_photo()
-    }
+    use crate::peers::task::tests::task_of_one_photo;
 
     #[test]
-    fn like_is_compared_with_like() {
-        for format in [Format::Jpeg, Format::WebP] {
-            let contenders = contenders(format);
-            for side in [Side::Darkroom, Side::SharpExpert, Side::SharpClone, Side::Pyvips, Side::Pillow] {
-                assert!(contenders.iter().any(|contender| contender.side == side), "{format:?} {side:?}");
+    fn every_side_has_its_rows() {
+        for codec in [Codec::Jpeg, Codec::WebP] {
+            let contenders = contenders(codec);
+            let sides = [Peer::SharpExpert, Peer::SharpClone, Peer::Pyvips, Peer::Pillow].map(Side::Peer);
+            for side in sides.into_iter().chain([Side::Darkroom]) {
+                assert!(contenders.iter().any(|contender| contender.side == side), "{codec:?} {side:?}");
             }
-            let mut rows: Vec<(&str, String)> =
-                contenders.iter().map(|row| (row.side.name(), row.label())).collect();
-            rows.sort();
-            let all = rows.len();
-            rows.dedup();
-            assert_eq!(rows.len(), all, "each row differs from the side's others");
+            let mut names: Vec<String> = contenders.iter().map(|contender| contender.name()).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), contenders.len(), "each row differs from the side's others");
         }
-        let expert: Vec<String> = contenders(Format::Jpeg)
-            .iter()
-            .filter(|contender| contender.side == Side::SharpExpert)
-            .map(|contender| contender.label())
-            .collect();
-        assert_eq!(expert, ["no opt", "opt"]);
     }
 
     #[test]
-    fn a_job_says_everything_that_a_script_needs() {
-        let task = task();
-        let clone = contenders(Format::WebP).into_iter().find(|row| row.side == Side::SharpClone).unwrap();
-        let job = serde_json::to_value(clone.job(&task, 1, 2, Duration::from_secs(4), None)).unwrap();
-        assert_eq!((&job["way"], &job["effort"]), (&"clone".into(), &serde_json::Value::Null));
-        assert_eq!((&job["lanes"], &job["seconds"]), (&2.into(), &4.0.into()));
-        assert_eq!(job["variants"][4]["fit"], "cover");
-        assert_eq!(job["variants"][0]["file"], "large.webp");
-        assert_eq!(job["folder"], serde_json::Value::Null);
-        assert_eq!(job["photos"].as_array().unwrap().len(), 1);
+    fn darkroom_can_make_all_its_rows() {
+        for codec in [Codec::Jpeg, Codec::WebP] {
+            let rows = contenders(codec);
+            for own in rows.iter().filter(|row| row.side == Side::Darkroom) {
+                let presets = presets(&task_of_one_photo().sizes, own.encoding.output());
+                assert_eq!(presets.map(|presets| presets.len()), Ok(5), "{}", own.name());
+            }
+        }
     }
 
     #[test]
     fn settings_name_the_versions_and_what_keeps_the_cores_busy() {
-        let task = task();
-        let expert = contenders(Format::Jpeg).into_iter().find(|row| row.side == Side::SharpExpert).unwrap();
-        let settings = expert.settings("sharp 1.2.3", &task, 2);
-        for part in ["no opt", "quality 80", "concurrency(1)", "4 photos in flight", "sharp 1.2.3"] {
-            assert!(settings.contains(part), "{settings}");
+        let task = task_of_one_photo();
+        for row in [contenders(Codec::Jpeg), contenders(Codec::WebP)].concat() {
+            let settings = row.settings("library 1.2.3", &task, 2);
+            assert!(settings.starts_with(&format!("{}, quality 80; ", row.encoding.label())), "{settings}");
+            assert!(settings.ends_with("; library 1.2.3"), "{settings}");
+            for part in ["lanczos", "4:2:0", "shrink-on-load"] {
+                assert!(settings.to_lowercase().contains(part), "{part}: {settings}");
+            }
         }
-    }
-
-    #[test]
-    fn a_side_without_its_tool_says_why() {
-        let task = task();
-        let tools = Tools { node: Err("no node".to_owned()), python: Err("no python".to_owned()) };
-        for row in contenders(Format::Jpeg).into_iter().filter(|row| row.side != Side::Darkroom) {
-            let error = row.measure(&task, &tools, 1, Duration::from_millis(1)).unwrap_err();
-            assert!(error.starts_with("no "), "{error}");
-        }
+        let expert = contenders(Codec::Jpeg)[1].settings("", &task, 2);
+        assert!(expert.contains("concurrency(1)") && expert.contains("4 photos in flight"), "{expert}");
+        let own = contenders(Codec::WebP)[0].settings("", &task, 2);
+        assert!(own.contains("sns 30") && own.contains("no shrink-on-load"), "{own}");
     }
 }

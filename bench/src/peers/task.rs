@@ -1,22 +1,41 @@
 //! What is done to which photos.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use darkroom_media::synth::{PhotoSpec, jpeg};
 
-use crate::engine::{Fit, Format, Size};
+use crate::engine::{Fit, Size};
 use crate::folder::{Photo, read_photos};
 
 /// Megapixels of generated photos at most, so that none stays in a cache and yet all fit into memory.
 const GENERATED_MEGAPIXELS: u32 = 96;
+/// Photos of a task at most: every turn makes whole passes over them.
+const PHOTOS_MAX: usize = 16;
+
+/// What the variants of a task are encoded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Jpeg,
+    WebP,
+}
+
+impl Codec {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::WebP => "webp",
+        }
+    }
+}
 
 /// A task with its photos in memory and on disk: a photo's name is the path that the peers read.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) name: String,
-    pub(super) format: Format,
+    pub(super) codec: Codec,
     /// Largest first.
     pub(super) sizes: Vec<Size>,
     pub(super) photos: Vec<Photo>,
@@ -26,7 +45,7 @@ pub(super) struct Task {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) name: String,
-    pub(super) format: Format,
+    pub(super) codec: Codec,
     single: bool,
     source: Source,
 }
@@ -51,11 +70,11 @@ pub(super) const fn size_of(megapixels: u32) -> Option<(u32, u32)> {
 pub(super) fn all(megapixels: &[u32], folder: bool) -> Vec<Plan> {
     let own = Source::Generated { width: 2725, height: 2225, progressive: false };
     let mut plans =
-        vec![Plan { name: "sharp-own".to_owned(), format: Format::Jpeg, single: true, source: own }];
-    for format in [Format::Jpeg, Format::WebP] {
+        vec![Plan { name: "sharp-own".to_owned(), codec: Codec::Jpeg, single: true, source: own }];
+    for codec in [Codec::Jpeg, Codec::WebP] {
         let ladder = |rest: &str, source| {
-            let name = format!("{}-ladder-{rest}", format.name());
-            Plan { name, format, single: false, source }
+            let name = format!("{}-ladder-{rest}", codec.name());
+            Plan { name, codec, single: false, source }
         };
         for megapixels in megapixels {
             let Some((width, height)) = size_of(*megapixels) else { continue };
@@ -80,20 +99,21 @@ pub(super) fn selected(plans: Vec<Plan>, names: &[String]) -> anyhow::Result<Vec
 }
 
 impl Plan {
-    /// Makes or reads the task's photos. Generated ones are written to `generated` once, and found there the next time.
+    /// Makes or reads the task's photos. Generated ones are written to `generated` once, and found there the next time; of a
+    /// folder with many, some are taken that lie evenly apart.
     pub(super) fn prepare(&self, generated: &Path, folder: Option<&Path>) -> anyhow::Result<Task> {
         let photos = match (self.source, folder) {
             (Source::Generated { width, height, progressive }, _) => {
-                let kind = if progressive { "-progressive" } else { "" };
-                let folder = generated.join(format!("{width}x{height}{kind}"));
-                write_photos(&folder, PhotoSpec { width, height, progressive, ..PhotoSpec::default() })?;
+                let spec = PhotoSpec { width, height, progressive, ..PhotoSpec::default() };
+                let folder = generated.join(folder_name(spec));
+                write_photos(&folder, spec)?;
                 read_photos(&folder)?
             }
-            (Source::Folder, Some(folder)) => read_photos(&std::path::absolute(folder)?)?,
+            (Source::Folder, Some(folder)) => spread(read_photos(&std::path::absolute(folder)?)?),
             (Source::Folder, None) => bail!("the task {} needs --photos", self.name),
         };
         let sizes = if self.single { own_size() } else { ladder() };
-        Ok(Task { name: self.name.clone(), format: self.format, sizes, photos })
+        Ok(Task { name: self.name.clone(), codec: self.codec, sizes, photos })
     }
 }
 
@@ -109,11 +129,25 @@ fn ladder() -> Vec<Size> {
     vec![inside("large", 2048), inside("medium", 1080), inside("small", 640), inside("thumb", 320), square]
 }
 
+/// At most [`PHOTOS_MAX`], from the first on.
+fn spread<T>(all: Vec<T>) -> Vec<T> {
+    let step = all.len().div_ceil(PHOTOS_MAX).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Another one when the generator, its quality or its encoder changes: a small photo of the same kind does then.
+fn folder_name(spec: PhotoSpec) -> String {
+    let mut hasher = DefaultHasher::new();
+    jpeg(&PhotoSpec { width: 96, height: 64, ..spec }).hash(&mut hasher);
+    let kind = if spec.progressive { "-progressive" } else { "" };
+    format!("{}x{}{kind}-{:016x}", spec.width, spec.height, hasher.finish())
+}
+
 fn write_photos(folder: &Path, spec: PhotoSpec) -> anyhow::Result<()> {
     let shown = folder.display();
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {shown}"))?;
     let megapixels = (spec.width * spec.height).div_ceil(1_000_000);
-    for seed in 0..u64::from((GENERATED_MEGAPIXELS / megapixels).clamp(4, 16)) {
+    for seed in 0..u64::from((GENERATED_MEGAPIXELS / megapixels).clamp(4, PHOTOS_MAX as u32)) {
         let path = folder.join(format!("photo-{seed:02}.jpg"));
         if path.is_file() {
             continue;
@@ -137,7 +171,7 @@ pub(super) mod tests {
         let spec = PhotoSpec { width: 640, height: 480, ..PhotoSpec::default() };
         Task {
             name: "jpeg-ladder-test".to_owned(),
-            format: Format::Jpeg,
+            codec: Codec::Jpeg,
             sizes: ladder(),
             photos: vec![generated("a.jpg", &spec)],
         }
@@ -168,6 +202,25 @@ pub(super) mod tests {
         assert_eq!(selected(plans.clone(), &[]).unwrap(), plans);
         let error = selected(all(&[2], false), &["jpeg-ladder-12mp".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("`jpeg-ladder-12mp`") && error.contains("webp-ladder-2mp"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_many_photos_is_thinned_evenly() {
+        assert_eq!(spread(vec![1, 2, 3]), [1, 2, 3]);
+        assert!(spread(Vec::<u8>::new()).is_empty());
+        let some = spread((0..100).collect());
+        assert_eq!((some.len(), some[1], some[14]), (15, 7, 98));
+    }
+
+    #[test]
+    fn photos_of_another_kind_lie_in_another_folder() {
+        let spec = PhotoSpec::default();
+        let name = folder_name(spec);
+        assert_eq!(name, folder_name(spec));
+        assert!(name.starts_with("4032x3024-"), "{name}");
+        let worse = folder_name(PhotoSpec { quality: 80, ..spec });
+        assert!(worse.starts_with("4032x3024-") && worse != name, "{worse}");
+        assert!(folder_name(PhotoSpec { progressive: true, ..spec }).starts_with("4032x3024-progressive-"));
     }
 
     #[test]
