@@ -144,13 +144,11 @@ impl<'a> Rendering<'a> {
         let first = moving.first().map(|moving| moving.output.clone());
         let Some(first) = first else { return Ok(()) };
         let started = Instant::now();
-        let deadline = Deadline::start(&limits);
-        let files = animate(&source, &limits, &moving, &self.space, deadline, self.cascade.scratch).map_err(
-            |why| match why {
+        let files = animate(&source, &limits, &moving, &self.space, self.deadline, self.cascade.scratch)
+            .map_err(|why| match why {
                 crate::animate::Stopped::Media(error) => error,
                 crate::animate::Stopped::Encode(detail) => encode_error(self.presets, &first, detail),
-            },
-        )?;
+            })?;
         let mut encode = started.elapsed();
         for (moving, file) in moving.iter().zip(files) {
             let bytes = with_metadata(file, &moving.output, &self.space, self.exif.as_deref());
@@ -407,5 +405,31 @@ fn rgb(frame: &Frame) -> Vec<u8> {
         Layout::Luma => frame.data.iter().flat_map(|luma| [*luma; 3]).collect(),
         Layout::Rgb => frame.data.clone(),
         Layout::Rgba => crate::frame::flattened(frame, [0; 3]).data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fit, Limits, PresetFormat, decode, probe};
+
+    #[test]
+    fn motion_has_no_more_time_than_the_rest_of_its_photo() {
+        let original = include_bytes!("../tests/data/animated.webp");
+        let limits = Limits::default();
+        let mut scratch = Scratch::default();
+        let found = probe(original, &limits).unwrap();
+        let photo = decode(original, &found, &limits, &mut scratch).unwrap();
+        let photo = photo.with_motion(original.to_vec().into(), &found);
+        let moving = Preset {
+            format: PresetFormat::WebP,
+            animated: true,
+            ..Preset::new("moving", 80, 80, Fit::Inside)
+        };
+        let presets = [moving];
+        let mut rendering = Rendering::new(photo, &presets, &mut scratch);
+        rendering.deadline = Deadline::start(&Limits { seconds_max: 0, ..limits });
+        let outcome = rendering.hand_out_moving(&mut |_, _| {});
+        assert_eq!(outcome, Err(MediaError::TooSlow { limit: 0 }));
     }
 }
