@@ -8,6 +8,7 @@
 //! - [`compute`]: the threads that decode and resize.
 //! - `held`: durable jobs that this process holds. `keys`: object keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
+//! - `originals`: originals without what is private, beside the way of a photo.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -39,11 +40,11 @@ mod work;
 use backlog::Backlog;
 
 /// The words of the media engine that the API speaks too.
-pub use darkroom_media::{MediaError, Preset};
+pub use darkroom_media::{MediaError, Preset, WITHOUT_PRIVATE_VERSION};
 pub use error::{BodyError, IngestError, StartError};
 pub use janitor::{JanitorReport, Sweep};
 pub use options::PipelineOptions;
-pub use originals::{HeldBytes, StripError};
+pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
 pub use stages::ingestor::{Body, Ingested, Upload};

@@ -28,6 +28,8 @@ pub struct PipelineOptions {
     pub bodies_bytes: u64,
     /// Bytes for pixels: everything that decoding, resizing and encoding hold.
     pub pixels_bytes: u64,
+    /// Bytes for originals that are served without what is private: each, and what is left of it until it is sent.
+    pub stripping_bytes: u64,
     /// What one upload is charged while it streams to the store.
     pub upload_window_bytes: u64,
     /// Share of slots, bodies and pixels that fresh uploads leave to work that waits on disk, 0 to 1.
@@ -57,6 +59,7 @@ impl Default for PipelineOptions {
             job_slots: 256,
             bodies_bytes: 256 * MIB,
             pixels_bytes: 1536 * MIB,
+            stripping_bytes: 128 * MIB,
             upload_window_bytes: MIB,
             reserved_share: 0.25,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
@@ -143,6 +146,13 @@ impl PipelineOptions {
                 self.bodies_bytes, self.upload_bytes_max
             ));
         }
+        if self.upload_bytes_max.saturating_mul(2) > self.stripping_bytes {
+            return Err(format!(
+                "budgets.stripping ({} bytes) cannot hold the largest allowed original ({} bytes) twice, as it is \
+                 read and as it is sent: raise budgets.stripping or lower limits.upload_bytes_max",
+                self.stripping_bytes, self.upload_bytes_max
+            ));
+        }
         let largest = self.limits.largest_cost(&self.presets).peak_bytes;
         if largest > self.pixels_bytes {
             return Err(format!(
@@ -178,6 +188,15 @@ mod tests {
     fn a_body_budget_below_the_largest_original_is_refused() {
         let options = PipelineOptions { bodies_bytes: 16 * MIB, ..Default::default() };
         assert!(options.validate().unwrap_err().contains("limits.upload_bytes_max"));
+    }
+
+    #[test]
+    fn a_stripping_budget_below_twice_the_largest_original_is_refused() {
+        let least = 2 * PipelineOptions::default().upload_bytes_max;
+        let options = |stripping_bytes| PipelineOptions { stripping_bytes, ..Default::default() };
+        options(least).validate().unwrap();
+        let error = options(least - 1).validate().unwrap_err();
+        assert!(error.contains("budgets.stripping") && error.contains("limits.upload_bytes_max"), "{error}");
     }
 
     #[test]

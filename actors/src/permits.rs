@@ -151,6 +151,8 @@ pub struct Admission {
     pub bodies: Budget,
     /// What decoding, resizing and encoding hold.
     pub pixels: Budget,
+    /// Originals that are served without what is private. Apart from bodies, so that slow readers hold up no upload.
+    pub stripping: Budget,
     window_bytes: u64,
     draining: Arc<AtomicBool>,
     backlog_full: Arc<AtomicBool>,
@@ -166,6 +168,7 @@ impl Admission {
             slots: Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32),
             bodies: Budget::bytes("bodies", options.bodies_bytes, bodies_reserved),
             pixels: Budget::bytes("pixels", options.pixels_bytes, pixels_reserved),
+            stripping: Budget::bytes("stripping", options.stripping_bytes, 0),
             window_bytes: options.upload_window_bytes,
             draining: Arc::default(),
             backlog_full: Arc::default(),
@@ -202,9 +205,9 @@ impl Admission {
         self.backlog_full.store(full, Ordering::Relaxed);
     }
 
-    /// The three budgets, for metrics.
-    pub fn budgets(&self) -> [&Budget; 3] {
-        [&self.slots, &self.bodies, &self.pixels]
+    /// All budgets, for metrics.
+    pub fn budgets(&self) -> [&Budget; 4] {
+        [&self.slots, &self.bodies, &self.pixels, &self.stripping]
     }
 }
 

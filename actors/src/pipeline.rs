@@ -100,7 +100,7 @@ impl Pipeline {
     /// # Errors
     /// [`StartError`].
     pub async fn start(
-        options: PipelineOptions,
+        mut options: PipelineOptions,
         metadata: Metadata,
         objects: ObjectStore,
         life: &Life,
@@ -110,8 +110,12 @@ impl Pipeline {
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
         let keys = Keys::new(metadata.clone(), life.epoch);
+        let admission = Admission::new(&options);
+        // Motion that all pixels' memory could not hold is not kept: such a photo shows its first frame.
+        let motion_bytes_max = &mut options.limits.motion_bytes_max;
+        *motion_bytes_max = admission.pixels.total().min(*motion_bytes_max);
         let house = House {
-            admission: Admission::new(&options),
+            admission,
             faults: Faults::new(&options.faults),
             options: Arc::new(options),
             metadata: metadata.clone(),

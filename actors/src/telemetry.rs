@@ -43,8 +43,16 @@ pub fn describe() {
     describe_gauge!("darkroom_stage_in_flight_photos", "Photos that a stage works on.");
     describe_gauge!("darkroom_job_slots_used", "Photos in memory, in any stage, uploads included.");
     describe_gauge!("darkroom_job_slots_limit", "Photos that may be in memory.");
-    describe_gauge!("darkroom_permits_used_bytes", Unit::Bytes, "Memory held, by budget (bodies, pixels).");
-    describe_gauge!("darkroom_permits_limit_bytes", Unit::Bytes, "Size of a budget (bodies, pixels).");
+    describe_gauge!(
+        "darkroom_permits_used_bytes",
+        Unit::Bytes,
+        "Memory held, by budget (bodies, pixels, stripping)."
+    );
+    describe_gauge!(
+        "darkroom_permits_limit_bytes",
+        Unit::Bytes,
+        "Size of a budget (bodies, pixels, stripping)."
+    );
     describe_gauge!("darkroom_compute_threads", "Threads of the compute pool.");
     describe_gauge!("darkroom_compute_busy_threads", "Threads of the compute pool that work.");
     describe_gauge!("darkroom_compute_queue_tasks", "Closures that wait for a thread of the compute pool.");

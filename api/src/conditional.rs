@@ -12,8 +12,9 @@ use crate::request::header;
 pub struct Validators<'v> {
     /// Strong entity tag, with its quotes.
     pub etag: &'v str,
-    /// When it was last changed.
-    pub modified: SystemTime,
+    /// When it was last changed, where that date is sent: no other is compared. It is not where a date could not tell
+    /// this representation from another one.
+    pub modified: Option<SystemTime>,
 }
 
 /// Whether the client has the current representation: then it gets 304. `If-Modified-Since` counts only
@@ -28,10 +29,10 @@ pub fn is_unmodified(headers: &HeaderMap, current: &Validators<'_>) -> bool {
             .map(str::trim)
             .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current.etag);
     }
-    header(headers, IF_MODIFIED_SINCE.as_str())
-        .and_then(|date| httpdate::parse_http_date(date).ok())
-        // Dates have whole seconds.
-        .is_some_and(|since| truncated(current.modified) <= since)
+    let since =
+        header(headers, IF_MODIFIED_SINCE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+    // Dates have whole seconds.
+    current.modified.zip(since).is_some_and(|(modified, since)| truncated(modified) <= since)
 }
 
 fn truncated(time: SystemTime) -> SystemTime {
@@ -57,7 +58,10 @@ pub fn requested_range(headers: &HeaderMap, length: u64, current: &Validators<'_
     };
     let outdated = header(headers, IF_RANGE.as_str()).is_some_and(|condition| match condition {
         tag if tag.starts_with('"') => tag != current.etag,
-        date => httpdate::parse_http_date(date).ok() != Some(truncated(current.modified)),
+        date => {
+            let date = httpdate::parse_http_date(date).ok();
+            date.is_none() || date != current.modified.map(truncated)
+        }
     });
     if outdated || spec.contains(',') {
         return Requested::Whole;
@@ -85,8 +89,22 @@ mod tests {
     fn current() -> Validators<'static> {
         Validators {
             etag: "\"abc\"",
-            modified: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_500),
+            modified: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_500)),
         }
+    }
+
+    #[test]
+    fn without_a_date_of_its_own_only_tags_count() {
+        let undated = Validators { modified: None, ..current() };
+        let date = "Sun, 09 Sep 2001 01:46:40 GMT";
+        assert!(!is_unmodified(&headers(&[("if-modified-since", date)]), &undated));
+        assert!(is_unmodified(&headers(&[("if-none-match", "\"abc\"")]), &undated));
+        let range = |condition| {
+            requested_range(&headers(&[("range", "bytes=0-0"), ("if-range", condition)]), 100, &undated)
+        };
+        assert_eq!(range(date), Requested::Whole);
+        assert_eq!(range("nonsense"), Requested::Whole);
+        assert_eq!(range("\"abc\""), Requested::Part(0..1));
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`multipart`]: a body of many photos, read within bounds.
 //! - [`upload`], [`photos`], [`objects`], [`admin`], [`health`]: the handlers.
+//! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
 //! - [`response`]: bodies and small answers.
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod admin;
 pub mod conditional;
 pub mod health;

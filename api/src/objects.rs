@@ -2,23 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use darkroom_actors::Preset;
+use darkroom_actors::{Preset, WITHOUT_PRIVATE_VERSION};
 use darkroom_store::model::photos::{Photo, State, Variant};
 use darkroom_store::model::{ContentHash, PhotoId};
 use darkroom_store::objects::ObjectKey;
 use hyper::header::{
-    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, LAST_MODIFIED, LOCATION, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    LAST_MODIFIED, LOCATION, VARY,
 };
 use hyper::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
 use crate::Api;
+use crate::accept;
 use crate::conditional::{Requested, Validators, is_unmodified, requested_range};
 use crate::photos::{find, parse_id, wait_until};
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::response::{self, Answer};
-use crate::view::variant_url;
+use crate::view;
 
 /// The link says which bytes it means, so they never change. `private` while every photo is.
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
@@ -47,36 +49,49 @@ pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, P
     let query = Query::parse(asked.query, &["strip"])?;
     let id = parse_id(id)?;
     match query.get("strip") {
-        None | Some("none") => {}
-        Some("private") => return without_private(api, asked, id).await,
+        None | Some("none") => by_record(|| try_original(api, asked, id)).await,
+        Some("private") => by_record(|| try_without_private(api, asked, id)).await,
         Some(other) => {
             let detail = format!("strip={other:?} is neither \"none\" nor \"private\"");
-            return Err(Problem::new("invalid-parameter", detail));
+            Err(Problem::new("invalid-parameter", detail))
         }
     }
-    match try_original(api, asked, id).await {
-        Err(problem) if problem.is("object-missing") => try_original(api, asked, id).await,
+}
+
+/// Answers from a photo's record and the object that it names. An object may be replaced or deleted between reading the
+/// record and opening it: then the record, read once more, says which.
+async fn by_record<F>(attempt: impl Fn() -> F) -> Result<Answer, Problem>
+where
+    F: Future<Output = Result<Answer, Problem>>,
+{
+    match attempt().await {
+        Err(problem) if problem.is("object-missing") => attempt().await,
         answer => answer,
     }
 }
 
 /// The original without place and serial numbers, its pixels untouched.
-async fn without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
+async fn try_without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
     let photo = find(api, id).await?;
     let original = &photo.original;
-    // What is removed may change from one version of the daemon to the next, so nothing is cached for good.
-    let etag = format!("\"{}-private\"", original.hash.short());
-    let validators = Validators { etag: &etag, modified: photo.created.into() };
-    let mut answer = if is_unmodified(asked.headers, &validators) {
+    // What is removed may change from one version of the daemon to the next, so nothing is cached for good, and no date
+    // tells what was removed then.
+    let etag = format!("\"{}-private{WITHOUT_PRIVATE_VERSION}\"", original.hash.short());
+    let mut answer = if is_unmodified(asked.headers, &Validators { etag: &etag, modified: None }) {
         response::empty(StatusCode::NOT_MODIFIED)
     } else {
-        let stripped = api.pipeline().without_private(&photo).await?;
-        let length = stripped.len();
         let mut answer = response::empty(StatusCode::OK);
         if asked.method == Method::GET {
-            *answer.body_mut() = response::held(stripped);
+            let deadline = Instant::now() + api.options().body_timeout;
+            let stripped = api.pipeline().without_private(&photo).await?;
+            let stripped = stripped.ok_or_else(|| missing(&original.object))?;
+            answer.headers_mut().insert(CONTENT_LENGTH, stripped.len().into());
+            *answer.body_mut() = response::held(stripped, deadline);
+        } else {
+            // The length is known only when the work is done, which HEAD is not worth (RFC 9110, section 9.3.2).
+            darkroom_actors::strippable(original)?;
+            *answer.body_mut() = response::unmeasured();
         }
-        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
         set(&mut answer, CONTENT_TYPE, &original.media_type);
         answer
     };
@@ -93,7 +108,7 @@ async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer
         media_type: &original.media_type,
         bytes: original.bytes,
         hash: &original.hash,
-        modified: photo.created.into(),
+        modified: Some(photo.created.into()),
         cache: REVALIDATE,
     };
     object.answer(api, asked).await
@@ -107,11 +122,7 @@ async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer
 pub async fn variant(api: &Api, asked: Asked<'_>, id: &str, preset: &str) -> Result<Answer, Problem> {
     let query = Query::parse(asked.query, &["v"])?;
     let id = parse_id(id)?;
-    match try_variant(api, asked, &query, id, preset).await {
-        // Replaced or deleted between reading the record and opening the object: the record now says which.
-        Err(problem) if problem.is("object-missing") => try_variant(api, asked, &query, id, preset).await,
-        answer => answer,
-    }
+    by_record(|| try_variant(api, asked, &query, id, preset)).await
 }
 
 async fn try_variant(
@@ -124,22 +135,23 @@ async fn try_variant(
     let photo = find(api, id).await?;
     let configured = api.pipeline().presets().iter().find(|known| known.name == preset);
     let photo = with_variant(api, asked.headers, photo, preset, configured).await?;
-    let made: Vec<&Variant> = photo.variants.iter().filter(|variant| variant.preset == preset).collect();
+    let made = view::made_in(&photo, preset);
     let first = *made.first().ok_or_else(|| not_ready(preset))?;
     let cache = match query.get("v") {
         None => REVALIDATE,
-        // One link for all formats of a preset: whose digits it carries does not matter, as long as they are current.
-        Some(v) if made.iter().any(|variant| v == variant.hash.short()) => IMMUTABLE,
-        Some(_) => return Ok(redirect(&variant_url(&photo, first))),
+        Some(v) if v == view::version(&made) => IMMUTABLE,
+        Some(_) => return Ok(redirect(&view::variant_url(&photo, preset, &made))),
     };
-    let negotiated = configured.map_or(made.len() > 1, |preset| preset.variants_max() > 1);
-    let variant = best_accepted(&made, asked.headers).unwrap_or(first);
+    // By what there is, and by what there will be: the answer may be cached over a change of the configuration.
+    let negotiated = made.len() > 1 || configured.is_some_and(|preset| preset.variants_max() > 1);
+    let variant = accept::best(&made, first, asked.headers);
     let object = Object {
         key: &variant.object,
         media_type: &variant.media_type,
         bytes: variant.bytes,
         hash: &variant.hash,
-        modified: variant.made.into(),
+        // Files of one preset are made in the same second: their dates do not tell one from the other.
+        modified: (!negotiated).then(|| variant.made.into()),
         cache,
     };
     let mut answer = object.answer(api, asked).await?;
@@ -147,31 +159,6 @@ async fn try_variant(
         answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     }
     Ok(answer)
-}
-
-/// The last of a preset's files that the client names in `Accept`: they are in the order of what clients understand. A
-/// wildcard names none, because clients that cannot show WebP send it too.
-fn best_accepted<'v>(made: &[&'v Variant], headers: &HeaderMap) -> Option<&'v Variant> {
-    let accepted = |media_type: &str| {
-        headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|range| accepts(range, media_type))
-    };
-    made.iter().rev().find(|variant| accepted(&variant.media_type)).copied()
-}
-
-/// Whether one media range of an `Accept` header names this type, with a weight above zero (RFC 9110, section 12.5.1).
-fn accepts(range: &str, media_type: &str) -> bool {
-    let mut parts = range.split(';').map(str::trim);
-    let named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
-    let refused = parts.any(|parameter| {
-        let weight = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-        weight.is_some_and(|(_, value)| value.trim().parse() == Ok(0.0_f32))
-    });
-    named && !refused
 }
 
 /// The photo, once it has the variant or the client has waited long enough. An outdated variant is served
@@ -259,7 +246,8 @@ struct Object<'o> {
     media_type: &'o str,
     bytes: u64,
     hash: &'o ContentHash,
-    modified: SystemTime,
+    /// Sent and compared, where it tells this representation from others.
+    modified: Option<SystemTime>,
     cache: &'static str,
 }
 
@@ -291,7 +279,7 @@ impl Object<'_> {
         }
         if asked.method == Method::GET {
             let reader = api.pipeline().objects().get(self.key, Some(range)).await?;
-            let reader = reader.ok_or_else(|| self.missing())?;
+            let reader = reader.ok_or_else(|| missing(self.key))?;
             *answer.body_mut() = response::stream(reader);
         }
         self.describe(&mut answer, &etag);
@@ -302,7 +290,9 @@ impl Object<'_> {
 
     fn describe(&self, answer: &mut Answer, etag: &str) {
         set(answer, ETAG, etag);
-        set(answer, LAST_MODIFIED, &httpdate::fmt_http_date(self.modified));
+        if let Some(modified) = self.modified {
+            set(answer, LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+        }
         set(answer, CACHE_CONTROL, self.cache);
         set(answer, ACCEPT_RANGES, "bytes");
     }
@@ -313,11 +303,11 @@ impl Object<'_> {
         set(&mut answer, CONTENT_RANGE, &format!("bytes */{}", self.bytes));
         answer
     }
+}
 
-    fn missing(&self) -> Problem {
-        tracing::warn!(object = %self.key, "a recorded object is missing from the object store");
-        Problem::new("object-missing", "the stored bytes cannot be found; tell the operator")
-    }
+fn missing(object: &ObjectKey) -> Problem {
+    tracing::warn!(%object, "a recorded object is missing from the object store");
+    Problem::new("object-missing", "the stored bytes cannot be found; tell the operator")
 }
 
 fn set(answer: &mut Answer, name: HeaderName, value: &str) {

@@ -58,7 +58,6 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("image-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many pixels"),
     ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
     ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
-    ("image-too-slow", StatusCode::UNPROCESSABLE_ENTITY, "The photo takes too long to decode"),
     ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
     ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
     ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
@@ -156,6 +155,7 @@ impl From<BodyError> for Problem {
 }
 
 impl From<MediaError> for Problem {
+    /// Those that only processing meets (`image-too-slow`, `encoding-failed`) are told by the photo's record.
     fn from(error: MediaError) -> Self {
         Self::new(error.code(), error.to_string())
     }
@@ -164,12 +164,11 @@ impl From<MediaError> for Problem {
 impl From<StripError> for Problem {
     fn from(error: StripError) -> Self {
         match error {
-            StripError::Refused(refused) => refused.into(),
+            StripError::Full | StripError::Late => {
+                Self::new("overloaded", format!("{error}; ask for it again later")).retry_after(1)
+            }
             StripError::Media(error) => error.into(),
             StripError::Store(error) => error.into(),
-            StripError::Missing => {
-                Self::new("object-missing", "the stored bytes cannot be found; tell the operator")
-            }
             StripError::Panicked => Self::new("internal-error", format!("{error}; tell the operator")),
         }
     }
@@ -266,6 +265,15 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[RETRY_AFTER], "1");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+
+    #[test]
+    fn who_asks_for_an_original_is_not_told_to_send_a_photo() {
+        for error in [StripError::Full, StripError::Late] {
+            let problem = Problem::from(error);
+            assert!(problem.is("overloaded") && problem.retry_after == Some(1));
+            assert!(problem.detail.ends_with("ask for it again later"), "{}", problem.detail);
+        }
     }
 
     #[test]

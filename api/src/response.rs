@@ -1,9 +1,9 @@
 //! Bodies and small answers.
 
+use std::io;
+
 use bytes::Bytes;
 use darkroom_actors::HeldBytes;
-use darkroom_actors::permits::Permit;
-use darkroom_store::StoreError;
 use darkroom_store::objects::ObjectReader;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -12,9 +12,14 @@ use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
-/// The body of every answer.
-pub type Body = UnsyncBoxBody<Bytes, StoreError>;
+/// Bytes that a body from memory hands out at once: few, since copies of some wait in each connection's buffers.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// The body of every answer. It breaks off with an error, which goes no further than the log.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Every answer.
 pub type Answer = Response<Body>;
 
@@ -26,6 +31,11 @@ pub fn empty(status: StatusCode) -> Answer {
 /// A body without bytes.
 pub fn nothing() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The body of an answer to HEAD whose length nobody has reckoned.
+pub fn unmeasured() -> Body {
+    StreamBody::new(stream::empty()).boxed_unsync()
 }
 
 /// Plain text.
@@ -62,29 +72,43 @@ pub fn stream(reader: ObjectReader) -> Body {
             Ok(None) => None,
             Err(error) => {
                 tracing::error!(%error, "an object could not be read to its end");
-                Some((Err(error), None))
+                Some((Err(io::Error::other(error)), None))
             }
         }
     });
     StreamBody::new(chunks).boxed_unsync()
 }
 
-/// Bytes that are at hand, and the permit for them until they are sent.
-pub fn held(held: HeldBytes) -> Body {
+/// Bytes that are at hand, with the permit for them, until they are sent or `deadline` has passed. Then the memory comes
+/// back whatever the client takes, and the answer breaks off.
+pub fn held(held: HeldBytes, deadline: Instant) -> Body {
     let (bytes, permit) = held.into_parts();
-    metrics::counter!("darkroom_http_sent_object_bytes_total").increment(bytes.len() as u64);
-    full(Bytes::from_owner(Owned { bytes, _permit: permit }))
+    paced(bytes, permit, deadline)
 }
 
-/// Keeps a permit as long as the bytes that it is for.
-struct Owned {
-    bytes: Bytes,
-    _permit: Permit,
+/// `bytes` in copied pieces, so that what waits in a connection's buffers holds none of them; they and `keep` are dropped
+/// with the last piece, with the body, or at the deadline.
+fn paced(bytes: Bytes, keep: impl Send + 'static, deadline: Instant) -> Body {
+    let (pieces, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let in_time = timeout_at(deadline, hand_out(&bytes, &pieces)).await.is_ok();
+        drop((bytes, keep));
+        if !in_time {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the client took too long to read the answer");
+            // Nobody may be there to be told.
+            let _ = pieces.send(Err(late)).await;
+        }
+    });
+    let pieces = stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+async fn hand_out(bytes: &[u8], pieces: &mpsc::Sender<io::Result<Frame<Bytes>>>) {
+    for piece in bytes.chunks(PIECE_BYTES) {
+        if pieces.send(Ok(Frame::data(Bytes::copy_from_slice(piece)))).await.is_err() {
+            return; // The connection has ended.
+        }
+        metrics::counter!("darkroom_http_sent_object_bytes_total").increment(piece.len() as u64);
     }
 }
 
@@ -97,4 +121,47 @@ fn with_status(status: StatusCode, body: Body) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn scene() -> (Bytes, Arc<()>, Instant) {
+        let bytes = (0..5 * PIECE_BYTES + 7).map(|index| index as u8).collect();
+        (bytes, Arc::default(), Instant::now() + Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_is_sent_whole_and_then_given_back() {
+        let (bytes, kept, deadline) = scene();
+        let body = paced(bytes.clone(), kept.clone(), deadline);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), bytes);
+        assert_eq!(Arc::strong_count(&kept), 1);
+        assert!(paced(Bytes::new(), (), deadline).collect().await.unwrap().to_bytes().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_in_time_holds_nothing_any_more() {
+        let (bytes, kept, deadline) = scene();
+        let mut body = paced(bytes, kept.clone(), deadline);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(Arc::strong_count(&kept), 2);
+        tokio::time::sleep_until(deadline + Duration::from_secs(1)).await;
+        assert_eq!(Arc::strong_count(&kept), 1, "while the body is still there");
+        let broken = body.collect().await.unwrap_err();
+        assert_eq!(broken.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_holds_nothing_any_more() {
+        let (bytes, kept, deadline) = scene();
+        drop(paced(bytes, kept.clone(), deadline));
+        while Arc::strong_count(&kept) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The JSON of a photo.
 
 use darkroom_actors::Preset;
-use darkroom_store::model::Timestamp;
 use darkroom_store::model::photos::{Photo, State, Variant};
+use darkroom_store::model::{ContentHash, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,23 +109,40 @@ pub fn photo_path(photo: &Photo) -> String {
     format!("/v1/photos/{}", photo.id)
 }
 
-/// The current link of a variant.
-pub fn variant_url(photo: &Photo, variant: &Variant) -> String {
-    format!("{}/variants/{}?v={}", photo_path(photo), variant.preset, variant.hash.short())
+/// The files of a preset, in the order of what clients understand.
+pub fn made_in<'p>(photo: &'p Photo, preset: &str) -> Vec<&'p Variant> {
+    photo.variants.iter().filter(|variant| variant.preset == preset).collect()
+}
+
+/// What a link to a preset's files carries as `v`: it changes with every byte of any of them. The one file's digits, or
+/// those of a digest over all files' hashes in the order of the record.
+pub fn version(made: &[&Variant]) -> String {
+    match made {
+        [only] => only.hash.short(),
+        all => {
+            let hashes: Vec<[u8; 32]> = all.iter().map(|variant| variant.hash.0).collect();
+            ContentHash::of(hashes.as_flattened()).short()
+        }
+    }
+}
+
+/// The current link to a preset's files.
+pub fn variant_url(photo: &Photo, preset: &str, made: &[&Variant]) -> String {
+    format!("{}/variants/{preset}?v={}", photo_path(photo), version(made))
 }
 
 impl PhotoView {
     /// The view of a record; links for every configured preset, made or not.
     pub fn new(photo: &Photo, presets: &[Preset]) -> Self {
         let variants = presets.iter().map(|preset| {
-            let mut made = photo.variants.iter().filter(|variant| variant.preset == preset.name);
-            match made.next() {
-                Some(variant) => VariantView {
+            let made = made_in(photo, &preset.name);
+            match made.split_first() {
+                Some((first, others)) => VariantView {
                     preset: preset.name.clone(),
-                    url: variant_url(photo, variant),
+                    url: variant_url(photo, &preset.name, &made),
                     made: Some(MadeView {
-                        file: FileView::new(variant),
-                        formats: made.map(FileView::new).collect(),
+                        file: FileView::new(first),
+                        formats: others.iter().copied().map(FileView::new).collect(),
                     }),
                 },
                 None => VariantView {
@@ -172,4 +189,39 @@ impl FileView {
 
 fn rfc3339(time: Timestamp) -> String {
     humantime::format_rfc3339_millis(time.into()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_store::objects::{ObjectKey, ObjectKind};
+
+    use super::*;
+
+    fn file(content: &[u8]) -> Variant {
+        Variant {
+            preset: "auto".to_owned(),
+            preset_digest: String::new(),
+            media_type: "image/jpeg".to_owned(),
+            width: 1,
+            height: 1,
+            bytes: content.len() as u64,
+            hash: ContentHash::of(content),
+            object: ObjectKey::new(ObjectKind::Variant),
+            made: Timestamp::now(),
+        }
+    }
+
+    #[test]
+    fn a_links_version_follows_every_file_behind_it() {
+        let (a, b, c) = (file(b"a"), file(b"b"), file(b"c"));
+        assert_eq!(version(&[&a]), a.hash.short());
+        let both = version(&[&a, &b]);
+        assert_eq!(both.len(), 16);
+        for other in
+            [version(&[&a, &c]), version(&[&c, &b]), version(&[&b, &a]), a.hash.short(), b.hash.short()]
+        {
+            assert_ne!(both, other);
+        }
+        assert_eq!(version(&[&a, &b]), both);
+    }
 }

@@ -105,6 +105,44 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_reaches_the_media_engine() {
+        let file = "[limits]\npixels_max = 1\nwidth_max = 2\nheight_max = 3\nscans_max = 4\nmetadata_bytes_max = '5 B'\n\
+                    icc_bytes_max = '6 B'\nframes_max = 7\nanimation_pixels_max = 8\ndecode_time_max = '9s'";
+        let limits = load_text(file, &[]).unwrap().pipeline_options().limits;
+        let expected = darkroom_media::Limits {
+            pixels_max: 1,
+            width_max: 2,
+            height_max: 3,
+            scans_max: 4,
+            metadata_bytes_max: 5,
+            icc_bytes_max: 6,
+            frames_max: 7,
+            animation_pixels_max: 8,
+            seconds_max: 9,
+            ..darkroom_media::Limits::default()
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn every_budget_reaches_the_pipeline() {
+        let file = "[budgets]\njob_slots = 5\nbodies = '6 B'\npixels = '7 B'\nstripping = '8 B'\nupload_window = '9 B'";
+        let options = load_text(file, &[]).unwrap().pipeline_options();
+        let found = (options.job_slots, options.bodies_bytes, options.pixels_bytes, options.stripping_bytes);
+        assert_eq!((found, options.upload_window_bytes), ((5, 6, 7, 8), 9));
+    }
+
+    #[test]
+    fn a_time_for_decoding_that_cannot_be_kept_is_refused() {
+        for time in ["0s", "500ms", "1500ms"] {
+            let config = load_text(&format!("[limits]\ndecode_time_max = '{time}'"), &[]).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains("limits.decode_time_max") && error.contains("whole seconds"), "{error}");
+        }
+        load_text("[limits]\ndecode_time_max = '1s'", &[]).unwrap().validate().unwrap();
+    }
+
+    #[test]
     fn a_wrong_value_is_refused_by_key() {
         let error = load_text("[http]\nbody_timeout = \"soon\"", &[]).unwrap_err();
         assert!(error.contains("http.body_timeout"), "{error}");

@@ -102,6 +102,7 @@ section! {
         job_slots: u32 = PipelineOptions::default().job_slots,
         bodies: ByteSize = ByteSize(PipelineOptions::default().bodies_bytes),
         pixels: ByteSize = ByteSize(PipelineOptions::default().pixels_bytes),
+        stripping: ByteSize = ByteSize(PipelineOptions::default().stripping_bytes),
         upload_window: ByteSize = ByteSize(PipelineOptions::default().upload_window_bytes),
         reserved_share: f64 = PipelineOptions::default().reserved_share,
     }
@@ -197,12 +198,15 @@ impl Config {
                 icc_bytes_max: u32::try_from(self.limits.icc_bytes_max.0).unwrap_or(u32::MAX),
                 frames_max: self.limits.frames_max,
                 animation_pixels_max: self.limits.animation_pixels_max,
-                seconds_max: u32::try_from(self.limits.decode_time_max.as_secs()).unwrap_or(u32::MAX).max(1),
+                seconds_max: u32::try_from(self.limits.decode_time_max.as_secs()).unwrap_or(u32::MAX),
+                // The pipeline sets it by its budget.
+                ..Limits::default()
             },
             upload_bytes_max: self.limits.upload_bytes_max.0,
             job_slots: self.budgets.job_slots,
             bodies_bytes: self.budgets.bodies.0,
             pixels_bytes: self.budgets.pixels.0,
+            stripping_bytes: self.budgets.stripping.0,
             upload_window_bytes: self.budgets.upload_window.0,
             reserved_share: self.budgets.reserved_share,
             compute_threads: self.pipeline.compute_threads.unwrap_or(defaults.compute_threads),
@@ -262,6 +266,12 @@ impl Config {
         }
         if self.server.shutdown_deadline > DURATION_MAX {
             return Err(ConfigError::Invalid("server.shutdown_deadline is longer than a day".to_owned()));
+        }
+        if self.limits.decode_time_max.is_zero() || self.limits.decode_time_max.subsec_nanos() > 0 {
+            return Err(ConfigError::Invalid(format!(
+                "limits.decode_time_max is {:?}, and is kept in whole seconds: set it to 1s or more",
+                self.limits.decode_time_max
+            )));
         }
         if !self.testing.faults.is_empty() && !self.server.open {
             return Err(ConfigError::Invalid(

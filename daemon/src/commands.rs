@@ -21,7 +21,11 @@ pub(crate) fn check_config(config: &Config) -> anyhow::Result<()> {
     println!("  listen   {}", config.server.listen);
     println!("  data     {}", config.server.data.display());
     println!("  presets  {}", presets.join(", "));
-    println!("  memory   {} for bodies, {} for pixels", config.budgets.bodies, config.budgets.pixels);
+    let budgets = &config.budgets;
+    println!(
+        "  memory   {} for bodies, {} for pixels, {} for stripping",
+        budgets.bodies, budgets.pixels, budgets.stripping
+    );
     Ok(())
 }
 

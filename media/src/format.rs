@@ -111,6 +111,16 @@ impl OutputFormat {
         }
     }
 
+    /// How late clients came to understand it: of a preset's files the one of the least is for those who name none.
+    pub(crate) const fn novelty(self) -> u8 {
+        match self {
+            Self::Jpeg => 0,
+            Self::Png => 1,
+            Self::WebP => 2,
+            Self::Avif => 3,
+        }
+    }
+
     /// The usual ending of a file's name, without the dot.
     pub const fn extension(self) -> &'static str {
         match self {

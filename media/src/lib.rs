@@ -74,7 +74,7 @@ pub use error::MediaError;
 pub use format::{OutputFormat, SourceFormat};
 pub use limits::Limits;
 pub use looks::{Looks, perceptual_distance};
-pub use metadata::{Capture, Rational, without_private};
+pub use metadata::{Capture, Rational, WITHOUT_PRIVATE_VERSION, without_private};
 pub use orientation::Orientation;
 pub use preset::{Background, Fit, Focus, Gamut, PRESET_SIDE_MAX, Preset, PresetFormat, Strip};
 pub use probe::{Probe, Prober, Subsampling, probe};

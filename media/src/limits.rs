@@ -29,6 +29,9 @@ pub struct Limits {
     pub frames_max: u32,
     /// Greatest number of pixels in all frames together of an animation whose motion is kept.
     pub animation_pixels_max: u64,
+    /// Greatest number of bytes that decoding and rendering an animation may hold ([`Probe::cost`](crate::Probe::cost)) if
+    /// its motion is kept. Of one that would hold more the first frame is shown.
+    pub motion_bytes_max: u64,
     /// Longest time in seconds that decoding and rendering one photo may take. What takes longer fails, at the next row,
     /// strip, tile or frame: codecs of AVIF, HEIC and JPEG XL decode a picture (of a grid, a tile) in one go.
     pub seconds_max: u32,
@@ -47,6 +50,7 @@ impl Default for Limits {
             icc_bytes_max: 4 << 20,
             frames_max: 500,
             animation_pixels_max: 500_000_000,
+            motion_bytes_max: u64::MAX,
             seconds_max: 120,
         }
     }

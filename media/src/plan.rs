@@ -178,6 +178,10 @@ impl Plan {
                 }
             }
         }
+        // A file may serve a preset before this one's first: what every client understands must be handed out first.
+        for rung in &mut plan.rungs {
+            rung.outputs.sort_by_key(|output| output.finish.format.novelty());
+        }
         plan.add_looks(photo);
         // A cut frame is the source of none, so of two equally large ones the whole one goes first.
         plan.rungs
@@ -399,6 +403,24 @@ mod tests {
         assert_eq!(formats(Kind::Opaque), (vec![Jpeg, WebP], false));
         assert_eq!(formats(Kind::Transparent), (vec![Png, WebP], true));
         assert_eq!(formats(Kind::Flat), (vec![Png], true));
+    }
+
+    #[test]
+    fn what_every_client_understands_comes_first_whoever_asked_for_the_other_before() {
+        let webp = Preset { format: PresetFormat::WebP, ..inside(500, 80) };
+        let auto = |side| Preset { format: PresetFormat::Auto, ..inside(side, 80) };
+        // Of the same shape, and inside boxes that are both larger than the photo.
+        for (photo, side) in [((4000, 3000), 500), ((400, 300), 800)] {
+            for (kind, first) in [(Kind::Opaque, Jpeg), (Kind::Transparent, Png)] {
+                let plan = Plan::new(photo, &[webp.clone(), auto(side)], kind, false);
+                let outputs: Vec<_> = plan.rungs[0]
+                    .outputs
+                    .iter()
+                    .map(|output| (output.finish.format, output.presets.clone()))
+                    .collect();
+                assert_eq!(outputs, [(first, vec![1]), (WebP, vec![0, 1])], "{photo:?} {kind:?}");
+            }
+        }
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl<'a> Rendering<'a> {
             return Ok(());
         }
         let started = Instant::now();
-        let deadline = Deadline::start(&limits);
+        let deadline = self.deadline;
         let files =
             animate(&source, &limits, &moving, self.presets, &self.space, deadline, self.cascade.scratch)?;
         let mut encode = started.elapsed();
@@ -395,11 +395,12 @@ fn interesting(
         _ => focus::attention(frame.width, frame.height, &frame.rgb().data, window),
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::synth::{PhotoSpec, jpeg};
-    use crate::{Fit, Limits};
+    use crate::{Fit, Limits, PresetFormat, decode, probe};
 
     #[test]
     fn a_photo_without_time_is_not_rendered() {
@@ -410,6 +411,26 @@ mod tests {
         photo.limits.seconds_max = 0;
         let preset = Preset::new("x", 32, 32, Fit::Inside);
         let outcome = render(photo, &[preset], &mut scratch, &mut |_, _| panic!("there was no time for it"));
+        assert_eq!(outcome, Err(MediaError::TooSlow { limit: 0 }));
+    }
+
+    #[test]
+    fn motion_has_no_more_time_than_the_rest_of_its_photo() {
+        let original = include_bytes!("../tests/data/animated.webp");
+        let limits = Limits::default();
+        let mut scratch = Scratch::default();
+        let found = probe(original, &limits).unwrap();
+        let photo = decode(original, &found, &limits, &mut scratch).unwrap();
+        let photo = photo.with_motion(original.to_vec().into(), &found);
+        let moving = Preset {
+            format: PresetFormat::WebP,
+            animated: true,
+            ..Preset::new("moving", 80, 80, Fit::Inside)
+        };
+        let presets = [moving];
+        let mut rendering = Rendering::new(photo, &presets, &mut scratch);
+        rendering.deadline = Deadline::start(&Limits { seconds_max: 0, ..limits });
+        let outcome = rendering.hand_out_moving(&mut |_, _| {});
         assert_eq!(outcome, Err(MediaError::TooSlow { limit: 0 }));
     }
 }

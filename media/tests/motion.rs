@@ -360,3 +360,62 @@ fn fits_hold_for_motion() {
         assert_eq!(border, fit == Fit::Contain, "{fit:?}");
     }
 }
+
+/// Frames that differ in every pixel, as no photo's do.
+fn noise(frames: u16) -> Vec<u8> {
+    let palette: Vec<u8> = (0..=255_u8).flat_map(|index| [index, index.wrapping_mul(67), !index]).collect();
+    let (mut bytes, mut state) = (Vec::new(), 1_u32);
+    let mut encoder = gif::Encoder::new(&mut bytes, 64, 48, &palette).unwrap();
+    for _ in 0..frames {
+        let pixels = (0..64 * 48).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let frame = gif::Frame { width: 64, height: 48, delay: 10, ..gif::Frame::default() };
+        encoder.write_frame(&gif::Frame { buffer: pixels.collect(), ..frame }).unwrap();
+    }
+    drop(encoder);
+    bytes
+}
+
+#[test]
+fn the_price_of_motion_covers_every_copy_of_its_frames() {
+    let preset =
+        |name: &str| Preset { name: name.to_owned(), quality: 100, ..moving((64, 48), PresetFormat::WebP) };
+    let presets = [preset("a"), preset("b")];
+    let limits = Limits::default();
+    let measured = |frames| {
+        let original = noise(frames);
+        let found = probe(&original, &limits).unwrap();
+        let variants = rendered_within(&original, &presets, &limits);
+        assert_eq!(variants.len(), 2);
+        // The original is held beside, and has its own price.
+        (found.cost(&presets, &limits).peak_bytes - found.bytes, variants[0].bytes.len() as u64)
+    };
+    let ((price, file), (larger_price, larger_file)) = (measured(4), measured(12));
+    assert!(larger_file > file + 8 * 1000, "or this shows nothing: {file} and {larger_file} bytes");
+    // libwebp's frames and its file, and one for each preset.
+    let (dearer, longer) = (larger_price - price, larger_file - file);
+    assert!(dearer >= 4 * longer, "{dearer} bytes dearer for {longer} bytes more");
+}
+
+#[test]
+fn motion_that_would_hold_more_than_it_may_is_not_kept_and_not_paid_for() {
+    let original = noise(5);
+    let presets = [moving((64, 48), PresetFormat::WebP)];
+    let within = |motion_bytes_max| {
+        let limits = Limits { motion_bytes_max, ..Limits::default() };
+        let found = probe(&original, &limits).unwrap();
+        (found.moves(&presets, &limits), found.cost(&presets, &limits))
+    };
+    let (moves, whole) = within(u64::MAX);
+    assert!(moves);
+    assert_eq!(within(whole.peak_bytes), (true, whole));
+    let (moves, first) = within(whole.peak_bytes - 1);
+    assert!(!moves);
+    assert!(first.peak_bytes < whole.peak_bytes && first.milliseconds <= whole.milliseconds, "{first:?}");
+    let still = [Preset { animated: false, ..presets[0].clone() }];
+    let found = probe(&original, &Limits::default()).unwrap();
+    assert_eq!(first, found.cost(&still, &Limits::default()));
+    assert!(!found.moves(&still, &Limits::default()));
+}

@@ -290,10 +290,17 @@ async fn a_failed_photo_is_tried_again_by_its_own_bytes() {
     let failed = tx!(store, |tx| photos::fail(&tx, &by, failure, &[]).await).unwrap();
     assert!(matches!(failed, Settled::Done(Photo { state: State::Failed, .. })));
     assert!(store.job(job.id).await.is_none());
-    let again = store.creation(b"a").await;
+    let mut again = store.creation(b"a").await;
+    again.photo.original.probe = serde_json::json!({"width": 4, "frames": 1});
+    again.photo.original.capture = Some(serde_json::json!({"make": "Test", "model": "T1"}));
+    again.photo.damage = Some("cut".to_owned());
     for _ in 0..2 {
         let Created::Retried(revived) = store.create(&again).await else { panic!("it had failed") };
         assert_eq!((revived.id, revived.state, revived.failure), (photo.id, State::Processing, None));
+        // What the daemon of today reads of the bytes takes the place of what an older one read.
+        let (read, fresh) = (&revived.original, &again.photo.original);
+        assert_eq!((&read.probe, &read.capture), (&fresh.probe, &fresh.capture));
+        assert_eq!(revived.damage.as_deref(), Some("cut"));
     }
     assert_eq!(store.job(again.job.id).await.unwrap().photo, photo.id);
     assert_eq!((store.count(State::Processing).await, store.count(State::Failed).await), (1, 0));

@@ -8,6 +8,8 @@ mod faults;
 mod first_photo;
 mod lifecycle;
 mod media;
+mod negotiation;
 mod refusals;
 mod serving;
+mod stripping;
 mod uploads;

@@ -1,16 +1,11 @@
-//! What the API tells and serves of a photo beyond its variants' bytes: formats, placeholders, camera, damage, and
-//! originals without what is private.
+//! What the API tells and serves of a photo beyond its variants' bytes: placeholders, camera, damage, motion.
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use darkroom_media::SourceFormat;
 use darkroom_tests::{Daemon, Setup, photos};
-use hyper::{Method, StatusCode};
-
-/// A file of the media engine's tests.
-fn fixture(name: &str) -> Bytes {
-    let path = format!("{}/../media/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}")).into()
-}
+use hyper::StatusCode;
 
 fn format(bytes: &[u8]) -> (SourceFormat, u32) {
     let probe = darkroom_media::probe(bytes, &darkroom_media::Limits::default()).unwrap();
@@ -53,7 +48,16 @@ async fn a_photo_tells_its_camera_and_its_looks_and_never_its_place() {
     assert!(
         looks["thumbhash"].as_str().unwrap().len() > 20 && looks["blurhash"].as_str().unwrap().len() > 20
     );
+    // The place of this seed is 52° 7' 30" N, 13° 0' 30" E.
+    let told = format!("{}{}", photo["camera"], photo["looks"]).to_lowercase();
+    for place in ["latitude", "longitude", "52.1", "52/1", "52,7", "52°", "52 deg", "13.0", "13/1", "13,0"] {
+        assert!(!told.contains(place), "{place} in {told}");
+    }
     assert!(!photo.to_string().to_lowercase().contains("gps"), "{photo}");
+    for variant in photo["variants"].as_array().unwrap() {
+        let file = client.get(variant["url"].as_str().unwrap()).await.body;
+        assert!(!photos::tells_place(&file, 7), "{variant}");
+    }
     // The same picture in other bytes has nearly the same hash.
     let again = darkroom_media::synth::jpeg(&darkroom_media::synth::PhotoSpec {
         seed: 7,
@@ -69,44 +73,6 @@ async fn a_photo_tells_its_camera_and_its_looks_and_never_its_place() {
 }
 
 #[tokio::test]
-async fn an_open_format_follows_what_the_client_accepts() {
-    let setup = Setup::config(
-        "[[presets]]\nname = \"auto\"\nwidth = 300\nheight = 300\nformat = \"auto\"\n\
-         [[presets]]\nname = \"plain\"\nwidth = 100\nheight = 100\n",
-    );
-    let daemon = Daemon::start_with(&setup);
-    let client = daemon.client();
-    let photo = client.upload_settled(&photos::photo(1, 800, 600)).await;
-    let auto = &photo["variants"][0];
-    assert_eq!((&auto["type"], &auto["formats"][0]["type"]), (&"image/jpeg".into(), &"image/webp".into()));
-    let url = auto["url"].as_str().unwrap();
-    let cases = [
-        ("*/*", "image/jpeg"),
-        ("image/avif,image/webp,image/apng,image/*,*/*;q=0.8", "image/webp"),
-        ("text/html, IMAGE/WEBP;q=0.5", "image/webp"),
-        ("image/webp;q=0, */*", "image/jpeg"),
-        ("image/png", "image/jpeg"),
-    ];
-    for (accept, expected) in cases {
-        let answer = client.get_with(url, &[("accept", accept)]).await;
-        assert_eq!(answer.header("content-type"), expected, "{accept}");
-        assert_eq!(format(&answer.body).0.mime(), expected);
-        assert_eq!(answer.header("vary"), "accept");
-        assert_eq!(answer.header("cache-control"), "private, max-age=31536000, immutable");
-        let tag = answer.header("etag").to_owned();
-        let again = client.get_with(url, &[("accept", accept), ("if-none-match", &tag)]).await;
-        assert_eq!((again.status, again.header("vary")), (StatusCode::NOT_MODIFIED, "accept"));
-    }
-    let plain = client.get(photo["variants"][1]["url"].as_str().unwrap()).await;
-    assert_eq!(plain.header("vary"), "", "nothing to choose from");
-    assert!(photo["variants"][1].get("formats").is_none());
-
-    // What is transparent is no JPEG.
-    let clear = client.upload_settled(&fixture("lossy-alpha.webp")).await;
-    assert_eq!(clear["variants"][0]["type"], "image/png", "{clear}");
-}
-
-#[tokio::test]
 async fn an_animation_keeps_its_motion_where_the_preset_says_so() {
     let setup = Setup::config(
         "[[presets]]\nname = \"moving\"\nwidth = 80\nheight = 80\nformat = \"webp\"\nanimated = true\n\
@@ -114,7 +80,7 @@ async fn an_animation_keeps_its_motion_where_the_preset_says_so() {
     );
     let daemon = Daemon::start_with(&setup);
     let client = daemon.client();
-    let original = fixture("animated.webp");
+    let original = photos::fixture("animated.webp");
     let frames = format(&original).1;
     assert!(frames > 1);
     let photo = client.upload_settled(&original).await;
@@ -126,35 +92,75 @@ async fn an_animation_keeps_its_motion_where_the_preset_says_so() {
     assert_eq!(found, [(SourceFormat::WebP, frames), (SourceFormat::WebP, 1)]);
 }
 
-#[tokio::test]
-async fn an_original_is_served_without_what_is_private() {
-    let daemon = Daemon::start();
-    let client = daemon.client();
-    let original = photos::phone(3);
-    let photo = client.upload_settled(&original).await;
-    let path = format!("/v1/photos/{}/original", photo["id"].as_str().unwrap());
-    // EXIF tag 0x8825 points to the place; the generated photo has one.
-    let has_place =
-        |bytes: &[u8]| bytes[..1000].windows(2).any(|pair| pair == [0x88, 0x25] || pair == [0x25, 0x88]);
-    assert!(has_place(&client.get(&path).await.body), "or this shows nothing");
-    let stripped = client.get(&format!("{path}?strip=private")).await;
-    assert_eq!((stripped.status, stripped.header("content-type")), (StatusCode::OK, "image/jpeg"));
-    assert_eq!(stripped.header("content-length"), stripped.body.len().to_string());
-    assert!(!has_place(&stripped.body));
-    assert_eq!(photos::size(&stripped.body), (3024, 4032), "it still stands upright");
-    assert!(
-        original.ends_with(&stripped.body[stripped.body.len() - 1_000_000..]),
-        "its pixels are untouched"
-    );
+/// A GIF of a large canvas, of which each of many frames changes one pixel: small, and long to render.
+fn slow_gif(side: u16, frames: u16) -> Bytes {
+    let side_bytes = side.to_le_bytes();
+    let mut gif = b"GIF89a".to_vec();
+    gif.extend([side_bytes, side_bytes].concat());
+    // A palette of two colours for all frames: black and white.
+    gif.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+    for frame in 0..frames {
+        gif.extend([0x21, 0xF9, 4, 0, 10, 0, 0, 0]);
+        gif.push(0x2C);
+        gif.extend(frame.to_le_bytes());
+        gif.extend([0, 0, 1, 0, 1, 0, 0]);
+        // Three codes of three bits: clear, colour 1, end.
+        gif.extend([2, 2, 0x4C, 0x01, 0]);
+    }
+    gif.push(0x3B);
+    gif.into()
+}
 
-    let tag = stripped.header("etag").to_owned();
-    let unchanged = client.get_with(&format!("{path}?strip=private"), &[("if-none-match", &tag)]).await;
-    assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
-    let head = client.send(Method::HEAD, &format!("{path}?strip=private"), &[], "").await;
-    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
-    assert_eq!(client.get(&format!("{path}?strip=none")).await.body, original);
-    let answer = client.get(&format!("{path}?strip=everything")).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::BAD_REQUEST, "invalid-parameter"));
-    // The memory that it took has come back.
-    client.holds("bodies", 0).await;
+#[tokio::test]
+async fn a_photo_that_takes_too_long_fails_with_a_reason() {
+    // Two billion pixels: many times what can be rendered in a second.
+    let daemon = Daemon::start_with(&Setup::config(
+        "[limits]\ndecode_time_max = '1s'\nanimation_pixels_max = 4000000000\n\
+         [[presets]]\nname = \"moving\"\nwidth = 400\nheight = 400\nformat = \"webp\"\nanimated = true\n",
+    ));
+    let client = daemon.client();
+    let photo = client.upload_settled(&slow_gif(2000, 500)).await;
+    let failure = &photo["failure"];
+    assert_eq!((&photo["state"], &failure["code"]), (&"failed".into(), &"image-too-slow".into()), "{photo}");
+    assert!(failure["detail"].as_str().unwrap().contains("longer than 1 s"), "{photo}");
+    // The next one has its own time.
+    assert_eq!(client.upload_settled(&slow_gif(20, 3)).await["state"], "ready");
+}
+
+#[tokio::test]
+async fn motion_that_the_pixel_budget_cannot_hold_is_a_first_frame_and_no_refusal() {
+    let preset = |animated: bool| {
+        format!(
+            "[limits]\npixels_max = 4000000\n[budgets]\npixels = '128 MiB'\n\
+             [[presets]]\nname = \"x\"\nwidth = 400\nheight = 400\nformat = \"webp\"\nanimated = {animated}\n"
+        )
+    };
+    let frames = |file: &[u8]| format(file).1;
+    let original = slow_gif(500, 300);
+    // Fresh.
+    let daemon = Daemon::start_with(&Setup::config(&preset(true)));
+    let client = daemon.client();
+    let photo = client.upload_settled(&original).await;
+    assert_eq!(photo["state"], "ready", "{photo}");
+    assert_eq!(frames(&client.get(photo["variants"][0]["url"].as_str().unwrap()).await.body), 1);
+    // A shorter one keeps its motion within the same budget.
+    let short = client.upload_settled(&slow_gif(500, 5)).await;
+    assert!(frames(&client.get(short["variants"][0]["url"].as_str().unwrap()).await.body) > 1);
+    // Asked for after the photo was there.
+    let daemon = Daemon::start_with(&Setup::config(&preset(false)));
+    let photo = daemon.client().upload_settled(&original).await;
+    let path = format!("/v1/photos/{}", photo["id"].as_str().unwrap());
+    let old = photo["variants"][0]["blake3"].clone();
+    let daemon = Daemon::start_on(daemon.stop(), &Setup::config(&preset(true)));
+    let client = daemon.client();
+    // The old file is served while the new one is asked for.
+    assert_eq!(client.get(&format!("{path}/variants/x")).await.status, StatusCode::OK);
+    let began = Instant::now();
+    while client.metric("darkroom_photos_settled_total{outcome=\"ready\"}").await == 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is never made anew");
+    }
+    let photo = client.get(&path).await.json();
+    assert_eq!(photo["state"], "ready");
+    assert_eq!(photo["variants"][0]["blake3"], old, "the same first frame");
+    assert_eq!(frames(&client.get(photo["variants"][0]["url"].as_str().unwrap()).await.body), 1);
 }

@@ -104,6 +104,16 @@ async fn what_is_not_there_is_said_so() {
 }
 
 #[tokio::test]
+async fn the_description_names_every_format_that_is_read() {
+    let daemon = Daemon::start();
+    let description = daemon.client().get("/openapi.json").await.json();
+    let bodies = &description["paths"]["/v1/photos"]["post"]["requestBody"]["content"];
+    for format in darkroom_media::SourceFormat::ALL {
+        assert!(bodies.get(format.mime()).is_some(), "{format} is missing");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_carries_a_request_id() {
     let daemon = Daemon::start();
     let client = daemon.client();

@@ -85,7 +85,7 @@ async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>,
         Ok(original) => original,
         Err(why) => return Err(Box::new(FailedPhoto { envelope, why })),
     };
-    let moves = probe.is_animated() && envelope.wanted.iter().any(|preset| preset.animated);
+    let moves = probe.moves(&envelope.wanted, &house.options.limits);
     let (faults, limits, width) =
         (house.faults.clone(), house.options.limits.clone(), envelope.photo.original.width);
     // The permits move into the closure that uses the memory: should this task be dropped while the
@@ -96,7 +96,7 @@ async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>,
             let (_body, pixels) = (body, pixels);
             faults.pass(Point::Decode, width);
             let frame = darkroom_media::decode(&original, &probe, &limits, scratch)?;
-            // Its price contains the original, which is read again frame by frame.
+            // Its price contains motion exactly when it moves, and with it the original, which is read again frame by frame.
             let frame = if moves { frame.with_motion(original.into(), &probe) } else { frame };
             Ok((frame, pixels))
         })

@@ -39,7 +39,7 @@ impl Row {
         let last = planes.blue.height as usize - 1;
         // The sample beside which the row lies, and the one on its other side.
         let near = y / 2;
-        let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(last) };
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(last) };
         for (plane, wide) in [(&planes.blue, &mut self.blue), (&planes.red, &mut self.red)] {
             mix(plane.row(near), plane.row(far), &mut self.mixed);
             widen(&self.mixed, wide);

@@ -27,14 +27,16 @@ impl Probe {
 
     /// Held by the decoded photo. Where a codec delivers alpha, its memory is kept.
     pub(super) fn photo_bytes(&self) -> u64 {
+        // Sides rounded up to whole chroma samples.
+        let rounding = 4 * (u64::from(self.width) + u64::from(self.height)) + 16;
         if self.planar {
-            // Sides rounded up to whole chroma samples.
-            let rounding = 4 * (u64::from(self.width) + u64::from(self.height)) + 16;
             return self.pixels() + self.pixels() * self.chroma_quarters() / 4 + rounding;
         }
         // The canvas of a GIF is made for alpha, and keeps that memory.
         let layout = if self.format == SourceFormat::Gif { Layout::Rgba } else { self.layout() };
-        frame_bytes(self.width, self.height, layout)
+        // A JPEG in an old record does not say whether it is in planes.
+        let rounding = if self.format == SourceFormat::Jpeg { rounding } else { 0 };
+        frame_bytes(self.width, self.height, layout) + rounding
     }
 
     /// Held while the codec works.
@@ -81,10 +83,10 @@ impl Probe {
 
     fn png_bytes(&self) -> u64 {
         let width = u64::from(self.width);
-        // Channels of a pixel while it is decoded: gray with alpha is expanded afterwards.
+        // Channels of a pixel while it is decoded: gray with alpha is expanded afterwards (a palette is at once, but
+        // records exist that do not tell one from the other).
         let channels = self.layout().bytes() as u64;
-        let expanded =
-            if self.has_alpha && self.components == 1 && !self.palette { 2 * self.pixels() } else { 0 };
+        let expanded = if self.has_alpha && self.components == 1 { 2 * self.pixels() } else { 0 };
         // Passes of 16 bits are held whole.
         let whole = if self.progressive && self.bit_depth == 16 { 2 * channels * self.pixels() } else { 0 };
         // Rows before and after unfiltering, some of them decompressed ahead.

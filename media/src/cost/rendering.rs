@@ -5,7 +5,7 @@ use crate::frame::{Layout, frame_bytes, planes_bytes};
 use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Shape, Source};
 use crate::render::FOCUS_SIDE;
 use crate::resize::{Light, intermediate_bytes};
-use crate::{Focus, Limits, Orientation, OutputFormat, Preset, Probe};
+use crate::{Focus, Orientation, OutputFormat, Preset, Probe, SourceFormat};
 
 impl From<&Finish> for Settings {
     fn from(finish: &Finish) -> Self {
@@ -27,9 +27,8 @@ struct Ledger<'a> {
 }
 
 impl Probe {
-    /// Held while the cascade goes down, at the worst of its rungs.
-    pub(super) fn rendering_bytes(&self, presets: &[Preset], limits: &Limits) -> u64 {
-        let moves = self.can_move(limits) && presets.iter().any(|preset| preset.animated);
+    /// Held while the cascade goes down, at the worst of its rungs. `moves`: whether motion is kept.
+    pub(super) fn rendering_bytes(&self, presets: &[Preset], moves: bool) -> u64 {
         let plan = Plan::new(self.shown_size(), presets, self.expected_kind(), moves);
         let photo = self.photo_bytes();
         let frames = vec![0; plan.rungs.len()];
@@ -52,7 +51,7 @@ impl Probe {
 
     /// A JPEG is neither transparent nor flat; what others are is seen when they are decoded.
     const fn expected_kind(&self) -> Kind {
-        if matches!(self.format, crate::SourceFormat::Jpeg) { Kind::Opaque } else { Kind::Unknown }
+        if matches!(self.format, SourceFormat::Jpeg) { Kind::Opaque } else { Kind::Unknown }
     }
 }
 
@@ -85,8 +84,9 @@ impl Ledger<'_> {
             self.premultiplied = self.premultiplied.max(from * wide);
         }
         let linear = if linear {
-            // Planes are interpolated and converted first; then both pictures are held in 16 bits as well.
-            let converted = if self.probe.planar { 3 * from } else { 0 };
+            // Planes are interpolated and converted first; then both pictures are held in 16 bits as well. A JPEG in an old
+            // record does not say whether it is in planes.
+            let converted = if self.probe.format == SourceFormat::Jpeg { 3 * from } else { 0 };
             converted + 2 * from + 2 * frame_bytes(target.0, target.1, layout)
         } else {
             0
@@ -200,18 +200,34 @@ impl Ledger<'_> {
         }
         // The canvas, what it is restored to, the state that is rendered, and its premultiplied copy.
         let canvas = 4 * frame_bytes(self.probe.width, self.probe.height, Layout::Rgba);
-        let files: u64 = self.plan.moving.iter().map(|moving| self.moving_bytes(moving)).sum();
-        canvas + files + self.outputs
+        let all = &self.plan.moving;
+        let encoders: u64 = all.iter().map(|moving| self.encoder_bytes(moving)).sum();
+        // Encoded frames wait for the last; from then on they are a file, with a copy for each preset that it serves.
+        let file = |moving: &Moving| self.moving_file_bytes_max(&moving.output);
+        let files: u64 = all.iter().map(|moving| file(moving) * moving.output.presets.len() as u64).sum();
+        // Of one at a time libwebp holds its frames, the file that it made of them, and we a copy of that.
+        let assembling = 2 * all.iter().map(file).max().unwrap_or(0);
+        canvas + encoders + files + assembling + self.outputs
     }
 
-    fn moving_bytes(&self, Moving { shape, output }: &Moving) -> u64 {
+    /// An upper bound of an animated file's bytes.
+    fn moving_file_bytes_max(&self, output: &Output) -> u64 {
+        let frame = encoded_bytes_max(
+            output.finish.canvas,
+            Some(self.probe.layout()),
+            Settings::from(&output.finish),
+        );
+        frame * u64::from(self.probe.frames)
+    }
+
+    /// Held while one frame of an animation is made, beside the files.
+    fn encoder_bytes(&self, Moving { shape, output }: &Moving) -> u64 {
         let (width, height) = output.finish.canvas;
         let pixels = u64::from(width) * u64::from(height);
         // Resized, finished, handed over; libwebp holds three canvases and tries two ways of every frame.
         let frames = (4 + 4 + 4 + 3 * 4 + 4 * 4) * pixels;
         let resizing = intermediate_bytes((self.probe.width, self.probe.height), shape.size(), 8, false);
-        // Encoded frames wait for the last, and the file is copied once.
-        frames + resizing + 2 * pixels * u64::from(self.probe.frames) + (1 << 20)
+        frames + resizing + (1 << 20)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nanoseconds per pixel, measured with `darkroom-bench codecs` on one core of a server of 2024 (AMD EPYC, Zen 4).
 
 use crate::plan::{Finish, Kind, Plan, Source};
-use crate::{Limits, OutputFormat, Preset, Probe, SourceFormat};
+use crate::{OutputFormat, Preset, Probe, SourceFormat};
 
 /// Resampling, per pixel of the source: planes, and packed.
 const RESIZE_PLANAR: u64 = 2;
@@ -13,8 +13,8 @@ const RESIZE_PACKED: u64 = 3;
 const FILE_MICROSECONDS: u64 = 100;
 
 impl Probe {
-    pub(super) fn milliseconds(&self, presets: &[Preset], limits: &Limits) -> u64 {
-        let moves = self.can_move(limits) && presets.iter().any(|preset| preset.animated);
+    /// `moves`: whether motion is kept.
+    pub(super) fn milliseconds(&self, presets: &[Preset], moves: bool) -> u64 {
         let kind = if self.has_alpha { Kind::Transparent } else { Kind::Opaque };
         let plan = Plan::new(self.shown_size(), presets, kind, moves);
         let resize = if self.planar { RESIZE_PLANAR } else { RESIZE_PACKED };

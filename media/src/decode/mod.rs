@@ -87,7 +87,7 @@ impl DecodedPhoto {
     }
 
     /// Hands over the original again, so that presets that keep motion can have it. Without effect on what has none, or
-    /// more frames than the limits allow.
+    /// more frames than the limits allow. What it will hold then is not looked at here: [`Probe::moves`] says whether it may.
     #[must_use]
     pub fn with_motion(mut self, original: Bytes, probe: &Probe) -> Self {
         if probe.can_move(&self.limits) {

@@ -17,6 +17,10 @@
 //! | `embed` | EXIF and colour profile into a variant ([`embed()`]) |
 //! | `private` | an original without place and serial numbers, its pixels untouched ([`without_private()`]) |
 
+/// Changes whenever [`without_private()`] would leave other bytes of the same original, so that what was cached before is
+/// known to be old.
+pub const WITHOUT_PRIVATE_VERSION: u32 = 1;
+
 mod blocks;
 mod boxes;
 mod capture;

@@ -62,14 +62,15 @@ pub struct Probe {
     pub orientation: Orientation,
     /// Colour components as stored, without alpha: 1 (gray, palette), 3, or 4 (inks).
     pub components: u8,
-    /// Whether the one component is an index into a palette of colours.
-    #[serde(default)]
+    /// Whether the one component is an index into a palette of colours. A record that does not say it is priced as if it
+    /// were; so with the next two, where that is the dearer.
+    #[serde(default = "Probe::taken_for_true")]
     pub palette: bool,
     /// Whether a JPEG's colours are `YCbCr` with whole luma, which stay in planes: almost every photo's are.
     #[serde(default)]
     pub planar: bool,
     /// Whether a colour profile or the like stands beside the pixels.
-    #[serde(default)]
+    #[serde(default = "Probe::taken_for_true")]
     pub has_profile: bool,
     /// Bits per component as stored: 1 to 16, and up to 64 in a TIFF (16 where a TIFF lists them before its directory, so
     /// that they are not known).
@@ -131,6 +132,11 @@ impl Probe {
             bytes,
             truncated: false,
         }
+    }
+
+    /// What records of before a field was there are taken to say in it.
+    const fn taken_for_true() -> bool {
+        true
     }
 
     /// Whether it has more than one frame.

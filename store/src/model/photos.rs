@@ -294,7 +294,10 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
         photo.original.object = fresh.object.clone();
     }
     count(tx, photo.state, -1)?;
+    // What is read of the same bytes may be more than the daemon that took the first upload read.
     photo.original.probe = fresh.probe.clone();
+    photo.original.capture.clone_from(&fresh.capture);
+    photo.damage.clone_from(&creation.photo.damage);
     photo.state = State::Processing;
     photo.failure = None;
     photo.updated = creation.photo.created;

@@ -72,7 +72,7 @@ impl Painter {
             Colors::Cmyk(inks) => self.inks(inks, row, pixels),
             // Of 8 bits, in full range: JFIF's, which is the default of section 21.
             Colors::YCbCr => {
-                each(row, pixels, |stored| ycbcr::rgb(stored.map(|sample| sample as u8)).map(u16::from))
+                each(row, pixels, |stored| ycbcr::rgb(stored.map(|sample| sample as u8)).map(u16::from));
             }
             Colors::Lab(lab) => each(row, pixels, |stored| lab.to_rgb(stored)),
         }
@@ -82,14 +82,17 @@ impl Painter {
     fn inks(&self, inks: &Inks<u16>, row: &mut [u16], pixels: &mut [u16]) {
         let deep = self.most > 255;
         if !deep {
-            row.iter_mut().for_each(|ink| *ink *= WIDENED);
+            for ink in row.iter_mut() {
+                *ink *= WIDENED;
+            }
         }
         inks.convert(row, pixels);
         if !deep {
             let widened = u32::from(WIDENED);
             // To the nearest; it cannot become more than 255.
-            let narrowed = |light: u16| ((u32::from(light) + widened / 2) / widened) as u16;
-            pixels.iter_mut().for_each(|light| *light = narrowed(*light));
+            for light in pixels {
+                *light = ((u32::from(*light) + widened / 2) / widened) as u16;
+            }
         }
     }
 
