@@ -1,27 +1,28 @@
 //! Animations that keep their motion: every state of the canvas once through every size, into one encoder each.
 
 use crate::color::Space;
+use crate::crop::Cropper;
 use crate::decode::{Deadline, Loops, MotionSource, open_motion};
 use crate::encode::{Animation, packed};
 use crate::finish::finish;
 use crate::frame::Picture;
 use crate::plan::Moving;
-use crate::render::{encode_error, window};
+use crate::render::encode_error;
 use crate::resize::{Chroma, Scratch, Window, resize};
 use crate::{Limits, MediaError, Orientation, Preset};
 
-/// The files of `moving`, in their order. Frames beyond the limits, which a file may have although its probe saw fewer, end
+/// The files of `moving`, in their order, cut as the stills are. Frames beyond the limits, which a file may have although its probe saw fewer, end
 /// the animation.
 ///
 /// Fails with what is wrong with a frame, with [`MediaError::TooSlow`], and with [`MediaError::Encode`] for the preset that
 /// could not be made.
 pub(crate) fn animate(
-    source: &MotionSource,
-    limits: &Limits,
+    (source, limits): (&MotionSource, &Limits),
     moving: &[Moving],
     presets: &[Preset],
     space: &Space,
     deadline: Deadline,
+    cropper: &mut Cropper,
     scratch: &mut Scratch,
 ) -> Result<Vec<Vec<u8>>, MediaError> {
     let mut motion = open_motion(&source.original, &source.probe, limits, deadline)?;
@@ -37,7 +38,7 @@ pub(crate) fn animate(
         deadline.check()?;
         let picture = Picture::Packed(moved.frame).turned(source.probe.orientation);
         for track in &mut tracks {
-            track.add(&picture, now_ms, scratch).map_err(|detail| failed(track.moving, detail))?;
+            track.add(&picture, now_ms, cropper, scratch).map_err(|detail| failed(track.moving, detail))?;
         }
         // Each time has 24 bits, so those of 128 frames may exceed what libwebp counts in.
         now_ms = now_ms.saturating_add(moved.shown_ms).min(i32::MAX as u32);
@@ -70,11 +71,17 @@ impl<'a> Track<'a> {
     }
 
     /// Adds an upright state of the canvas. Fails with the words of the resizer, the colour engine or libwebp.
-    fn add(&mut self, picture: &Picture, start_ms: u32, scratch: &mut Scratch) -> Result<(), String> {
+    fn add(
+        &mut self,
+        picture: &Picture,
+        start_ms: u32,
+        cropper: &mut Cropper,
+        scratch: &mut Scratch,
+    ) -> Result<(), String> {
         let Moving { shape, output } = self.moving;
         let window = match self.window {
             Some(found) => found,
-            None => *self.window.insert(window(picture, Orientation::Upright, *shape, scratch)?),
+            None => *self.window.insert(cropper.window(picture, Orientation::Upright, *shape, scratch)?),
         };
         let resized = resize(picture, window, shape.size(), shape.light, Chroma::Full, scratch)?;
         let finished = finish(&resized, &output.finish, self.space, scratch)?;

@@ -24,7 +24,7 @@
 //! | `color` | what the numbers of a pixel mean: profiles, and 16 bits to 8 |
 //! | `flat` | drawing or photo, which decides what the format `auto` becomes |
 //! | `render` | the cascade: resizes largest first, turns, finishes, encodes, hands out ([`render()`]) |
-//! | `focus` | where to cut when a crop has no point |
+//! | `crop`, `focus` | which part of a photo a variant shows, and where to cut when a crop has no point |
 //! | `resize` | Lanczos on planes and packed pixels, and the memory that is used again for the next photo ([`Scratch`]) |
 //! | `finish` | a resized picture to what is encoded: colour, background, sharpening, border |
 //! | `sharpen` | an unsharp mask on luma |
@@ -41,6 +41,7 @@ mod animate;
 mod bitmap;
 mod color;
 mod cost;
+mod crop;
 mod decode;
 mod directory;
 mod encode;

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use crate::animate::animate;
 use crate::color::Space;
+use crate::crop::Cropper;
 use crate::decode::Deadline;
 use crate::encode::{Settings, encode, packed};
 use crate::finish::finish;
 use crate::frame::{Layout, Picture, Planes};
 use crate::looks::looks;
 use crate::metadata::{Keep, embed, filtered};
-use crate::plan::{Kind, Output, Plan, Shape, Source, cut};
+use crate::plan::{Kind, Output, Plan, Source};
 use crate::resize::{Chroma, Light, Scratch, Window, full_chroma, resize};
-use crate::{DecodedPhoto, Focus, Looks, MediaError, Orientation, OutputFormat, Preset, Strip, focus};
+use crate::{DecodedPhoto, Looks, MediaError, Orientation, OutputFormat, Preset, Strip};
 
 /// A photo in a preset, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +41,6 @@ pub struct StepTimes {
     /// Finishing (colour, sharpening) and encoding its file.
     pub encode: Duration,
 }
-
-/// Side of the box of the picture in which a focal point is looked for, in pixels.
-pub(crate) const FOCUS_SIDE: u32 = 256;
 
 /// Makes every variant that `presets` ask for and hands each out as soon as it is encoded, largest first, so that it
 /// can be stored while the next is made. A preset of format `auto` has one variant for each of its formats.
@@ -94,6 +92,7 @@ impl<'a> Rendering<'a> {
             orientation: photo.orientation,
             full_chroma: plan.full_chroma,
             frames: Vec::new(),
+            cropper: Cropper::default(),
             scratch,
         };
         Self { plan, presets, space, exif: photo.exif, deadline, moving, cascade }
@@ -148,8 +147,9 @@ impl<'a> Rendering<'a> {
         }
         let started = Instant::now();
         let deadline = self.deadline;
-        let files =
-            animate(&source, &limits, &moving, self.presets, &self.space, deadline, self.cascade.scratch)?;
+        let Cascade { cropper, scratch, .. } = &mut self.cascade;
+        let source = (&source, &limits);
+        let files = animate(source, &moving, self.presets, &self.space, deadline, cropper, scratch)?;
         let mut encode = started.elapsed();
         for (moving, file) in moving.iter().zip(files) {
             let bytes = with_metadata(file, &moving.output, &self.space, self.exif.as_deref());
@@ -260,6 +260,7 @@ struct Cascade<'a> {
     full_chroma: bool,
     /// By rung; `None` once no later rung is made from it.
     frames: Vec<Option<Picture>>,
+    cropper: Cropper,
     scratch: &'a mut Scratch,
 }
 
@@ -277,7 +278,7 @@ impl Cascade<'_> {
             Source::Photo => {
                 let photo = self.photo.take().ok_or_else(gone)?;
                 // The window is chosen in the photo as it is shown, and cut out of it as it is stored.
-                let window = window(&photo, self.orientation, shape, self.scratch)?;
+                let window = self.cropper.window(&photo, self.orientation, shape, self.scratch)?;
                 let out = self.orientation.turn(shape.size());
                 let chroma = self.chroma(self.orientation);
                 let window = self.orientation.untwist(window);
@@ -288,7 +289,7 @@ impl Cascade<'_> {
             }
             Source::Rung(from) => {
                 let source = self.frames[from].take().ok_or_else(gone)?;
-                let window = window(&source, Orientation::Upright, shape, self.scratch)?;
+                let window = self.cropper.window(&source, Orientation::Upright, shape, self.scratch)?;
                 let chroma = self.chroma(Orientation::Upright);
                 let resized = self.resize(&source, window, shape.size(), shape.light, chroma);
                 self.frames[from] = Some(source);
@@ -353,47 +354,6 @@ impl Cascade<'_> {
             self.frames[index] = None;
         }
     }
-}
-
-/// The part of a source that a shape shows, as shown (upright).
-pub(crate) fn window(
-    source: &Picture,
-    orientation: Orientation,
-    shape: Shape,
-    scratch: &mut Scratch,
-) -> Result<Window, String> {
-    let Some(focus) = shape.crop else { return Ok(Window::WHOLE) };
-    let size = orientation.turn(source.size());
-    let point = match focus {
-        Focus::Center => (0.5, 0.5),
-        Focus::Point(across, down) => (f64::from(across) / 1000.0, f64::from(down) / 1000.0),
-        Focus::Entropy | Focus::Attention => interesting(source, orientation, shape, focus, scratch)?,
-    };
-    Ok(cut(size, shape.size(), point))
-}
-
-/// Where most is to be seen, as a fraction of the shown width and height.
-fn interesting(
-    source: &Picture,
-    orientation: Orientation,
-    shape: Shape,
-    focus: Focus,
-    scratch: &mut Scratch,
-) -> Result<(f64, f64), String> {
-    let (width, height) = source.size();
-    let scale = (f64::from(FOCUS_SIDE) / f64::from(width.max(height))).min(1.0);
-    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
-    let out = (side(width), side(height));
-    let small = resize(source, Window::WHOLE, out, Light::Encoded, Chroma::Full, scratch)?;
-    let small = small.turned(orientation);
-    let frame = packed(&small, scratch)?;
-    let part = cut((frame.width, frame.height), shape.size(), (0.5, 0.5));
-    let along = |length: u32, part: f64| ((f64::from(length) * part).round() as u32).clamp(1, length);
-    let window = (along(frame.width, part.width), along(frame.height, part.height));
-    Ok(match focus {
-        Focus::Entropy => focus::entropy(frame.width, frame.height, &frame.luma().data, window),
-        _ => focus::attention(frame.width, frame.height, &frame.rgb().data, window),
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::encode::{Settings, encoded_bytes_max, encoding_bytes_max};
 use crate::frame::{Layout, frame_bytes, planes_bytes};
 use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Shape, Source};
-use crate::render::FOCUS_SIDE;
+use crate::crop::FOCUS_SIDE;
 use crate::resize::{Light, intermediate_bytes};
 use crate::{Focus, Orientation, OutputFormat, Preset, Probe, SourceFormat};
 
