@@ -30,7 +30,7 @@
 //! | `sharpen` | an unsharp mask on luma |
 //! | `encode` | a finished picture to a JPEG, WebP, PNG or AVIF, without metadata |
 //! | `animate` | animations that keep their motion: every frame once through every size |
-//! | `looks` | placeholders, dominant colour and perceptual hash from a small variant ([`Looks`]) |
+//! | `looks` | placeholders, dominant colour and perceptual hash from a small frame ([`Looks`]) |
 //! | `synth` | photos that never were, for benchmarks and tests (feature `synth`) |
 //! | `pictures` | photos, logos and pages of text for the unit tests of `flat`, `focus`, `sharpen`, `turn` and `looks` |
 //!

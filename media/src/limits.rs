@@ -16,7 +16,7 @@ pub struct Limits {
     pub pixels_max: u64,
     /// Greatest number of bytes of metadata that the probe holds at once: the EXIF block, out of which orientation, camera,
     /// exposure and time are read, or of a TIFF the entries that tell them, of which those beyond it are passed over.
-    /// Metadata that is skipped (ICC, XMP, maker notes outside EXIF) is not limited.
+    /// What the probe skips (ICC, XMP, maker notes outside EXIF) it does not limit.
     pub metadata_bytes_max: u32,
     /// Greatest number of scans of a JPEG. Each is a pass over all its pixels, so that a small file of many scans
     /// could keep a processor busy for minutes.

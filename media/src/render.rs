@@ -33,12 +33,13 @@ pub struct Variant {
     pub bytes: Vec<u8>,
 }
 
-/// What making a variant took. Both are zero where a variant shares its frame or its file with one before it.
+/// What making a variant took. A variant that shares its frame with one before it has no time for resizing, one that shares
+/// its file none at all. Animations are made together, resizing included: the first has the time for encoding all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StepTimes {
     /// Resizing its frame, and turning it upright where that was done.
     pub resize: Duration,
-    /// Finishing (colour, sharpening) and encoding its file.
+    /// Finishing (colour, background, sharpening, border) and encoding its file.
     pub encode: Duration,
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct Settings {
     pub(crate) effort: u8,
 }
 
-/// Encodes a picture. For JPEG it has no alpha, and planes have chroma halved both ways. Fails with the codec's words.
+/// Encodes a picture. For JPEG it has no alpha, and for JPEG and WebP planes have chroma halved both ways. Fails with the
+/// codec's words.
 pub(crate) fn encode(
     picture: &Picture,
     settings: Settings,

@@ -1,4 +1,5 @@
-//! What a photo looks like, in a few bytes: computed beside the pixels from its smallest variant.
+//! What a photo looks like, in a few bytes: computed beside the pixels from the smallest frame that shows all of it, which is
+//! at most 512 pixels long.
 //!
 //! Four answers to four questions. What to show before the picture is there: [ThumbHash] and [BlurHash], of which a
 //! client takes the one that it can decode. What to paint behind it: the dominant colour. And whether two photos are
