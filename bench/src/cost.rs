@@ -64,9 +64,9 @@ pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
         rows.extend(measure_kinds(*megapixels)?);
     }
     if args.json {
-        print_json(&rows)?
+        print_json(&rows)?;
     } else {
-        print(&rows)
+        print(&rows);
     }
     let above: Vec<&str> = rows
         .iter()

@@ -79,7 +79,7 @@ fn lossy_webp(photo: &Photo) -> anyhow::Result<Vec<u8>> {
     let presets = presets(&[whole], output).map_err(anyhow::Error::msg)?;
     let rendered = Engine::default().probe_decode_render(&photo.bytes, &presets)?;
     let (variant, _) = rendered.variants.first().context("there is no variant")?;
-    Ok(variant.bytes.to_vec())
+    Ok(variant.bytes.clone())
 }
 
 fn avif(picture: &Picture) -> anyhow::Result<Vec<u8>> {

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_plane_by_a_quarter() {
         let (width, height) = (2048, 1536);
-        let from: Vec<[u8; 1]> = (0..(width * height) as u64).map(|index| [hashed(index) as u8]).collect();
+        let from: Vec<[u8; 1]> = (0..u64::from(width * height)).map(|index| [hashed(index) as u8]).collect();
         let mut to = vec![[0]; from.len()];
         let fastest = (0..5).map(|_| {
             let started = std::time::Instant::now();

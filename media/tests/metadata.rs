@@ -507,7 +507,7 @@ fn strips_that_share_everything_do_not_take_for_ever() {
     // Each row claims the whole file.
     let tiff = Tiff::new(1, 4_000).with(278, SHORT, &[1]).chunk([7; 4_000]);
     let bytes = tiff.clone().build();
-    let tiff = tiff.with(273, 4, &[8; 4_000]).with(279, 4, &vec![bytes.len() as u64 - 8; 4_000]);
+    let tiff = tiff.with(273, 4, &vec![8; 4_000]).with(279, 4, &vec![bytes.len() as u64 - 8; 4_000]);
     let error = without_private(&tiff.build(), SourceFormat::Tiff).unwrap_err();
     assert!(error.to_string().contains("parts overlap"), "{error}");
 }

@@ -109,7 +109,7 @@ fn heavy() -> Bytes {
         heavy.extend([0xFF, 0xE2, 0xFF, 0xFF]);
         heavy.extend(b"ICC_PROFILE\0");
         heavy.extend([part, PARTS]);
-        heavy.extend([part; PART_BYTES]);
+        heavy.resize(heavy.len() + PART_BYTES, part);
     }
     heavy.extend(&photo[2..]);
     heavy.into()

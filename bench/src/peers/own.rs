@@ -78,10 +78,8 @@ pub(super) fn measure(
     thread::scope(|scope| {
         let turn = &turn;
         let lanes: Vec<_> = (0..lanes).map(|index| scope.spawn(move || turn.lane(index))).collect();
-        let joined = lanes.into_iter().map(thread::ScopedJoinHandle::join);
-        joined
-            .map(|ended| ended.unwrap_or_else(|_| Err("a thread panicked".to_owned())))
-            .collect::<Result<(), String>>()
+        let mut joined = lanes.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.try_for_each(|ended| ended.unwrap_or_else(|_| Err("a thread panicked".to_owned())))
     })?;
     let window = turn.window.into_inner().unwrap_or_else(PoisonError::into_inner);
     window.rate().ok_or_else(|| "the turn ended before anything was measured".to_owned())

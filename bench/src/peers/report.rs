@@ -40,8 +40,8 @@ impl Entry {
     /// for none.
     pub(super) fn row(&self, task: &str, mut settings: String, rounds: u32) -> Option<Row> {
         if self.rounds.len() < rounds as usize {
-            settings
-                .push_str(&format!("; failed in {} of {rounds} rounds", rounds as usize - self.rounds.len()));
+            let failed = rounds as usize - self.rounds.len();
+            settings = format!("{settings}; failed in {failed} of {rounds} rounds");
         }
         Some(Row {
             task: task.to_owned(),

@@ -45,6 +45,15 @@ impl Probe {
     }
 
     fn peak_bytes(&self, presets: &[Preset], moves: bool, limits: &Limits) -> u64 {
+        // An old record of a JPEG in YCbCr (or RGB) does not say whether it stays in planes: what is dearer counts.
+        if self.format == SourceFormat::Jpeg && self.components == 3 && !self.planar {
+            let planar = Self { planar: true, ..self.clone() };
+            return self.held_bytes(presets, moves, limits).max(planar.held_bytes(presets, moves, limits));
+        }
+        self.held_bytes(presets, moves, limits)
+    }
+
+    fn held_bytes(&self, presets: &[Preset], moves: bool, limits: &Limits) -> u64 {
         // EXIF goes along to the variants.
         let rendering = self.rendering_bytes(presets, moves) + self.metadata_bytes;
         self.decoding_bytes().max(rendering) + self.profile_bytes(limits) + SMALL_BYTES

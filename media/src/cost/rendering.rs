@@ -1,9 +1,9 @@
 //! What the cascade holds on its way down.
 
+use crate::crop::FOCUS_SIDE;
 use crate::encode::{Settings, encoded_bytes_max, encoding_bytes_max};
 use crate::frame::{Layout, frame_bytes, planes_bytes};
 use crate::plan::{Finish, Kind, Moving, Output, Plan, Rung, Shape, Source};
-use crate::crop::FOCUS_SIDE;
 use crate::resize::{Light, intermediate_bytes};
 use crate::{Focus, Orientation, OutputFormat, Preset, Probe, SourceFormat};
 
@@ -84,9 +84,8 @@ impl Ledger<'_> {
             self.premultiplied = self.premultiplied.max(from * wide);
         }
         let linear = if linear {
-            // Planes are interpolated and converted first; then both pictures are held in 16 bits as well. A JPEG in an old
-            // record does not say whether it is in planes.
-            let converted = if self.probe.format == SourceFormat::Jpeg { 3 * from } else { 0 };
+            // Planes are interpolated and converted first; then both pictures are held in 16 bits as well.
+            let converted = if self.probe.planar { 3 * from } else { 0 };
             converted + 2 * from + 2 * frame_bytes(target.0, target.1, layout)
         } else {
             0

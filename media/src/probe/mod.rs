@@ -259,6 +259,7 @@ impl Prober {
 }
 
 /// The walk of a format, at its beginning.
+#[cfg_attr(feature = "jxl", expect(clippy::unnecessary_wraps, reason = "without the feature it is refused"))]
 fn begin(format: SourceFormat) -> Result<Box<dyn Walk>, MediaError> {
     Ok(match format {
         SourceFormat::Jpeg => Box::new(Walker::new(jpeg::Jpeg::default())),

@@ -10,9 +10,10 @@ type Kind = [u8; 4];
 /// Bytes of a box's size and kind.
 const HEADER_BYTES: usize = 8;
 
-/// Boxes of the file itself.
-const OUTERMOST: &[&Kind] =
-    &[b"ftyp", b"meta", b"mdat", b"moov", b"JXL ", b"jxlc", b"jxlp", b"Exif", b"free"];
+/// Outermost boxes of AVIF and HEIC. (In their directories `Exif` is the type of an item.)
+const OF_HEIF: &[&Kind] = &[b"ftyp", b"meta", b"mdat", b"moov", b"free"];
+/// And of JPEG XL.
+const OF_JXL: &[&Kind] = &[b"JXL ", b"ftyp", b"jxlc", b"jxlp", b"Exif", b"free"];
 
 /// How many bytes stand before the boxes inside a box, and the kinds of those.
 fn inside(kind: &[u8]) -> Option<(usize, &'static [&'static Kind])> {
@@ -30,9 +31,13 @@ fn inside(kind: &[u8]) -> Option<(usize, &'static [&'static Kind])> {
 
 /// Makes every box end where the next begins, and every item end within the file. Leaves all but such files as they are.
 pub(super) fn repair(file: &mut [u8]) {
-    if matches!(file.get(4..HEADER_BYTES), Some(b"ftyp" | b"JXL ")) {
-        repair_sizes(file, OUTERMOST);
-        shorten_items(file);
+    match file.get(4..HEADER_BYTES) {
+        Some(b"ftyp") => {
+            repair_sizes(file, OF_HEIF);
+            shorten_items(file);
+        }
+        Some(b"JXL ") => repair_sizes(file, OF_JXL),
+        _ => {}
     }
 }
 

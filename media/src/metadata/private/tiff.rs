@@ -18,6 +18,9 @@ use crate::{Limits, MediaError, SourceFormat};
 /// Most entries of the EXIF directory that are kept.
 const EXIF_ENTRIES_MAX: u64 = 1_000;
 
+/// More bits than any sample has.
+const SAMPLE_BITS_MAX: u64 = 64;
+
 /// Entries that say how pixels are stored and to be shown (TIFF 6.0, appendix A; ICC.1, annex B). None is a text.
 const fn is_structure(tag: u16) -> bool {
     matches!(tag,
@@ -99,7 +102,9 @@ pub(super) fn of_tiff(original: &[u8]) -> Result<Vec<u8>, MediaError> {
     };
 
     let mut file = InPlace::new(original, SourceFormat::Tiff);
-    Pixels { directory: &directory, picture: &picture, grid: &grid }.keep(&mut file)?;
+    let pixels = Pixels { directory: &directory, picture: &picture, grid: &grid };
+    let ranges = pixels.ranges(original)?;
+    pixels.keep(&ranges, &mut file)?;
     for (at, entries) in [GPS_DIRECTORY, EXIF_DIRECTORY].into_iter().filter_map(pointed) {
         file.check_blank(at..at + shape.count_bytes() + entries.len() * shape.entry_bytes())?;
     }
@@ -117,7 +122,17 @@ pub(super) fn of_tiff(original: &[u8]) -> Result<Vec<u8>, MediaError> {
     // Last, so that whatever claims to lie there as well does no harm to it.
     write_directory(&mut file, shape, at, &kept);
     let end = file.end();
-    Ok(file.finish(end))
+    let public = file.finish(end);
+    // Where parts lie in each other, one may have been written over what says where another is.
+    let found = Directory::read(&public).and_then(|directory| {
+        let picture = Kind::of(&directory, &any)?;
+        let grid = Grid::of(&directory, &picture)?;
+        Pixels { directory: &directory, picture: &picture, grid: &grid }.ranges(&public)
+    });
+    if found.as_ref() != Ok(&ranges) {
+        return Err(corrupt("its parts lie in each other"));
+    }
+    Ok(public)
 }
 
 /// The entries that are needed or may be shown, the first of each tag, whose values it copies.
@@ -190,7 +205,12 @@ struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
-    fn keep(&self, file: &mut InPlace) -> Result<(), MediaError> {
+    /// All of them, in order.
+    fn ranges(&self, file: &[u8]) -> Result<Vec<Range<usize>>, MediaError> {
+        (0..self.grid.chunks).map(|index| self.range(file, index)).collect()
+    }
+
+    fn keep(&self, ranges: &[Range<usize>], file: &mut InPlace) -> Result<(), MediaError> {
         let jpeg = self.picture.compression == Compression::Jpeg;
         let tables = self.directory.find(tag::JPEG_TABLES).filter(|_| jpeg);
         if let Some(at) = tables.and_then(|entry| entry.offset(self.directory.shape)) {
@@ -198,12 +218,11 @@ impl Pixels<'_> {
             let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
             keep_jpeg(file, &(place(at)..place(end)))?;
         }
-        for index in 0..self.grid.chunks {
-            let range = self.range(file.original(), index)?;
+        for range in ranges {
             if jpeg {
-                keep_jpeg(file, &range)?;
+                keep_jpeg(file, range)?;
             } else {
-                file.keep(range)?;
+                file.keep(range.clone())?;
             }
         }
         Ok(())
@@ -221,7 +240,7 @@ impl Pixels<'_> {
         match count.and_then(|count| start.checked_add(count)).filter(|end| *end <= file.len()) {
             Some(end) => Ok(start..end),
             None if self.picture.compression == Compression::None => {
-                let bytes = usize::try_from(self.plain_bytes(file, index)).unwrap_or(usize::MAX);
+                let bytes = usize::try_from(self.plain_bytes(file, index)?).unwrap_or(usize::MAX);
                 Ok(start..start.saturating_add(bytes).min(file.len()))
             }
             None => Err(unsupported("that does not say how long its strips or tiles are")),
@@ -229,17 +248,20 @@ impl Pixels<'_> {
     }
 
     /// Bytes of a strip or tile that is not compressed.
-    fn plain_bytes(&self, file: &[u8], index: u64) -> u64 {
+    fn plain_bytes(&self, file: &[u8], index: u64) -> Result<u64, MediaError> {
         let Grid { chunk_width, chunk_height, across, down, .. } = *self.grid;
         let bits = self.directory.find(tag::BITS);
         let bits = bits.and_then(|entry| entry.value(self.directory.shape, file, 0)).unwrap_or(1);
+        if !(1..=SAMPLE_BITS_MAX).contains(&bits) {
+            return Err(corrupt(format!("its samples have {bits} bits")));
+        }
         let samples = if self.picture.planar { 1 } else { self.picture.samples };
         let row_bytes = chunk_width.saturating_mul(samples).saturating_mul(bits).div_ceil(8);
         // Tiles are always whole, the last strip is not.
         let tiled = self.directory.find(tag::TILE_WIDTH).is_some();
         let above = index % (across * down) / across * chunk_height;
         let below = u64::from(self.picture.height).saturating_sub(above);
-        row_bytes.saturating_mul(if tiled { chunk_height } else { chunk_height.min(below) })
+        Ok(row_bytes.saturating_mul(if tiled { chunk_height } else { chunk_height.min(below) }))
     }
 }
 
