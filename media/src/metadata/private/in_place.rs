@@ -67,6 +67,12 @@ impl<'a> InPlace<'a> {
         self.out[range.clone()].copy_from_slice(&bytes[..range.len()]);
     }
 
+    /// Takes away what was copied.
+    pub(super) fn blank(&mut self, mut range: Range<usize>) {
+        self.clip(&mut range);
+        self.out[range].fill(0);
+    }
+
     /// Refuses a file in which something was copied from where metadata lies: it could only be shown with that.
     pub(super) fn check_blank(&mut self, mut range: Range<usize>) -> Result<(), MediaError> {
         self.clip(&mut range);
@@ -103,6 +109,7 @@ mod tests {
         file.write(3, b"X");
         assert!(file.check_blank(4..7).is_ok());
         assert_eq!(file.check_blank(2..7).unwrap_err().code(), "corrupt-image");
+        file.blank(5..6);
         assert_eq!(file.end(), 8);
         assert_eq!(file.finish(5), b"\0bcX\0");
     }

@@ -86,6 +86,15 @@ fn entries(file: &[u8], shape: Shape, at: usize, most: u64) -> Option<Vec<Raw<'_
 }
 
 pub(super) fn of_tiff(original: &[u8]) -> Result<Vec<u8>, MediaError> {
+    let public = without_what_is_private(original)?;
+    // In an honest file nothing is left to take away. Where parts lie in each other, one may have been written over another.
+    if without_what_is_private(&public).as_ref() != Ok(&public) {
+        return Err(corrupt("its parts lie in each other"));
+    }
+    Ok(public)
+}
+
+fn without_what_is_private(original: &[u8]) -> Result<Vec<u8>, MediaError> {
     let directory = Directory::read(original)?;
     // It was compared with the limits when it arrived.
     let any = Limits { width_max: u32::MAX, height_max: u32::MAX, pixels_max: u64::MAX, ..Limits::default() };
@@ -108,22 +117,19 @@ pub(super) fn of_tiff(original: &[u8]) -> Result<Vec<u8>, MediaError> {
     for (at, entries) in [GPS_DIRECTORY, EXIF_DIRECTORY].into_iter().filter_map(pointed) {
         file.check_blank(at..at + shape.count_bytes() + entries.len() * shape.entry_bytes())?;
     }
-    let mut exif_kept = false;
-    if let Some((exif_at, exif)) = pointed(EXIF_DIRECTORY).filter(|(exif_at, _)| *exif_at != at) {
-        let kept = shown(&mut file, shape, &exif, &|_| false)?;
-        exif_kept = !kept.is_empty();
-        if exif_kept {
-            write_directory(&mut file, shape, exif_at, &kept);
-        }
-    }
-    let is_needed = |tag| is_structure(tag) || tag == EXIF_DIRECTORY && exif_kept;
+    let (exif_at, exif) = pointed(EXIF_DIRECTORY).filter(|(exif_at, _)| *exif_at != at).unwrap_or_default();
+    let exif_kept = shown(&mut file, shape, &exif, &|_| false)?;
+    let is_needed = |tag| is_structure(tag) || tag == EXIF_DIRECTORY && !exif_kept.is_empty();
     let kept = shown(&mut file, shape, &image, &is_needed)?;
     file.keep(0..shape.header_bytes())?;
-    // Last, so that whatever claims to lie there as well does no harm to it.
-    write_directory(&mut file, shape, at, &kept);
+    // Last, so that whatever claims to lie there as well does no harm to them.
+    if !exif_kept.is_empty() {
+        write_directory(&mut file, shape, exif_at, &exif_kept, exif.len());
+    }
+    write_directory(&mut file, shape, at, &kept, image.len());
     let end = file.end();
     let public = file.finish(end);
-    // Where parts lie in each other, one may have been written over what says where another is.
+    // What says where the pixels are may have been written over.
     let found = Directory::read(&public).and_then(|directory| {
         let picture = Kind::of(&directory, &any)?;
         let grid = Grid::of(&directory, &picture)?;
@@ -184,8 +190,8 @@ fn is_untidy_text(entry: &Raw, shape: Shape) -> bool {
     matches!(entry.kind, kind::ASCII | kind::UTF8) && behind.any(|byte| *byte != 0)
 }
 
-/// Writes a directory of fewer entries than it had, without a next one.
-fn write_directory(file: &mut InPlace, shape: Shape, at: usize, entries: &[&[u8]]) {
+/// Writes a directory of at most as many entries as it had, without a next one, and zeros where the others were.
+fn write_directory(file: &mut InPlace, shape: Shape, at: usize, entries: &[&[u8]], had: usize) {
     let mut bytes = (entries.len() as u64).to_le_bytes()[..shape.count_bytes()].to_vec();
     if shape.big_endian {
         bytes.reverse();
@@ -194,6 +200,7 @@ fn write_directory(file: &mut InPlace, shape: Shape, at: usize, entries: &[&[u8]
         bytes.extend_from_slice(entry);
     }
     bytes.resize(bytes.len() + shape.field_bytes(), 0);
+    file.blank(at..at + shape.count_bytes() + had * shape.entry_bytes() + shape.field_bytes());
     file.write(at, &bytes);
 }
 
