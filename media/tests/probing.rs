@@ -338,6 +338,14 @@ fn sizes_of_zero_are_corrupt() {
 }
 
 #[test]
+fn a_palette_of_broken_colours_is_corrupt() {
+    let mut bytes = png_header(4, 4, [8, 3, 0, 0, 0]);
+    bytes.extend(b"\0\0\0\x04PLTE");
+    let error = probe(&bytes, &limits()).unwrap_err();
+    assert!(error.to_string().contains("its palette has 4 bytes"), "{error}");
+}
+
+#[test]
 fn kinds_of_jpeg_that_are_not_decoded_are_named() {
     let kinds = [
         (jpeg_header(0xC3, 8, 10, 10, &YCBCR), "lossless"),

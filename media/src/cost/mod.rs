@@ -6,8 +6,8 @@ mod time;
 
 use crate::{Limits, Preset, Probe, SourceFormat, Subsampling};
 
-/// Tables, structs, small buffers: what no size below accounts for.
-const SMALL_BYTES: u64 = 256 << 10;
+/// Tables, structs, small buffers, and what the allocator rounds up: what no size below accounts for.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// Deflate makes at most so much of a byte (RFC 1951: 258 bytes of two bits, in the longest runs).
 const DEFLATE_RATIO_MAX: u64 = 1032;

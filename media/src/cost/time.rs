@@ -1,6 +1,6 @@
 //! How long a photo will take.
 //!
-//! Nanoseconds per pixel, measured with `darkroom-bench codecs` on one core of a server of 2024 (AMD EPYC, Zen 4).
+//! Nanoseconds per pixel, measured with `darkroom-bench codecs` and `cost` on one core of a server of 2024 (AMD EPYC, Zen 4).
 
 use crate::plan::{Finish, Kind, Plan, Source};
 use crate::{OutputFormat, Preset, Probe, SourceFormat};
@@ -41,11 +41,13 @@ impl Probe {
     const fn decoding_nanoseconds(&self) -> u64 {
         match self.format {
             SourceFormat::Jpeg if self.progressive => 13,
-            SourceFormat::Jpeg => 4,
-            SourceFormat::Png | SourceFormat::Tiff => 8,
-            SourceFormat::WebP => 25,
+            SourceFormat::Jpeg => 3,
+            SourceFormat::Png | SourceFormat::Tiff => 6,
+            // Without loss, and with.
+            SourceFormat::WebP if self.subsampling.is_none() => 11,
+            SourceFormat::WebP => 22,
             SourceFormat::Gif | SourceFormat::Bmp => 6,
-            SourceFormat::Avif => 60,
+            SourceFormat::Avif => 35,
             SourceFormat::Heic => 70,
             SourceFormat::Jxl => 80,
         }
@@ -55,12 +57,12 @@ impl Probe {
 /// Per pixel of the file.
 const fn encoding(finish: &Finish) -> u64 {
     match (finish.format, finish.effort) {
-        (OutputFormat::Jpeg, _) => 8,
-        (OutputFormat::WebP, 0) => 28,
-        (OutputFormat::WebP, 1) => 36,
-        (OutputFormat::WebP, 2) => 48,
-        (OutputFormat::WebP, _) => 115,
-        (OutputFormat::Png, 0..=2) => 12,
+        (OutputFormat::Jpeg, _) => 5,
+        (OutputFormat::WebP, 0) => 10,
+        (OutputFormat::WebP, 1) => 12,
+        (OutputFormat::WebP, 2) => 20,
+        (OutputFormat::WebP, _) => 55,
+        (OutputFormat::Png, 0..=2) => 8,
         (OutputFormat::Png, _) => 80,
         (OutputFormat::Avif, _) => 700,
     }

@@ -136,6 +136,10 @@ impl Structure for Png {
     }
 }
 
+const fn is_palette(bytes: u32) -> bool {
+    bytes.is_multiple_of(3) && 3 <= bytes && bytes <= 3 * 256
+}
+
 impl Png {
     fn chunk(&mut self, seen: &Seen<'_>) -> Result<Step<At>, MediaError> {
         let length = seen.u32_be(0);
@@ -161,7 +165,16 @@ impl Png {
             (b"acTL", _) if length >= 4 => return Ok(Step::collect(At::AnimationControl(length), 4)),
             (b"IDAT", _) => self.pixels_seen = true,
             (b"tRNS", _) => self.transparency = true,
-            (b"iCCP" | b"cICP", _) => self.has_profile = true,
+            (b"iCCP" | b"cICP", _) => {
+                self.has_profile = true;
+                self.metadata_bytes += u64::from(length);
+            }
+            // The decoder relies on whole colours (PNG, section 11.2.2).
+            (b"PLTE", Some(header)) if header.palette && !is_palette(length) => {
+                return Err(corrupt(format!(
+                    "its palette has {length} bytes, which are not 1 to 256 colours"
+                )));
+            }
             _ => {}
         }
         Ok(next_chunk(behind))

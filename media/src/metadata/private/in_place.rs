@@ -8,6 +8,20 @@ use crate::{MediaError, SourceFormat};
 /// that share all of it would keep a processor busy for minutes.
 const PASSES_MAX: usize = 8;
 
+/// What `strip` makes of a file, if nothing is left in that for it to take away. In an honest file nothing is. Where parts lie
+/// in each other, one may have been written over another: such a file is refused.
+pub(super) fn settled(
+    original: &[u8],
+    format: SourceFormat,
+    strip: &dyn Fn(&[u8]) -> Result<Vec<u8>, MediaError>,
+) -> Result<Vec<u8>, MediaError> {
+    let public = strip(original)?;
+    if strip(&public).as_ref() != Ok(&public) {
+        return Err(MediaError::corrupt(format, "its parts lie in each other"));
+    }
+    Ok(public)
+}
+
 #[derive(Debug)]
 pub(super) struct InPlace<'a> {
     original: &'a [u8],
