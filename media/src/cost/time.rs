@@ -42,11 +42,10 @@ impl Probe {
         match self.format {
             SourceFormat::Jpeg if self.progressive => 13,
             SourceFormat::Jpeg => 3,
-            SourceFormat::Png | SourceFormat::Tiff => 6,
+            SourceFormat::Png | SourceFormat::Tiff | SourceFormat::Gif | SourceFormat::Bmp => 6,
             // Without loss, and with.
             SourceFormat::WebP if self.subsampling.is_none() => 11,
             SourceFormat::WebP => 22,
-            SourceFormat::Gif | SourceFormat::Bmp => 6,
             SourceFormat::Avif => 35,
             SourceFormat::Heic => 70,
             SourceFormat::Jxl => 80,

@@ -13,7 +13,7 @@ const PASSES_MAX: usize = 8;
 pub(super) fn settled(
     original: &[u8],
     format: SourceFormat,
-    strip: &dyn Fn(&[u8]) -> Result<Vec<u8>, MediaError>,
+    strip: impl Fn(&[u8]) -> Result<Vec<u8>, MediaError>,
 ) -> Result<Vec<u8>, MediaError> {
     let public = strip(original)?;
     if strip(&public).as_ref() != Ok(&public) {

@@ -44,9 +44,9 @@ pub fn without_private(original: &[u8], format: SourceFormat) -> Result<Vec<u8>,
             let (screen, blocks) = gif::Blocks::new(original).ok_or_else(foreign)?;
             Ok(of_gif(original.len(), screen, blocks))
         }
-        SourceFormat::Tiff => in_place::settled(original, format, &tiff::of_tiff),
+        SourceFormat::Tiff => in_place::settled(original, format, tiff::of_tiff),
         SourceFormat::Avif | SourceFormat::Heic => {
-            in_place::settled(original, format, &|original| heif::of_heif(original, format))
+            in_place::settled(original, format, |original| heif::of_heif(original, format))
         }
         SourceFormat::Jxl => jxl::of_jxl(original).ok_or_else(foreign),
         SourceFormat::Bmp => Err(only_by_encoding(format)),
