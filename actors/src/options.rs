@@ -6,6 +6,10 @@ use darkroom_media::{Limits, Preset};
 
 use crate::faults::Fault;
 
+/// How often an original is in memory while what is private is taken out of it: as it was read, as it will be sent, and what
+/// is left of that when it is stripped once more, to see that nothing was.
+pub(crate) const STRIPPING_COPIES: u64 = 3;
+
 /// One mebibyte.
 const MIB: u64 = 1 << 20;
 /// A photo's record lists its variants, about 500 bytes each, in a value of at most 100 kB.
@@ -59,7 +63,7 @@ impl Default for PipelineOptions {
             job_slots: 256,
             bodies_bytes: 256 * MIB,
             pixels_bytes: 1536 * MIB,
-            stripping_bytes: 128 * MIB,
+            stripping_bytes: 192 * MIB,
             upload_window_bytes: MIB,
             reserved_share: 0.25,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
@@ -146,10 +150,10 @@ impl PipelineOptions {
                 self.bodies_bytes, self.upload_bytes_max
             ));
         }
-        if self.upload_bytes_max.saturating_mul(2) > self.stripping_bytes {
+        if self.upload_bytes_max.saturating_mul(STRIPPING_COPIES) > self.stripping_bytes {
             return Err(format!(
-                "budgets.stripping ({} bytes) cannot hold the largest allowed original ({} bytes) twice, as it is \
-                 read and as it is sent: raise budgets.stripping or lower limits.upload_bytes_max",
+                "budgets.stripping ({} bytes) cannot hold the largest allowed original ({} bytes) three times, \
+                 as it is read, stripped and checked: raise budgets.stripping or lower limits.upload_bytes_max",
                 self.stripping_bytes, self.upload_bytes_max
             ));
         }
@@ -191,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stripping_budget_below_twice_the_largest_original_is_refused() {
-        let least = 2 * PipelineOptions::default().upload_bytes_max;
+    fn a_stripping_budget_below_what_the_largest_original_takes_is_refused() {
+        let least = STRIPPING_COPIES * PipelineOptions::default().upload_bytes_max;
         let options = |stripping_bytes| PipelineOptions { stripping_bytes, ..Default::default() };
         options(least).validate().unwrap();
         let error = options(least - 1).validate().unwrap_err();

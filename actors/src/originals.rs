@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::compute::{ComputePool, Priority};
+use crate::options::STRIPPING_COPIES;
 use crate::permits::Permit;
 use crate::pipeline::Pipeline;
 
@@ -95,7 +96,7 @@ impl Pipeline {
         let format = strippable(&photo.original)?;
         let house = self.house();
         // One that is larger than is accepted today takes the whole budget.
-        let needed = photo.original.bytes.saturating_mul(2);
+        let needed = photo.original.bytes.saturating_mul(STRIPPING_COPIES);
         let permit = house.admission.stripping.try_fresh(needed).ok_or(StripError::Full)?;
         let (reply, answer) = oneshot::channel();
         let work = Strip { key: photo.original.object.clone(), format, permit, reply };

@@ -1,6 +1,6 @@
 //! Pixels: from the bytes of an upload to every variant of the photo.
 //!
-//! Pure functions: no async, no I/O, no clock but the one that times resizing and encoding. Everything here works on
+//! Pure functions: no async, no I/O, no clock but for the limit of time and for what each step took. Everything here works on
 //! untrusted bytes, so nothing is allocated before its size was compared with [`Limits`], and what a photo will need
 //! is known before it is decoded ([`Probe::cost`]).
 //!

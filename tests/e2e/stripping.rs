@@ -131,7 +131,7 @@ async fn unread(client: &Client, link: &str) -> TcpStream {
 async fn slow_readers_hold_up_their_like_and_no_upload() {
     // Room for one that is being stripped.
     let daemon = Daemon::start_with(&Setup::config(
-        "[limits]\nupload_bytes_max = '15 MiB'\n[budgets]\nstripping = '30 MiB'\nbodies = '32 MiB'",
+        "[limits]\nupload_bytes_max = '15 MiB'\n[budgets]\nstripping = '45 MiB'\nbodies = '32 MiB'",
     ));
     let client = daemon.client();
     let original = heavy();

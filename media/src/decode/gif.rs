@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, MemoryLimit, Repeat};
 
 use super::deadline::{Deadline, TimedReader};
-use super::motion::{Loops, Motion, Moved};
+use super::motion::{Loops, Motion, Moved, Rectangle};
 use super::{Decoded, check_same_size};
 use crate::color::Color;
 use crate::frame::{Frame, Layout};
@@ -43,15 +43,6 @@ struct Disposal {
     rectangle: Rectangle,
     /// The canvas before the frame, if it is to come back.
     before: Option<Vec<u8>>,
-}
-
-/// A frame's place, cut to the canvas, in pixels.
-#[derive(Debug, Clone, Copy)]
-struct Rectangle {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
 }
 
 /// The frames of an animation, one after the other.
@@ -122,9 +113,8 @@ impl<'a> GifMotion<'a> {
                 return Err(self.deadline.or(MediaError::corrupt(SourceFormat::Gif, detail)));
             }
             if y < rectangle.height {
-                let start = ((top + y) * canvas_width + left) * 4;
-                let line = &mut self.canvas.data[start..start + rectangle.width * 4];
-                lay(&row[..rectangle.width], colors, transparent, line);
+                let line = rectangle.line(&self.canvas, y);
+                lay(&row[..rectangle.width], colors, transparent, &mut self.canvas.data[line]);
             }
         }
         self.disposal = Some(Disposal { method, rectangle, before });
@@ -135,13 +125,7 @@ impl<'a> GifMotion<'a> {
         let Some(Disposal { method, rectangle, before }) = self.disposal.take() else { return };
         match (method, before) {
             (DisposalMethod::Previous, Some(before)) => self.canvas.data = before,
-            (DisposalMethod::Background, _) => {
-                for y in rectangle.top..rectangle.top + rectangle.height {
-                    let start = (y * self.canvas.width as usize + rectangle.left) * 4;
-                    // To nothing, as browsers do, whatever colour the file calls its background.
-                    self.canvas.data[start..start + rectangle.width * 4].fill(0);
-                }
-            }
+            (DisposalMethod::Background, _) => rectangle.clear(&mut self.canvas),
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! Animations: frame after frame, each as the whole canvas looks while it is shown.
 
+use std::ops::Range;
+
 use super::deadline::Deadline;
 use super::gif::GifMotion;
 use super::webp::WebPMotion;
@@ -16,6 +18,31 @@ pub(crate) struct Moved {
     pub(crate) frame: Frame,
     /// How long it is shown, in milliseconds.
     pub(crate) shown_ms: u32,
+}
+
+/// A part of the canvas, in pixels, inside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rectangle {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+impl Rectangle {
+    /// Its row `y` in the bytes of a canvas of RGBA.
+    pub(super) const fn line(self, canvas: &Frame, y: usize) -> Range<usize> {
+        let start = ((self.top + y) * canvas.width as usize + self.left) * 4;
+        start..start + self.width * 4
+    }
+
+    /// To nothing, as browsers do, whatever colour a file calls its background.
+    pub(super) fn clear(self, canvas: &mut Frame) {
+        for y in 0..self.height {
+            let line = self.line(canvas, y);
+            canvas.data[line].fill(0);
+        }
+    }
 }
 
 /// An opened animation. Holds one canvas, never all of them.

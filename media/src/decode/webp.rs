@@ -3,7 +3,7 @@
 use image_webp::{DecodingError, LoopCount, WebPDecoder};
 
 use super::deadline::{Deadline, TimedReader};
-use super::motion::{Loops, Motion, Moved};
+use super::motion::{Loops, Motion, Moved, Rectangle};
 use super::{Decoded, check_same_size};
 use crate::color::Color;
 use crate::frame::{Frame, Layout};
@@ -60,15 +60,6 @@ pub(super) fn decode(
         .read_image(&mut frame.data)
         .map_err(|error| deadline.or(MediaError::corrupt(SourceFormat::WebP, error.to_string())))?;
     Ok(Decoded::whole(frame.without_opaque_alpha(), color))
-}
-
-/// A part of the canvas, in pixels, inside it.
-#[derive(Debug, Clone, Copy)]
-struct Rectangle {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
 }
 
 /// What the header of a frame says (RFC 9649, section 2.7.1.1).
@@ -167,20 +158,14 @@ impl<'a> WebPMotion<'a> {
 
     /// Clears what the frame before asked for, and lays this one.
     fn lay(&mut self, frame: &Frame, control: Control) {
-        let width = self.canvas.width as usize;
-        let line = |rectangle: Rectangle, y: usize| {
-            let start = ((rectangle.top + y) * width + rectangle.left) * 4;
-            start..start + rectangle.width * 4
-        };
         if let Some(rectangle) = self.to_clear.take() {
-            for y in 0..rectangle.height {
-                self.canvas.data[line(rectangle, y)].fill(0);
-            }
+            rectangle.clear(&mut self.canvas);
         }
         let bytes = frame.layout.bytes();
         let rows = frame.data.chunks_exact(control.rectangle.width * bytes);
         for (y, row) in rows.enumerate() {
-            let (pixels, _) = self.canvas.data[line(control.rectangle, y)].as_chunks_mut::<4>();
+            let line = control.rectangle.line(&self.canvas, y);
+            let (pixels, _) = self.canvas.data[line].as_chunks_mut::<4>();
             for (from, to) in row.chunks_exact(bytes).zip(pixels) {
                 match *from {
                     [red, green, blue] => *to = [red, green, blue, 255],
