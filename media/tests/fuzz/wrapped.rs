@@ -69,14 +69,14 @@ pub(super) fn is_told(block: &[u8]) -> bool {
 /// A profile that makes no sense is as if it were not there, whatever it is: the photo is decoded and rendered.
 ///
 /// What colours are converted with has the same size for the smallest photo as for any: for inks a lattice of 83,521
-/// colours, for 16 bits curves of 65,536 values. So only one container in sixteen is of each of these kinds.
+/// colours, for 16 bits curves of 65,536 values. So only one container in 64 is of each of these kinds.
 pub(super) fn profile(container: u8, profile: &[u8]) -> Reached {
     if profile.len() > BLOCK_BYTES_MAX {
         return Reached::Nothing;
     }
     let in_segment = |plain| with_segment(plain, 0xE2, &[b"ICC_PROFILE\0\x01\x01", profile].concat());
     let in_chunk = |plain| with_chunk(plain, *b"iCCP", &[b"p\0\0", deflate(profile).as_slice()].concat());
-    let file = match container % 16 {
+    let file = match container % 64 {
         2 => in_segment(&INKS),
         // Of 16 bits, which are converted before they are reduced.
         3 => in_chunk(&RGB_16),
