@@ -7,11 +7,9 @@ use anyhow::{Context, bail};
 use darkroom_actors::{JanitorReport, Sweep};
 use darkroom_config::{Config, DEFAULT_FILE};
 use darkroom_store::life;
-use darkroom_store::metadata::Metadata;
-use darkroom_store::objects::ObjectStore;
 use hyper::Method;
 
-use crate::{admin, lock, telemetry};
+use crate::{admin, lock, stores, telemetry};
 
 /// `check-config`: reaching this point means that the configuration is fine.
 pub(crate) fn check_config(config: &Config) -> anyhow::Result<()> {
@@ -55,9 +53,8 @@ async fn sweep_alone(config: &Config) -> anyhow::Result<JanitorReport> {
         bail!("there is no data directory {}: nothing to sweep", data.display());
     }
     let _lock = lock::acquire(data)?;
-    let metadata = Metadata::open_embedded(&data.join("metadata"), config.embedded_options()).await?;
-    let objects =
-        ObjectStore::open_filesystem(&data.join("objects"), config.objects.free_space_min.0).await?;
+    let metadata = stores::metadata(config).await?;
+    let objects = stores::objects(config).await?;
     let life = life::begin(&metadata, &objects).await?;
     let report = Sweep::new(metadata.clone(), objects, life.epoch).run().await;
     metadata.close().await;

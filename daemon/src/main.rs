@@ -2,6 +2,7 @@
 //!
 //! - `cli`: what can be said on the command line.
 //! - `serve`: starts everything, waits, and ends it in order.
+//! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod commands;
 mod health;
 mod lock;
 mod serve;
+mod stores;
 mod telemetry;
 
 use std::process::ExitCode;

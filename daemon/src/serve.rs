@@ -13,13 +13,11 @@ use darkroom_api::Api;
 use darkroom_api::serve::Listener;
 use darkroom_config::Config;
 use darkroom_store::life;
-use darkroom_store::metadata::Metadata;
-use darkroom_store::objects::ObjectStore;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin, health, lock, telemetry};
+use crate::{admin, health, lock, stores, telemetry};
 
 /// What answers that are being sent get even when the deadline has passed.
 const REQUESTS_GRACE: Duration = Duration::from_secs(1);
@@ -55,12 +53,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let data = &config.server.data;
     let _lock = lock::acquire(data)?;
-    let metadata = Metadata::open_embedded(&data.join("metadata"), config.embedded_options())
-        .await
-        .context("could not open the metadata")?;
-    let objects = ObjectStore::open_filesystem(&data.join("objects"), config.objects.free_space_min.0)
-        .await
-        .context("could not open the object store")?;
+    let metadata = stores::metadata(config).await?;
+    let objects = stores::objects(config).await?;
     let life = life::begin(&metadata, &objects).await?;
     let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
     let api = Api::new(pipeline.clone(), config.http_options(), metrics);
