@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Changes whenever this crate would render other pixels or bytes from the same settings, so that variants made before
 /// are known to be old. It is part of [`Preset::digest`].
-const ENGINE: &str = "darkroom-media 3: planar Lanczos3 cascade, colour managed, jpeg-encoder 4:2:0, libwebp";
+const ENGINE: &str = "darkroom-media 4: planar Lanczos3 cascade, colour managed, jpeg-encoder 4:2:0, libwebp";
 
 /// Greatest width or height of a preset and of its variants, in pixels. WebP can express no more than 16,383.
 pub const PRESET_SIDE_MAX: u32 = 16_383;

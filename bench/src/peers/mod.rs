@@ -257,8 +257,8 @@ Each side has enough photos at once to keep the cores busy. sharp-clone leaves l
 Generated photos are JPEGs of quality 92, 4:2:0, without a profile; the progressive ones have no refinement scans, with which \
 those of cameras and editors take longer to decode. Files come from memory and are encoded to memory. Photos with a profile \
 are converted to sRGB by every side.
-WebP: darkroom tunes libwebp (simple filter, strength 100, sns 30); the others have libwebp's defaults (strong filter, strength \
-60, sns 50).
+WebP: darkroom tunes libwebp (simple filter, strength 100, sns 30, quality 80.65); the others have libwebp's defaults (strong \
+filter, strength 60, sns 50, quality 80).
 darkroom allocates with mimalloc, the others with the system's allocator.
 CPU: user and system time, as each side reports its own: darkroom's threads by their clocks, node's process and every lane of \
 Python with its threads by getrusage.

@@ -67,9 +67,15 @@ fn int(value: u32) -> Result<c_int, String> {
     c_int::try_from(value).map_err(|_| format!("{value} is more than libwebp can count"))
 }
 
+/// Added to every quality below 100. Less noise shaping takes bytes from fine texture, which shows where a photo is hardly
+/// reduced: at quality 80 and method 2, the ladder of a 2 MP photo has an SSIM of 0.9276 for 299 kB without this and 0.9304
+/// for 315 kB with it, where libwebp's defaults at method 4, in three times the time, give 0.9297 for 295 kB.
+const QUALITY_GIVEN_BACK: f32 = 0.65;
+
 fn config(quality: u8, effort: u8) -> Result<sys::WebPConfig, String> {
     let preset = sys::WebPPreset::WEBP_PRESET_DEFAULT;
-    let mut config = sys::WebPConfig::new_with_preset(preset, f32::from(quality))
+    let asked = (f32::from(quality) + QUALITY_GIVEN_BACK).min(100.0);
+    let mut config = sys::WebPConfig::new_with_preset(preset, asked)
         .map_err(|()| "libwebp is of another version".to_owned())?;
     config.method = c_int::from(effort);
     // Against libwebp's defaults (filter 1 of strength 60, noise shaping 50) the simple filter at full strength and less
