@@ -9,6 +9,7 @@ mod first_photo;
 mod lifecycle;
 mod media;
 mod negotiation;
+mod power;
 mod refusals;
 mod serving;
 mod stripping;

@@ -21,6 +21,8 @@ pub struct Setup {
     pub config: String,
     /// Flags beyond those that every test needs.
     pub flags: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -81,6 +83,7 @@ impl Daemon {
             .arg(data.path().join("data"))
             .args(&setup.flags)
             .env("DARKROOM__LOG__LEVEL", "info,darkroom_actors=debug")
+            .envs(setup.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -209,9 +209,22 @@ fn create(path: &Path, home: &Path, options: &EmbeddedOptions) -> Result<(), Sto
         Err(error) => return Err(StoreError::io(context(), error)),
     }
     drop(open_database(&unfinished, options)?);
+    sync_folders(&unfinished).map_err(|error| StoreError::io(context(), error))?;
     std::fs::rename(&unfinished, home).map_err(|error| StoreError::io(context(), error))?;
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|error| StoreError::io(context(), error))
+}
+
+/// Syncs every folder below `folder`, and it. fjall 3.1 syncs its files and most of its folders, but not the one in which
+/// it makes a folder for each keyspace: their names could be lost in a power cut, and all rows with them.
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 fn open_database(home: &Path, options: &EmbeddedOptions) -> Result<(Database, Keyspace), StoreError> {
