@@ -129,7 +129,7 @@ mod tests {
         let busy = StoreError::Busy { reason: "recovering".to_owned() };
         match attempts(&options).pause(busy).await {
             Err(StoreError::Unavailable { reason }) => {
-                assert!(reason.starts_with("recovering; "), "{reason}")
+                assert!(reason.starts_with("recovering; "), "{reason}");
             }
             other => panic!("{other:?}"),
         }

@@ -31,6 +31,10 @@ pub(crate) enum Place {
 
 impl Place {
     /// A new place, or `None` where the engine is not to be had.
+    #[cfg_attr(
+        not(feature = "foundationdb"),
+        expect(clippy::unnecessary_wraps, reason = "the embedded engine always is")
+    )]
     fn new(engine: Engine) -> Option<Self> {
         match engine {
             Engine::Embedded => {
