@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use darkroom_config::{Config, MetadataEngine};
-use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
 
@@ -12,21 +11,20 @@ pub(crate) async fn metadata(config: &Config) -> anyhow::Result<Metadata> {
         MetadataEngine::Embedded => {
             Metadata::open_embedded(&config.server.data.join("metadata"), config.embedded_options()).await
         }
-        MetadataEngine::FoundationDb => foundationdb(config).await,
+        #[cfg(feature = "foundationdb")]
+        MetadataEngine::FoundationDb => Metadata::open_foundationdb(config.foundationdb_options()).await,
+        #[cfg(not(feature = "foundationdb"))]
+        MetadataEngine::FoundationDb => Err(lacking(config)),
     };
     opened.context("could not open the metadata")
 }
 
-#[cfg(feature = "foundationdb")]
-async fn foundationdb(config: &Config) -> Result<Metadata, StoreError> {
-    Metadata::open_foundationdb(config.foundationdb_options()).await
-}
-
-/// Refused by the options already, with a sentence that says how to build it.
+/// Why this build cannot open it. The options say how to get one that can.
 #[cfg(not(feature = "foundationdb"))]
-async fn foundationdb(config: &Config) -> Result<Metadata, StoreError> {
-    config.foundationdb_options().validate()?;
-    Err(StoreError::Unavailable { reason: "this build has no FoundationDB engine".to_owned() })
+fn lacking(config: &Config) -> darkroom_store::StoreError {
+    let reason = "this build has no FoundationDB engine".to_owned();
+    let lacking = config.foundationdb_options().validate().err();
+    lacking.unwrap_or(darkroom_store::StoreError::Unavailable { reason })
 }
 
 /// The objects.
