@@ -197,7 +197,7 @@ impl Transaction {
 
     /// Watches `key` from this transaction's view of it: the watch, kept past the transaction, ends after the
     /// value has changed from what this transaction saw or wrote, or early. It starts when the transaction has
-    /// committed, and ends at once if that fails.
+    /// committed, and ends at once if that fails. Watching adds no read conflict.
     pub fn watch(&self, key: &[u8]) -> Result<Watch, StoreError> {
         check_key(key)?;
         on_engine!(self, transaction => transaction.watch(key))
