@@ -66,10 +66,13 @@ impl Engine {
             // Held until the answer is there: what a dropped transaction reads is cancelled.
             let native = self.create(false)?;
             let read = native.get(&self.prefix.key(&[]), true);
-            match read.await.map_err(|error| self.error(error, Phase::Reading)) {
+            match read.await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(error),
+                // The deadline of opening may be longer than a transaction's.
+                Err(error) if error.is_retryable() || error.code() == errors::TRANSACTION_TIMED_OUT => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(self.error(error, Phase::Reading)),
             }
         }
     }
