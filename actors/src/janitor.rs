@@ -286,7 +286,10 @@ impl Actor for Janitor {
         if !state.errand.begins() {
             return Ok(());
         }
-        let (sweep, asked) = (state.sweep.clone(), std::mem::take(&mut state.asked));
+        let (mut sweep, asked) = (state.sweep.clone(), std::mem::take(&mut state.asked));
+        if asked.is_empty() {
+            sweep.metadata = sweep.metadata.in_background();
+        }
         let counters = state.counters.clone();
         counters.in_flight.store(1, Ordering::Relaxed);
         let work = async move {

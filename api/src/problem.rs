@@ -206,6 +206,7 @@ impl From<StoreError> for Problem {
                     .retry_after(60)
             }
             StoreError::CommitUnknown
+            | StoreError::Busy { .. }
             | StoreError::Unavailable { .. }
             | StoreError::Closed
             | StoreError::InUse { .. }

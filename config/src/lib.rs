@@ -13,7 +13,7 @@ pub mod sections;
 
 pub use error::ConfigError;
 pub use load::load;
-pub use sections::Config;
+pub use sections::{Config, MetadataEngine};
 
 /// Every key, commented, with its default: what `darkroomd default-config` prints.
 pub const DEFAULT_FILE: &str = include_str!("../darkroom.toml");

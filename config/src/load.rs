@@ -76,14 +76,32 @@ mod tests {
         let file = uncommented();
         let value = figment::value::Value::serialize(Config::default()).unwrap();
         for (section, keys) in value.as_dict().unwrap() {
-            for key in keys.as_dict().into_iter().flatten().map(|(key, _)| key) {
-                let named = file.lines().any(|line| line.starts_with(&format!("{key} =")));
-                assert!(
-                    named || file.contains(&format!("[[{section}.{key}]]")),
-                    "darkroom.toml lacks {section}.{key}"
-                );
-            }
+            assert_names_every_key(&file, section, keys);
         }
+    }
+
+    fn assert_names_every_key(file: &str, section: &str, keys: &figment::value::Value) {
+        for (key, value) in keys.as_dict().into_iter().flatten() {
+            let path = format!("{section}.{key}");
+            let named = file.lines().any(|line| line.starts_with(&format!("{key} =")));
+            // A table, or a list of them, which is empty by default.
+            let header = file.contains(&format!("[{path}]"));
+            assert!(named || header, "darkroom.toml lacks {path}");
+            assert_names_every_key(file, &path, value);
+        }
+    }
+
+    #[test]
+    fn foundationdb_asks_for_its_feature_and_for_shared_objects() {
+        let engine = "[metadata]\nengine = \"foundationdb\"\n";
+        let config = load_text(engine, &[("DARKROOM__METADATA__FOUNDATIONDB__PREFIX", "other/")]).unwrap();
+        assert_eq!(config.foundationdb_options().prefix, "other/");
+        let refusal = config.validate().unwrap_err().to_string();
+        let has_engine = config.foundationdb_options().validate().is_ok();
+        assert_eq!(refusal.contains("--features foundationdb"), !has_engine, "{refusal}");
+        assert_eq!(refusal.contains("objects.shared = true"), has_engine, "{refusal}");
+        let shared = load_text(&format!("{engine}[objects]\nshared = true"), &[]).unwrap();
+        assert_eq!(shared.validate().is_ok(), has_engine);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use darkroom_actors::PipelineOptions;
 use darkroom_actors::faults::Fault;
 use darkroom_api::HttpOptions;
 use darkroom_media::{Limits, Preset};
-use darkroom_store::metadata::EmbeddedOptions;
+use darkroom_store::StoreError;
+use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
@@ -120,12 +121,38 @@ section! {
     }
 }
 
+/// What keeps the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetadataEngine {
+    /// This process, in the data directory.
+    Embedded,
+    /// A `FoundationDB` cluster.
+    FoundationDb,
+}
+
 section! {
     /// `[metadata]`
     Metadata {
+        engine: MetadataEngine = MetadataEngine::Embedded,
         cache: ByteSize = ByteSize(EmbeddedOptions::default().cache_bytes),
         memtable: ByteSize = ByteSize(EmbeddedOptions::default().memtable_bytes),
         free_space_min: ByteSize = ByteSize(EmbeddedOptions::default().free_space_min_bytes),
+        foundationdb: FoundationDb = FoundationDb::default(),
+    }
+}
+
+section! {
+    /// `[metadata.foundationdb]`
+    FoundationDb {
+        cluster_file: PathBuf = FoundationDbOptions::default().cluster_file,
+        prefix: String = FoundationDbOptions::default().prefix,
+        #[serde(with = "humantime_serde")]
+        transaction_timeout: Duration = FoundationDbOptions::default().transaction_timeout,
+        retries_max: u32 = RetryOptions::default().attempts_max - 1,
+        #[serde(with = "humantime_serde")]
+        open_deadline: Duration = FoundationDbOptions::default().open_deadline,
+        watches_max: u32 = FoundationDbOptions::default().watches_max,
     }
 }
 
@@ -133,6 +160,7 @@ section! {
     /// `[objects]`
     Objects {
         free_space_min: ByteSize = ByteSize::mib(256),
+        shared: bool = false,
     }
 }
 
@@ -244,6 +272,22 @@ impl Config {
         }
     }
 
+    /// The `FoundationDB` engine's options.
+    pub fn foundationdb_options(&self) -> FoundationDbOptions {
+        let section = &self.metadata.foundationdb;
+        FoundationDbOptions {
+            cluster_file: section.cluster_file.clone(),
+            prefix: section.prefix.clone(),
+            transaction_timeout: section.transaction_timeout,
+            open_deadline: section.open_deadline,
+            watches_max: section.watches_max,
+            retry: RetryOptions {
+                attempts_max: section.retries_max.saturating_add(1),
+                ..RetryOptions::default()
+            },
+        }
+    }
+
     /// Refuses what contradicts itself.
     ///
     /// # Errors
@@ -280,6 +324,39 @@ impl Config {
         }
         self.pipeline_options().validate().map_err(ConfigError::Invalid)?;
         self.http_options().validate().map_err(ConfigError::Invalid)?;
-        self.embedded_options().validate().map_err(|error| ConfigError::Invalid(error.to_string()))
+        self.validate_metadata()
+    }
+
+    fn validate_metadata(&self) -> Result<(), ConfigError> {
+        match self.metadata.engine {
+            MetadataEngine::Embedded => {
+                self.embedded_options().validate().map_err(|error| ConfigError::Invalid(error.to_string()))
+            }
+            MetadataEngine::FoundationDb => {
+                self.foundationdb_options().validate().map_err(|error| match error {
+                    StoreError::InvalidOption { option: "engine", detail } => {
+                        ConfigError::Invalid(format!("metadata.engine is foundationdb: {detail}"))
+                    }
+                    StoreError::InvalidOption { option, detail } => {
+                        ConfigError::Invalid(format!("metadata.foundationdb.{option} {detail}"))
+                    }
+                    error => ConfigError::Invalid(error.to_string()),
+                })?;
+                self.validate_shared_objects()
+            }
+        }
+    }
+
+    /// Nodes that share their metadata must find each other's objects, too.
+    fn validate_shared_objects(&self) -> Result<(), ConfigError> {
+        if self.objects.shared {
+            return Ok(());
+        }
+        Err(ConfigError::Invalid(format!(
+            "metadata.engine is foundationdb, which many nodes can share, but the objects are in the folder {}: if every \
+             node finds the same files there (a network file system, or there is one node only), say so with \
+             objects.shared = true",
+            self.server.data.join("objects").display()
+        )))
     }
 }

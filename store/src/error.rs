@@ -27,13 +27,20 @@ pub enum StoreError {
         attempts: u32,
     },
 
+    /// The engine asks to try again later: it is recovering, or it holds callers back. Nothing was written.
+    #[error("the store asks to try again later: {reason}")]
+    Busy {
+        /// Why, for the log and the operator.
+        reason: String,
+    },
+
     /// The commit was handed to the disk or the cluster, and whether it took effect is not known. Read your
     /// marker back before doing it again.
     #[error("the outcome of the commit is unknown")]
     CommitUnknown,
 
     /// A key is longer than [`KEY_BYTES_MAX`](crate::metadata::KEY_BYTES_MAX).
-    #[error("a key of {bytes} bytes is over the limit of 10,000 bytes")]
+    #[error("a key of {bytes} bytes is over the limit of 9,900 bytes")]
     KeyTooLarge {
         /// Length of the key that was refused.
         bytes: usize,
@@ -63,7 +70,7 @@ pub enum StoreError {
     ReadOnly,
 
     /// A read of a key whose content is decided only at commit, because this very transaction wrote it with
-    /// a versionstamp.
+    /// a versionstamp; or the commit of a transaction that had made such a read. Nothing was written.
     #[error("a key written with a versionstamp cannot be read in the same transaction")]
     UnreadableKey,
 
@@ -138,7 +145,7 @@ impl StoreError {
     /// every attempt may run again after it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Conflict | Self::TooOld)
+        matches!(self, Self::Conflict | Self::TooOld | Self::Busy { .. })
     }
 
     /// An [`StoreError::Io`] that says what was being done.

@@ -45,8 +45,7 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
                 history: 0,
                 confirmed: false,
             };
-            write(metadata, &identity).await?;
-            identity
+            establish(metadata, &identity).await?
         }
         (Some(identity), found) => {
             if identity.format_version != FORMAT_VERSION {
@@ -88,11 +87,11 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
         return Ok(identity);
     }
     objects.set_store_id(identity.store_id).await?;
-    let confirmed = Identity { confirmed: true, ..identity };
-    write(metadata, &confirmed).await?;
-    Ok(confirmed)
+    metadata.transact("confirm identity", |tx| async move { identity::confirm(&tx).await }).await?;
+    Ok(Identity { confirmed: true, ..identity })
 }
 
-async fn write(metadata: &Metadata, identity: &Identity) -> Result<(), StoreError> {
-    metadata.transact("write identity", |tx| async move { identity::put(&tx, identity) }).await
+/// The identity that the store has from now on: of nodes that begin at once, one gives its own.
+async fn establish(metadata: &Metadata, fresh: &Identity) -> Result<Identity, StoreError> {
+    metadata.transact("write identity", |tx| async move { identity::establish(&tx, fresh).await }).await
 }

@@ -1,10 +1,15 @@
 //! The nouns, over a real engine: what each transaction promises, also when it runs twice.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 use std::time::Duration;
 
 use darkroom_store::StoreError;
-use darkroom_store::metadata::{EmbeddedOptions, Metadata};
+use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, GiveBack, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
@@ -18,10 +23,58 @@ use darkroom_store::objects::{ObjectKey, ObjectKind};
 const EPOCH: Epoch = Epoch(1);
 const NOW: Timestamp = Timestamp(1_000_000);
 
+mod engines;
+
+use engines::{Engine, Place};
+
+/// One test per case and engine.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $case() {
+                super::run(super::Engine::Embedded, super::$case).await;
+            })*
+        }
+        #[cfg(feature = "foundationdb")]
+        mod foundationdb {
+            $(#[tokio::test]
+            async fn $case() {
+                super::run(super::Engine::FoundationDb, super::$case).await;
+            })*
+        }
+    };
+}
+
+cases! {
+    a_creation_that_runs_twice_makes_one_photo,
+    a_creation_without_its_intent_changes_nothing,
+    equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it,
+    a_collection_that_races_with_a_new_reference_loses,
+    only_the_holder_publishes_and_twice_is_once,
+    a_variant_whose_intent_is_gone_is_not_published,
+    a_photo_deleted_while_it_is_processed_stays_deleted,
+    a_replaced_variant_is_buried_and_the_others_stay,
+    a_failed_photo_is_tried_again_by_its_own_bytes,
+    jobs_vest_are_claimed_once_and_extended_by_their_holder,
+    attempts_count_only_what_is_the_photos_own_fault,
+    leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths,
+    epochs_grow_and_a_second_run_gets_the_same,
+}
+
+/// Runs a case on an empty store of `engine`.
+async fn run<F, Fut>(engine: Engine, case: F)
+where
+    F: FnOnce(Store) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let opened = |place: Place| async move { case(Store { metadata: place.open().await }).await };
+    engines::run(engine, opened).await;
+}
+
 /// A store, and what a pipeline would do with it.
 struct Store {
     metadata: Metadata,
-    _home: tempfile::TempDir,
 }
 
 /// Runs `$body` in a transaction with `$tx`.
@@ -32,12 +85,6 @@ macro_rules! tx {
 }
 
 impl Store {
-    async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let metadata = Metadata::open_embedded(home.path(), EmbeddedOptions::default()).await.unwrap();
-        Self { metadata, _home: home }
-    }
-
     /// A key with its intent.
     async fn key(&self, kind: ObjectKind) -> ObjectKey {
         let keys = &[ObjectKey::new(kind)];
@@ -140,9 +187,7 @@ fn settling(photo: &Photo, job: &Job) -> Settling {
     Settling { photo: photo.id, job: job.id, lease: job.lease.unwrap(), now: NOW, history: 0 }
 }
 
-#[tokio::test]
-async fn a_creation_that_runs_twice_makes_one_photo() {
-    let store = Store::new().await;
+async fn a_creation_that_runs_twice_makes_one_photo(store: Store) {
     let creation = store.creation(b"a").await;
     assert!(matches!(store.create(&creation).await, Created::New(_)));
     assert!(matches!(store.create(&creation).await, Created::New(_)));
@@ -151,9 +196,7 @@ async fn a_creation_that_runs_twice_makes_one_photo() {
     assert_eq!(outstanding, (0, 0), "the intent is fulfilled");
 }
 
-#[tokio::test]
-async fn a_creation_without_its_intent_changes_nothing() {
-    let store = Store::new().await;
+async fn a_creation_without_its_intent_changes_nothing(store: Store) {
     let creation = store.creation(b"a").await;
     let keys = std::slice::from_ref(&creation.photo.original.object);
     assert_eq!(tx!(store, |tx| objects::abandon(&tx, EPOCH, keys).await).unwrap(), 1);
@@ -162,9 +205,7 @@ async fn a_creation_without_its_intent_changes_nothing() {
     assert_eq!(store.tombstones().await, keys);
 }
 
-#[tokio::test]
-async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it() {
-    let store = Store::new().await;
+async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it(store: Store) {
     let (first, _) = store.created(b"same").await;
     let mut creation = store.creation(b"same").await;
     creation.allow_duplicate = true;
@@ -186,9 +227,7 @@ async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it() {
     assert_eq!(store.count(State::Processing).await, 0);
 }
 
-#[tokio::test]
-async fn a_collection_that_races_with_a_new_reference_loses() {
-    let store = Store::new().await;
+async fn a_collection_that_races_with_a_new_reference_loses(store: Store) {
     let (first, _) = store.created(b"same").await;
     let id = first.id;
     tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap();
@@ -208,9 +247,7 @@ async fn a_collection_that_races_with_a_new_reference_loses() {
     assert!(tx!(store, |tx| blobs::get(&tx, hash).await).unwrap().is_some());
 }
 
-#[tokio::test]
-async fn only_the_holder_publishes_and_twice_is_once() {
-    let store = Store::new().await;
+async fn only_the_holder_publishes_and_twice_is_once(store: Store) {
     let (photo, job) = store.created(b"a").await;
     let variants = [store.variant("large").await, store.variant("small").await];
     let stranger = Settling { lease: lease(), ..settling(&photo, &job) };
@@ -226,9 +263,7 @@ async fn only_the_holder_publishes_and_twice_is_once() {
     assert!(store.due(Timestamp(u64::MAX - 1)).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_variant_whose_intent_is_gone_is_not_published() {
-    let store = Store::new().await;
+async fn a_variant_whose_intent_is_gone_is_not_published(store: Store) {
     let (photo, job) = store.created(b"a").await;
     let variants = [store.variant("large").await];
     let keys = &[variants[0].object.clone()];
@@ -237,9 +272,7 @@ async fn a_variant_whose_intent_is_gone_is_not_published() {
     assert_eq!(store.photo(photo.id).await.unwrap().state, State::Processing);
 }
 
-#[tokio::test]
-async fn a_photo_deleted_while_it_is_processed_stays_deleted() {
-    let store = Store::new().await;
+async fn a_photo_deleted_while_it_is_processed_stays_deleted(store: Store) {
     let (photo, job) = store.created(b"a").await;
     let variants = [store.variant("large").await];
     let id = photo.id;
@@ -248,14 +281,13 @@ async fn a_photo_deleted_while_it_is_processed_stays_deleted() {
     assert!(store.photo(photo.id).await.is_none() && store.job(job.id).await.is_none());
 }
 
-#[tokio::test]
-async fn a_replaced_variant_is_buried_and_the_others_stay() {
-    let store = Store::new().await;
+async fn a_replaced_variant_is_buried_and_the_others_stay(store: Store) {
     let (photo, job) = store.created(b"a").await;
     let (large, small) = (store.variant("large").await, store.variant("small").await);
     store.publish(&settling(&photo, &job), &[large.clone(), small.clone()]).await;
     let render = &Job::new(JobId::new(), Kind::Render, photo.id, NOW).leased(lease(), NOW.after(MINUTE));
     assert!(tx!(store, |tx| photos::request_render(&tx, render).await).unwrap());
+    assert!(tx!(store, |tx| photos::request_render(&tx, render).await).unwrap(), "a second run");
     let other = &Job::new(JobId::new(), Kind::Render, photo.id, NOW);
     assert!(!tx!(store, |tx| photos::request_render(&tx, other).await).unwrap(), "one job per photo");
     // Its format was left open meanwhile, so that it is two files now.
@@ -281,9 +313,7 @@ async fn a_replaced_variant_is_buried_and_the_others_stay() {
     assert!(ready.looks.is_some());
 }
 
-#[tokio::test]
-async fn a_failed_photo_is_tried_again_by_its_own_bytes() {
-    let store = Store::new().await;
+async fn a_failed_photo_is_tried_again_by_its_own_bytes(store: Store) {
     let (photo, job) = store.created(b"a").await;
     let (by, failure) =
         (settling(&photo, &job), &Failure { code: "corrupt-image".to_owned(), detail: "bad".to_owned() });
@@ -308,9 +338,7 @@ async fn a_failed_photo_is_tried_again_by_its_own_bytes() {
     assert!(matches!(store.create(&third).await, Created::Duplicate(_)), "while it is being tried");
 }
 
-#[tokio::test]
-async fn jobs_vest_are_claimed_once_and_extended_by_their_holder() {
-    let store = Store::new().await;
+async fn jobs_vest_are_claimed_once_and_extended_by_their_holder(store: Store) {
     let (_, job) = store.created(b"a").await;
     let (id, first) = (job.id, job.lease.unwrap());
     assert!(store.due(NOW).await.is_empty(), "leased");
@@ -330,9 +358,7 @@ async fn tx_claim(store: &Store, id: JobId, lease: Lease, now: Timestamp, until:
     tx!(store, |tx| jobs::claim(&tx, id, lease, now, until).await).unwrap()
 }
 
-#[tokio::test]
-async fn attempts_count_only_what_is_the_photos_own_fault() {
-    let store = Store::new().await;
+async fn attempts_count_only_what_is_the_photos_own_fault(store: Store) {
     let (_, job) = store.created(b"a").await;
     let (id, mut lease_now) = (job.id, job.lease.unwrap());
     for (counts, attempts) in [(true, 1), (false, 1), (true, 2)] {
@@ -352,9 +378,7 @@ async fn attempts_count_only_what_is_the_photos_own_fault() {
     }
 }
 
-#[tokio::test]
-async fn leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths() {
-    let store = Store::new().await;
+async fn leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths(store: Store) {
     let (_, idle) = store.created(b"a").await;
     let (_, decoding) = store.created(b"b").await;
     let (id, held) = (decoding.id, decoding.lease.unwrap());
@@ -380,9 +404,7 @@ async fn leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths() {
     assert_eq!(claimed.deaths, 0);
 }
 
-#[tokio::test]
-async fn epochs_grow_and_a_second_run_gets_the_same() {
-    let store = Store::new().await;
+async fn epochs_grow_and_a_second_run_gets_the_same(store: Store) {
     let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     for (process, epoch) in [(first, 1), (first, 1), (second, 2), (second, 2)] {
         let begun = tx!(store, |tx| nodes::begin_epoch(&tx, process, NOW).await).unwrap();

@@ -1,16 +1,24 @@
 //! `FoundationDB`'s limits, kept by every engine alike, so that what works on one works on the other.
 //!
-//! Source: <https://apple.github.io/foundationdb/known-limitations.html>.
+//! Source: <https://apple.github.io/foundationdb/known-limitations.html>. Where `FoundationDB` counts bytes that the
+//! caller does not see (the prefix of all its keys, the place of a versionstamp), room is left for them on every engine.
 
 use std::time::Duration;
 
 use crate::error::StoreError;
 
-/// Longest key, in bytes (a versionstamp in it included).
-pub const KEY_BYTES_MAX: usize = 10_000;
+/// Longest key, in bytes (a versionstamp in it included). `FoundationDB` takes 10,000 bytes, with
+/// [`PREFIX_BYTES_MAX`] and the place of a versionstamp in them.
+pub const KEY_BYTES_MAX: usize = 9_900;
+
+/// Longest prefix of all keys of a store that shares a `FoundationDB` cluster with others, in bytes.
+pub const PREFIX_BYTES_MAX: usize = 32;
 
 /// Longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 100_000;
+
+/// Longest value with a versionstamp in it: `FoundationDB` counts the 4 bytes that say where it is.
+pub const STAMPED_VALUE_BYTES_MAX: usize = VALUE_BYTES_MAX - 4;
 
 /// Largest transaction, in bytes: keys and values written, plus the keys of all conflict ranges, as
 /// `FoundationDB` counts them. Aim below a tenth of it.

@@ -7,13 +7,17 @@
 //! - `retry`: runs a transaction's function until it commits or its deadline passes;
 //! - `transaction`: what a transaction can do, and the limits;
 //! - `range`, `watch`: the ranges it reads and the changes it waits for;
+//! - `limits`, `size`: what every engine refuses alike;
 //! - `embedded`: the engine in this process, over fjall;
-//! - `telemetry`: its metrics.
+//! - `foundationdb`: a cluster of machines, with the cargo feature of that name;
+//! - `telemetry`: their metrics.
 
 mod embedded;
+mod foundationdb;
 mod limits;
 mod range;
 mod retry;
+mod size;
 mod telemetry;
 mod transaction;
 mod watch;
@@ -22,8 +26,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::foundationdb::FoundationDbOptions;
 pub use embedded::EmbeddedOptions;
-pub use limits::{KEY_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
+pub use limits::{
+    KEY_BYTES_MAX, PREFIX_BYTES_MAX, STAMPED_VALUE_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX,
+    VALUE_BYTES_MAX,
+};
 pub use range::{KeyRange, RangeOptions};
 pub use retry::RetryOptions;
 pub use telemetry::describe_metrics;
@@ -39,15 +47,42 @@ use transaction::Mode;
 pub struct Metadata {
     engine: Engine,
     retry: Arc<RetryOptions>,
+    #[cfg_attr(
+        not(feature = "foundationdb"),
+        expect(dead_code, reason = "the embedded engine has nobody to hold back")
+    )]
+    urgency: Urgency,
 }
 
 /// The engines behind the interface. Everything above it is written once and does not know which it has.
 #[derive(Clone)]
 enum Engine {
     Embedded(Arc<embedded::Engine>),
+    #[cfg(feature = "foundationdb")]
+    FoundationDb(Arc<foundationdb::Engine>),
 }
 
-/// What the store did since it was opened. The same figures, and times, are in its metrics.
+/// `$call` on whichever `$engine` it is.
+macro_rules! on_engine {
+    ($self:expr, $engine:ident => $call:expr) => {
+        match &$self.engine {
+            Engine::Embedded($engine) => $call,
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb($engine) => $call,
+        }
+    };
+}
+
+/// Whether somebody waits for a handle's transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    Usual,
+    /// Nobody does: a cluster may hold them back for others.
+    Background,
+}
+
+/// What the store did since it was opened. The same figures, and times, are in its metrics. On `FoundationDB` the
+/// groups and the bytes are 0: its cluster knows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MetadataStats {
     /// Writing transactions committed and durable.
@@ -73,7 +108,33 @@ impl Metadata {
     pub async fn open_embedded(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::Embedded(embedded::Engine::open(path, options).await?);
-        Ok(Self { engine, retry })
+        Ok(Self { engine, retry, urgency: Urgency::Usual })
+    }
+
+    /// Opens the store that lies below [`FoundationDbOptions::prefix`] in a `FoundationDB` cluster, and waits until
+    /// the cluster answers.
+    ///
+    /// Fails with a sentence that says what to do when the cluster file cannot be read, when the installed client
+    /// library is too old, and when the cluster does not answer within [`FoundationDbOptions::open_deadline`].
+    #[cfg(feature = "foundationdb")]
+    pub async fn open_foundationdb(options: FoundationDbOptions) -> Result<Self, StoreError> {
+        let retry = Arc::new(options.retry.clone());
+        let engine = Engine::FoundationDb(foundationdb::Engine::open(&options).await?);
+        Ok(Self { engine, retry, urgency: Urgency::Usual })
+    }
+
+    /// A handle to the same store that tries again within other bounds.
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryOptions) -> Self {
+        Self { retry: Arc::new(retry), ..self.clone() }
+    }
+
+    /// A handle to the same store for work that nobody waits for. On `FoundationDB` its transactions have batch
+    /// priority, and a tag by which they can be throttled: under load they wait, and may be refused with
+    /// [`StoreError::Unavailable`]. On the embedded engine it is no different from others.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self { urgency: Urgency::Background, ..self.clone() }
     }
 
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
@@ -83,6 +144,11 @@ impl Metadata {
     /// with a random pause, within [`RetryOptions::deadline`]; after that the answer is
     /// [`StoreError::Contended`] with `name`, which also labels the metrics. A caller that stops waiting (drops the
     /// future) during the commit does not know its outcome.
+    ///
+    /// On `FoundationDB` an unknown outcome ([`StoreError::CommitUnknown`]) is tried again, too. So `f` reads a marker
+    /// of its own and finds what an earlier run did: the record that it makes, a lease, a random id of its caller.
+    /// It writes that marker together with everything else, so that of two runs at once only one commits. On the
+    /// embedded engine the process must end after an unknown outcome, and the caller gets it at once.
     pub async fn transact<T, F, Fut>(&self, name: &'static str, f: F) -> Result<T, StoreError>
     where
         F: Fn(Transaction) -> Fut + Send,
@@ -111,27 +177,50 @@ impl Metadata {
     {
         let mut attempts = Attempts::new(name, &self.retry);
         loop {
-            let transaction = self.begin(mode);
-            // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
-            let running = f(transaction.clone());
-            let error = match running.await {
-                Ok(value) => match self.commit(&transaction).await {
-                    Ok(()) => return Ok(value),
-                    Err(error) => error,
-                },
+            let error = match self.begin(mode).await {
+                Ok(transaction) => {
+                    let transaction = transaction.repeating(attempts.may_have_committed());
+                    // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
+                    let running = f(transaction.clone());
+                    match running.await {
+                        Ok(value) => match self.commit(&transaction).await {
+                            Ok(()) => return Ok(value),
+                            Err(error) => error,
+                        },
+                        Err(error) => error,
+                    }
+                }
                 Err(error) => error,
             };
-            if !error.is_retryable() {
-                return Err(error);
+            if !self.may_run_again_after(&error) {
+                return Err(attempts.last(error));
             }
             telemetry::count_retry(name, &error);
-            attempts.pause().await?;
+            attempts.pause(error).await?;
         }
     }
 
-    fn begin(&self, mode: Mode) -> Transaction {
+    fn may_run_again_after(&self, error: &StoreError) -> bool {
         match &self.engine {
-            Engine::Embedded(engine) => Transaction::embedded(engine.begin(mode)),
+            // An unknown outcome means that the disk has failed: the process must end.
+            Engine::Embedded(_) => error.is_retryable(),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(_) => error.is_retryable() || matches!(error, StoreError::CommitUnknown),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "foundationdb"),
+        expect(clippy::unused_async, reason = "only a cluster is asked for a read version")
+    )]
+    async fn begin(&self, mode: Mode) -> Result<Transaction, StoreError> {
+        match &self.engine {
+            Engine::Embedded(engine) => Ok(Transaction::embedded(engine.begin(mode))),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(engine) => {
+                let background = self.urgency == Urgency::Background;
+                Ok(Transaction::foundationdb(engine.begin(mode, background).await?))
+            }
         }
     }
 
@@ -146,26 +235,31 @@ impl Metadata {
 
     /// Ends, with a sentence that says why, when the store can never commit again in this process: a failed
     /// write or sync leaves unknown what the disk holds, so the process must end with a non-zero status and
-    /// start again from the disk. Never ends otherwise.
+    /// start again from the disk. Never ends otherwise, and never on `FoundationDB`: a cluster that is away may come
+    /// back.
     pub fn fatal(&self) -> impl Future<Output = String> + Send + 'static + use<> {
-        match &self.engine {
-            Engine::Embedded(engine) => engine.fatal(),
+        let failure = match &self.engine {
+            Engine::Embedded(engine) => Some(engine.fatal()),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(_) => None,
+        };
+        async move {
+            match failure {
+                Some(failure) => failure.await,
+                None => std::future::pending().await,
+            }
         }
     }
 
-    /// Commits what is already queued, then stops the writer and frees the directory. Transactions that come
-    /// later fail with [`StoreError::Closed`]. Without this call, dropping the last handle and transaction
-    /// does the same, but blocks its thread for the length of a sync.
+    /// Commits what is already queued, then stops the writer and frees the directory, or leaves the cluster.
+    /// Transactions that come later fail with [`StoreError::Closed`]. Without this call, dropping the last handle and
+    /// transaction does the same, but blocks its thread for the length of a sync.
     pub async fn close(&self) {
-        match &self.engine {
-            Engine::Embedded(engine) => engine.close().await,
-        }
+        on_engine!(self, engine => engine.close().await);
     }
 
     /// What the store did since it was opened.
     pub fn stats(&self) -> MetadataStats {
-        match &self.engine {
-            Engine::Embedded(engine) => engine.stats(),
-        }
+        on_engine!(self, engine => engine.stats())
     }
 }

@@ -30,6 +30,12 @@ impl WatchSender {
     pub(crate) fn is_abandoned(&self) -> bool {
         self.0.is_closed()
     }
+
+    /// Ends when nobody waits any more.
+    #[cfg(feature = "foundationdb")]
+    pub(crate) async fn abandoned(&mut self) {
+        self.0.closed().await;
+    }
 }
 
 impl Future for Watch {

@@ -40,6 +40,29 @@ pub async fn get(tx: &Transaction) -> Result<Option<Identity>, StoreError> {
     }
 }
 
+/// Gives the store the identity `fresh`, unless it has one already, and answers the one that it has.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn establish(tx: &Transaction, fresh: &Identity) -> Result<Identity, StoreError> {
+    if let Some(identity) = get(tx).await? {
+        return Ok(identity);
+    }
+    put(tx, fresh)?;
+    Ok(fresh.clone())
+}
+
+/// Notes that the object store holds the id, too.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn confirm(tx: &Transaction) -> Result<(), StoreError> {
+    match get(tx).await? {
+        Some(identity) if !identity.confirmed => put(tx, &Identity { confirmed: true, ..identity }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the identity.
 ///
 /// # Errors

@@ -11,11 +11,17 @@ use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
 use subspaces::{INTENTS, TOMBSTONES};
 
-/// Records that these keys may be written by the node of `epoch`.
+/// Records that these keys, which are new and not yet handed to anyone, may be written by the node of `epoch`.
 ///
 /// # Errors
 /// Those of the engine.
 pub fn intend(tx: &Transaction, epoch: Epoch, keys: &[ObjectKey]) -> Result<(), StoreError> {
+    // A run of which nobody knows whether it committed may still do so after a second run has, and after a photo has
+    // fulfilled an intent: standing again, it would have the Janitor delete that photo's object. As if the first key had
+    // been read, the late run meets the write of the one that came before it, and nothing of it is done.
+    if let Some(first) = keys.first() {
+        tx.add_read_conflict_range(&KeyRange::single(&INTENTS.key(&(epoch.0, first.as_str()))))?;
+    }
     keys.iter().try_for_each(|key| tx.set(&INTENTS.key(&(epoch.0, key.as_str())), &[]))
 }
 

@@ -429,9 +429,10 @@ fn transition(
 /// # Errors
 /// Those of the engine.
 pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, StoreError> {
-    let photo = get(tx, job.photo).await?;
-    if photo.is_none_or(|photo| photo.state != State::Ready) || jobs::of_photo(tx, job.photo).await?.is_some()
-    {
+    if let Some(there) = jobs::of_photo(tx, job.photo).await? {
+        return Ok(there.id == job.id); // By an earlier run of this transaction, if it is this one.
+    }
+    if get(tx, job.photo).await?.is_none_or(|photo| photo.state != State::Ready) {
         return Ok(false);
     }
     jobs::enqueue(tx, job)?;
@@ -444,7 +445,8 @@ pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, S
 /// # Errors
 /// Those of the engine.
 pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64) -> Result<bool, StoreError> {
-    let Some(photo) = get(tx, id).await? else { return Ok(false) };
+    // The photo's absence is the marker: an earlier run of this transaction that may have committed had seen it.
+    let Some(photo) = get(tx, id).await? else { return Ok(tx.may_repeat()) };
     for variant in &photo.variants {
         objects::bury(tx, &variant.object)?;
     }

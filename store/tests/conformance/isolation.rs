@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use darkroom_store::error::StoreError;
-use darkroom_store::metadata::{
-    EmbeddedOptions, KeyRange, Metadata, RangeOptions, RetryOptions, Transaction,
-};
+use darkroom_store::metadata::{KeyRange, RangeOptions, RetryOptions, Transaction};
 
 use super::{Store, integer};
 
@@ -208,16 +206,14 @@ pub(crate) async fn a_function_that_fails_commits_nothing(store: Store) {
 }
 
 /// A transaction that another one gets ahead of every time ends with its name, instead of going on for ever.
-pub(crate) async fn contended_names_the_transaction(_: Store) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+pub(crate) async fn contended_names_the_transaction(store: Store) {
     let retry = RetryOptions { deadline: Duration::from_millis(100), ..RetryOptions::default() };
-    let options = EmbeddedOptions { retry, ..EmbeddedOptions::default() };
-    let metadata = &Metadata::open_embedded(folder.path(), options).await.expect("open");
+    let (metadata, store) = (&store.metadata.with_retry(retry), &store);
     let attempts_made = &AtomicU32::new(0);
     let outcome = metadata.transact("unlucky", |tx| async move {
         attempts_made.fetch_add(1, Ordering::SeqCst);
         tx.get(b"k").await?;
-        metadata.transact("rival", |tx| async move { tx.set(b"k", b"rival") }).await?;
+        store.set(b"k", b"rival").await;
         tx.set(b"k", b"victim")
     });
     match outcome.await {

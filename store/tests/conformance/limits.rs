@@ -74,6 +74,29 @@ pub(crate) async fn transactions(store: Store) {
     assert_eq!(store.get(&[100]).await, None, "nothing of it is written");
 }
 
+/// Engines count alike: what one takes as it writes, each commits.
+pub(crate) async fn many_small_writes(store: Store) {
+    let until_refused = |tx: Transaction| async move {
+        for index in 0_u32.. {
+            match tx.set(&index.to_be_bytes(), b"") {
+                Err(StoreError::TransactionTooLarge { .. }) => {
+                    return Err(StoreError::Unavailable { reason: index.to_string() });
+                }
+                written => written?,
+            }
+        }
+        Ok(())
+    };
+    let fitting: u32 = match store.metadata.transact("fill", until_refused).await {
+        Err(StoreError::Unavailable { reason }) => reason.parse().expect("how many fit"),
+        other => panic!("{other:?}"),
+    };
+    try_write(&store, |tx| (0..fitting).try_for_each(|index| tx.set(&index.to_be_bytes(), b"")))
+        .await
+        .expect("as many as fit");
+    assert_eq!(store.all().await.len(), fitting as usize);
+}
+
 pub(crate) async fn reserved_keys(store: Store) {
     let refused = |outcome: Result<(), StoreError>| {
         assert!(matches!(outcome, Err(StoreError::ReservedKey)), "{outcome:?}");

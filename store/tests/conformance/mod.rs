@@ -12,26 +12,35 @@ pub(crate) mod writes;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use darkroom_store::error::StoreError;
-use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
+use darkroom_store::metadata::{Metadata, RangeOptions, Transaction};
 
-/// An empty store of one engine, and how to open it again.
+use crate::engines::{self, Engine, Place};
+
+/// A store of one engine, and where it can be opened again.
 pub(crate) struct Store {
     pub(crate) metadata: Metadata,
-    folder: tempfile::TempDir,
+    place: Place,
+}
+
+/// Runs a case on an empty store of `engine`.
+pub(crate) async fn run<F, Fut>(engine: Engine, case: F)
+where
+    F: FnOnce(Store) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let opened = |place: Place| async move {
+        let metadata = place.open().await;
+        case(Store { metadata, place }).await;
+    };
+    engines::run(engine, opened).await;
 }
 
 impl Store {
-    pub(crate) async fn embedded() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let metadata = open(folder.path()).await;
-        Self { metadata, folder }
-    }
-
     /// The same store after its handle was dropped, without closing it first.
     pub(crate) async fn reopen(self) -> Self {
         drop(self.metadata);
-        let metadata = open(self.folder.path()).await;
-        Self { metadata, folder: self.folder }
+        let metadata = self.place.open().await;
+        Self { metadata, place: self.place }
     }
 
     /// The value of one key, or `None`.
@@ -75,10 +84,6 @@ impl Store {
         self.metadata.transact("victim", contest).await.expect("victim");
         attempts.into_inner()
     }
-}
-
-async fn open(path: &std::path::Path) -> Metadata {
-    Metadata::open_embedded(path, EmbeddedOptions::default()).await.expect("open")
 }
 
 /// An 8-byte little-endian integer, as atomic operations have it.

@@ -64,17 +64,28 @@ pub(crate) async fn key_and_value_carry_the_same_stamp(store: Store) {
 
 pub(crate) async fn unreadable_keys(store: Store) {
     append(&store.metadata, b"old").await;
+    for read in 0..4 {
+        let check = |tx: Transaction| async move {
+            tx.set_versionstamped_key(LOG, b"/end", b"new")?;
+            tx.set_versionstamped_value(b"position", b"", b"")?;
+            // A later write does not make it known.
+            tx.set(b"position", b"later")?;
+            let outcome = match read {
+                0 => tx.get(b"position").await.map(drop),
+                1 => tx.snapshot_get(b"position").await.map(drop),
+                2 => tx.get_range(&KeyRange::prefix(LOG), RangeOptions::default()).await.map(drop),
+                _ => tx.get_range(&KeyRange::all(), RangeOptions::last(1)).await.map(drop),
+            };
+            assert!(matches!(outcome, Err(StoreError::UnreadableKey)), "read {read}: {outcome:?}");
+            Ok(())
+        };
+        let outcome = store.metadata.transact("check", check).await;
+        assert!(matches!(outcome, Err(StoreError::UnreadableKey)), "commit after read {read}: {outcome:?}");
+    }
+    // What was there before can be read.
     let check = |tx: Transaction| async move {
         tx.set_versionstamped_key(LOG, b"/end", b"new")?;
         tx.set_versionstamped_value(b"position", b"", b"")?;
-        let unreadable = |outcome: Result<(), StoreError>| {
-            assert!(matches!(outcome, Err(StoreError::UnreadableKey)), "{outcome:?}");
-        };
-        unreadable(tx.get(b"position").await.map(drop));
-        unreadable(tx.snapshot_get(b"position").await.map(drop));
-        unreadable(tx.get_range(&KeyRange::prefix(LOG), RangeOptions::default()).await.map(drop));
-        unreadable(tx.get_range(&KeyRange::all(), RangeOptions::last(1)).await.map(drop));
-        // What was there before can be read.
         let old = tx.get_range(&KeyRange::prefix(LOG), RangeOptions::first(1)).await?;
         assert_eq!(old[0].1, b"old");
         assert_eq!(tx.get(b"elsewhere").await?, None);
@@ -84,9 +95,11 @@ pub(crate) async fn unreadable_keys(store: Store) {
     assert_eq!(store.all().await.len(), 3);
 }
 
-pub(crate) async fn a_written_or_cleared_key_is_readable_again(store: Store) {
+pub(crate) async fn a_cleared_key_is_readable_again(store: Store) {
     let write = |tx: Transaction| async move {
         tx.set_versionstamped_value(b"position", b"", b"")?;
+        tx.clear(b"position")?;
+        assert_eq!(tx.get(b"position").await?, None);
         tx.set(b"position", b"known")?;
         assert_eq!(tx.get(b"position").await?, Some(b"known".to_vec()));
         tx.set_versionstamped_key(LOG, b"/end", b"new")?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::mutation::{Atomic, Mutation, stamped, versionstamp};
 use crate::error::StoreError;
-use crate::metadata::TRANSACTION_BYTES_MAX;
 use crate::metadata::range::KeyRange;
+use crate::metadata::size::{self, Size};
 use crate::metadata::watch::WatchSender;
 
 /// The buffered part of one transaction.
@@ -24,7 +24,7 @@ pub(super) struct Buffer {
     pending: BTreeMap<Vec<u8>, Pending>,
     cleared: ClearedRanges,
     stamped: Vec<StampedKey>,
-    bytes: usize,
+    size: Size,
     over: bool,
 }
 
@@ -100,14 +100,19 @@ impl Buffer {
     }
 
     pub(super) fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.charge_write(key, value.len())?;
-        self.pending.insert(key.to_vec(), Pending::Known(Some(value.to_vec())));
+        self.size.charge(size::of_write(key.len(), value.len()))?;
+        // As in `FoundationDB`, only a clear makes a key readable that was written with a versionstamp.
+        let pending = match self.pending.get(key) {
+            Some(Pending::Unreadable) => Pending::Unreadable,
+            _ => Pending::Known(Some(value.to_vec())),
+        };
+        self.pending.insert(key.to_vec(), pending);
         self.mutations.push(Mutation::Set { key: key.to_vec(), value: value.to_vec() });
         Ok(())
     }
 
     pub(super) fn clear(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.charge_write(key, 0)?;
+        self.size.charge(size::of_write(key.len(), 0))?;
         self.pending.insert(key.to_vec(), Pending::Known(None));
         self.mutations.push(Mutation::Clear { key: key.to_vec() });
         Ok(())
@@ -117,7 +122,7 @@ impl Buffer {
         if range.is_empty() {
             return Ok(());
         }
-        self.charge(2 * range.bytes())?;
+        self.size.charge(size::of_clear(range))?;
         let swept: Vec<Vec<u8>> = self.pending_in(range).map(|(key, _)| key.clone()).collect();
         for key in swept {
             self.pending.remove(&key);
@@ -133,7 +138,7 @@ impl Buffer {
     }
 
     pub(super) fn atomic(&mut self, key: &[u8], operation: Atomic) -> Result<(), StoreError> {
-        self.charge_write(key, size_of::<u64>())?;
+        self.size.charge(size::of_write(key.len(), size_of::<u64>()))?;
         let pending = match self.pending(key) {
             Some(Pending::Known(value)) => Pending::Known(Some(operation.apply(value.as_deref()))),
             Some(Pending::Operations(mut operations)) => {
@@ -154,7 +159,7 @@ impl Buffer {
         suffix: &[u8],
         value: &[u8],
     ) -> Result<(), StoreError> {
-        self.charge(3 * (prefix.len() + 10 + suffix.len()) + 1 + value.len())?;
+        self.size.charge(size::of_write(prefix.len() + 10 + suffix.len(), value.len()))?;
         self.stamped.push(StampedKey { prefix: prefix.to_vec(), suffix: suffix.to_vec() });
         self.mutations.push(Mutation::StampedKey {
             prefix: prefix.to_vec(),
@@ -170,7 +175,7 @@ impl Buffer {
         prefix: &[u8],
         suffix: &[u8],
     ) -> Result<(), StoreError> {
-        self.charge_write(key, prefix.len() + 10 + suffix.len())?;
+        self.size.charge(size::of_write(key.len(), prefix.len() + 10 + suffix.len()))?;
         self.pending.insert(key.to_vec(), Pending::Unreadable);
         self.mutations.push(Mutation::StampedValue {
             key: key.to_vec(),
@@ -182,7 +187,7 @@ impl Buffer {
 
     pub(super) fn add_read_key(&mut self, key: &[u8]) -> Result<(), StoreError> {
         if !self.read_keys.contains(key) {
-            self.charge(2 * key.len() + 1)?;
+            self.size.charge(size::of_read_key(key))?;
             self.read_keys.insert(key.to_vec());
         }
         Ok(())
@@ -192,7 +197,7 @@ impl Buffer {
         if range.is_empty() {
             return Ok(());
         }
-        self.charge(range.bytes())?;
+        self.size.charge(size::of_conflict(&range))?;
         self.read_ranges.push(range);
         Ok(())
     }
@@ -201,27 +206,14 @@ impl Buffer {
         if range.is_empty() {
             return Ok(());
         }
-        self.charge(range.bytes())?;
+        self.size.charge(size::of_conflict(range))?;
         self.write_ranges.push(range.clone());
-        Ok(())
-    }
-
-    /// A write of one key costs its key and value, and the key twice again as a conflict range.
-    fn charge_write(&mut self, key: &[u8], value_bytes: usize) -> Result<(), StoreError> {
-        self.charge(3 * key.len() + 1 + value_bytes)
-    }
-
-    fn charge(&mut self, bytes: usize) -> Result<(), StoreError> {
-        self.bytes += bytes;
-        if self.bytes > TRANSACTION_BYTES_MAX {
-            return Err(StoreError::TransactionTooLarge { bytes: self.bytes });
-        }
         Ok(())
     }
 
     /// Bytes charged so far.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.size.bytes()
     }
 }
 
