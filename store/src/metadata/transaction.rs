@@ -154,9 +154,10 @@ impl Transaction {
     }
 
     /// Sets the key `prefix`, versionstamp (10 bytes), `suffix` to `value`. Stamps ascend in the order of
-    /// commits and are known only after it; until then the keys this could become cannot be read in this
-    /// transaction, unless they are cleared: [`StoreError::UnreadableKey`], after which it does not commit either. Two with the same prefix and suffix in one transaction are
-    /// the same key.
+    /// commits and are known only after it. Until then the keys that this could become cannot be read in this
+    /// transaction, nor what the last commit before it wrote among them, unless they are cleared:
+    /// [`StoreError::UnreadableKey`], after which it does not commit either. Two with the same prefix and suffix in one
+    /// transaction are the same key.
     pub fn set_versionstamped_key(
         &self,
         prefix: &[u8],

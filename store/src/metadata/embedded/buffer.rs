@@ -87,7 +87,8 @@ impl Buffer {
     }
 
     /// Refuses a read of `examined` that could meet a key of this transaction whose versionstamp is not known
-    /// yet. Stamps will be above `read_version`, so what was committed before stays readable.
+    /// yet. Stamps will be above `read_version`, so what was committed before stays readable; as in `FoundationDB` 7.3
+    /// that does not hold for the very last commit, whose stamps are of `read_version` itself.
     pub(super) fn check_readable(&self, examined: &KeyRange, read_version: u64) -> Result<(), StoreError> {
         let unreadable = self.stamped.iter().any(|key| key.range(read_version).intersects(examined));
         if unreadable { Err(StoreError::UnreadableKey) } else { Ok(()) }
@@ -218,9 +219,9 @@ impl Buffer {
 }
 
 impl StampedKey {
-    /// Every key that this one can become with a version above `read_version`.
+    /// Every key that this one can become with a version from `read_version` on.
     fn range(&self, read_version: u64) -> KeyRange {
-        let first = stamped(&self.prefix, versionstamp(read_version.saturating_add(1), 0), &[]);
+        let first = stamped(&self.prefix, versionstamp(read_version, 0), &[]);
         let mut after_last = stamped(&self.prefix, versionstamp(u64::MAX, u16::MAX), &self.suffix);
         after_last.push(0);
         KeyRange::new(first, after_last)
@@ -276,9 +277,12 @@ mod tests {
         buffer.set_stamped_key(b"log", b"", b"v").expect("set");
         let all = KeyRange::all();
         assert!(matches!(buffer.check_readable(&all, 7), Err(StoreError::UnreadableKey)));
-        buffer
-            .check_readable(&KeyRange::new(*b"log", stamped(b"log", versionstamp(7, 9), b"")), 7)
-            .expect("old");
+        let until = |version| KeyRange::new(*b"log", stamped(b"log", versionstamp(version, 9), b""));
+        buffer.check_readable(&until(6), 7).expect("old");
+        assert!(
+            matches!(buffer.check_readable(&until(7), 7), Err(StoreError::UnreadableKey)),
+            "the last commit"
+        );
         buffer.clear_range(&KeyRange::prefix(*b"log")).expect("clear");
         buffer.check_readable(&all, 7).expect("cleared");
     }
