@@ -5,7 +5,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+#[cfg(feature = "foundationdb")]
+use std::time::Duration;
 
+#[cfg(feature = "foundationdb")]
+use darkroom_store::metadata::RetryOptions;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use futures_util::FutureExt;
 
@@ -48,6 +52,8 @@ impl Place {
                 let options = darkroom_store::metadata::FoundationDbOptions {
                     cluster_file,
                     prefix,
+                    // Dozens of writers of one key take long on a cluster that others use, too.
+                    retry: RetryOptions { deadline: Duration::from_mins(1), ..RetryOptions::default() },
                     ..darkroom_store::metadata::FoundationDbOptions::default()
                 };
                 Some(Self::Subspace(options))

@@ -78,11 +78,17 @@ fn unsupported(error: FdbError) -> String {
 /// library's own end. It neither logs nor panics, because much of the process is gone already.
 extern "C" fn stop_at_exit() {
     let network = mem::replace(&mut *network(), Network::Stopped);
-    if let Network::Running { stop, thread } = network
-        && stop.stop().is_ok()
-    {
-        // Its panic was printed when it happened.
-        let _ = thread.join();
+    let Network::Running { stop, thread } = network else { return };
+    // On a thread of its own: what the library keeps for the thread that ends the process is gone already, and stopping
+    // looks at it.
+    let stopping = std::thread::Builder::new().spawn(move || {
+        if stop.stop().is_ok() {
+            // Its panic was printed when it happened.
+            let _ = thread.join();
+        }
+    });
+    if let Ok(stopping) = stopping {
+        let _ = stopping.join();
     }
 }
 
