@@ -160,6 +160,13 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // It was possible when the network was started, and what was registered then still stands.
+        let _ = network::stop_before_the_library_ends();
+    }
+}
+
 async fn connect(options: &FoundationDbOptions) -> Result<Database, StoreError> {
     let path = readable(&options.cluster_file).await?;
     // It waits for a lock and for a thread to start.

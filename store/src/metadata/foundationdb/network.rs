@@ -45,8 +45,7 @@ fn boot() -> Result<Network, String> {
     let client = FdbApiBuilder::default().build().map_err(unsupported)?;
     let (runner, started) =
         client.build().map_err(|error| format!("the FoundationDB client library cannot start: {error}"))?;
-    // SAFETY: a call of a C function with a function of the kind that it asks for, which does not unwind.
-    if unsafe { libc::atexit(stop_at_exit) } != 0 {
+    if !stop_before_the_library_ends() {
         return Err("the FoundationDB client library cannot be stopped at the process's end".to_owned());
     }
     let run = move || {
@@ -74,8 +73,17 @@ fn unsupported(error: FdbError) -> String {
     )
 }
 
-/// Stops the network and waits for its thread. Registered after the library was loaded, so that it runs before the
-/// library's own end. It neither logs nor panics, because much of the process is gone already.
+/// Has the network stopped at the process's end, before anything that the library has made so far goes away: what is
+/// registered last runs first. The library makes parts of itself when they are first used, and its thread looks at them
+/// until it has ended, so this is called again whenever a store is left. False if that is not possible.
+#[allow(unsafe_code, reason = "the C library alone tells when a process ends")]
+pub(super) fn stop_before_the_library_ends() -> bool {
+    // SAFETY: a call of a C function with a function of the kind that it asks for, which does not unwind and may run
+    // more than once.
+    unsafe { libc::atexit(stop_at_exit) == 0 }
+}
+
+/// Stops the network and waits for its thread. It neither logs nor panics, because much of the process is gone already.
 extern "C" fn stop_at_exit() {
     let network = mem::replace(&mut *network(), Network::Stopped);
     let Network::Running { stop, thread } = network else { return };
