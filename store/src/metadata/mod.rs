@@ -76,6 +76,13 @@ impl Metadata {
         Ok(Self { engine, retry })
     }
 
+    /// Whether other processes may have the store open at the same time.
+    pub fn is_shared(&self) -> bool {
+        match &self.engine {
+            Engine::Embedded(engine) => engine.is_shared(),
+        }
+    }
+
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
     ///
     /// `f` may run more than once, so it has no side effects: ids and times are made outside of it. When `f`
