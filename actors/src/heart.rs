@@ -1,14 +1,14 @@
 //! The heartbeat: what says that this node lives, keeps its leases, and finds out that others have died.
 //!
-//! On an engine that one process has to itself only leases are extended. On a shared one each beat also renews the node's
-//! own record, and looks for nodes whose time has passed by the margin for clocks that disagree. Such a node is declared
-//! dead: its leases are void at once, and the Janitor sweeps its intents a while later, in case it lives all the same and
-//! still puts objects.
+//! On an engine that one process has to itself only leases are extended. On a shared one each beat also renews the
+//! node's own record, and looks for nodes whose time has passed by the margin for clocks that disagree. Such a node is
+//! declared dead: its leases are void at once, and the Janitor sweeps its intents a while later, in case it lives all
+//! the same and still puts objects.
 //!
 //! A node that was declared dead although it lives (it stood still, or could not reach the store) notices at its next
 //! renewal or claim. Nothing that it still has in hand can be published any more, and beginning a new epoch inside a
-//! running process would leave the old one's keys in every corner of it: so it takes nothing up any more, and the process
-//! ends with an error, to be started again.
+//! running process would leave the old one's keys in every corner of it: so it takes nothing up any more, and the
+//! process ends with an error, to be started again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,9 +85,9 @@ impl Heart {
         *self = Self::default();
     }
 
-    /// Whether this node may judge others: not before it has been in touch for as long as a dead one is out of it. After
-    /// the metadata was away from everybody, everybody is overdue, and the first to come back must not declare the others
-    /// dead.
+    /// Whether this node may judge others: not before it has been in touch for as long as a dead one is out of it.
+    /// After the metadata was away from everybody, everybody is overdue, and the first to come back must not declare
+    /// the others dead.
     fn may_judge(&self, now: Instant, patience: Duration) -> bool {
         self.in_touch_since.is_some_and(|since| now.duration_since(since) > patience)
     }

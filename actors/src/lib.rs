@@ -6,7 +6,8 @@
 //! - `stages`: Ingestor, Decoder, Resizer, Uploader, Publisher. One actor each.
 //! - `work`: what travels between them.
 //! - [`compute`]: the threads that decode and resize.
-//! - `held`: durable jobs that this process holds. `heart`: what keeps them, and this node, alive. `keys`: object keys with durable intents.
+//! - `held`: durable jobs that this process holds. `heart`: what keeps them, and this node, alive. `keys`: object
+//!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
 //! - [`outcomes`]: who waits for a photo to be settled.

@@ -24,8 +24,8 @@ const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct JobsArgs {
-    /// Where the store of each measurement is made, and removed again. Without it, the folder for temporary files, which
-    /// may be in memory: then the figures are not those of a disk.
+    /// Where the store of each measurement is made, and removed again. Without it, the folder for temporary files,
+    /// which may be in memory: then the figures are not those of a disk.
     #[arg(long)]
     folder: Option<PathBuf>,
     /// How long each pair of claimers and choice is measured, in seconds.

@@ -1,8 +1,8 @@
 //! Two nodes over one engine, and thousands of leases that run out under their holders: every effect exactly once.
 //!
 //! The nodes run the queue's real transactions: look, choose, claim, begin an attempt, extend, publish. Publishing is
-//! not idempotent by itself: it adds to counters and appends to the change log. Some workers stand still for longer than
-//! their lease, others take their jobs, and the first wake up and publish as if nothing had happened. Some transactions
+//! not idempotent by itself: it adds to counters and appends to the change log. Some workers stand still for longer
+//! than their lease, others take their jobs, and the first wake up and publish as if nothing had happened. Some transactions
 //! run a second time, as after a commit whose outcome was unknown. The nodes' clocks disagree.
 //!
 //! Time is virtual: it passes with each transaction, and where everybody waits it jumps to when some need not any

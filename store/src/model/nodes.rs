@@ -7,8 +7,8 @@
 //! How a death comes to be known depends on the engine ([`Nodes`](crate::life::Nodes)). Where there is one node at a
 //! time, the next one declares every earlier epoch dead when it begins. Where many live at once, each says from time to
 //! time until when it counts as alive ([`renew`]); when that time has passed by a margin for clocks that disagree, any
-//! other node declares it dead ([`declare_dead`]). The declaration reads the record that a renewal writes, so that of the
-//! two at once one sees the other. A clock that is wrong by more costs work that is done twice, and never a result:
+//! other node declares it dead ([`declare_dead`]). The declaration reads the record that a renewal writes, so that of
+//! the two at once one sees the other. A clock that is wrong by more costs work that is done twice, and never a result:
 //! whoever was declared dead finds its leases lost, its intents gone, and no way to intend anything new ([`is_alive`]),
 //! and ends.
 

@@ -35,7 +35,8 @@ pub enum Retried {
 
 /// Makes a job due now: one that backs off, or one that was given up, whose photo is then `processing` again.
 ///
-/// A second run finds the command's id on the job. (If the job was worked off in between, it finds none, and answers so.)
+/// A second run finds the command's id on the job. (If the job was worked off in between, it finds none, and answers
+/// so.)
 ///
 /// # Errors
 /// Those of the engine.

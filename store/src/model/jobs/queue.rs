@@ -90,10 +90,10 @@ pub struct Due {
 
 /// Before which row the queue of each class was found empty.
 ///
-/// Rows at the head of a queue come and go, and an engine that merges sorted files walks over the marks of all that have
-/// gone, thousands under load, until it has compacted them. So whoever looks often begins where the last look found the
-/// first row, and from time to time at the beginning: a row that was written meanwhile by a clock that is behind, or by a
-/// slow transaction, may stand before it.
+/// Rows at the head of a queue come and go, and an engine that merges sorted files walks over the marks of all that
+/// have gone, thousands under load, until it has compacted them. So whoever looks often begins where the last look found
+/// the first row, and from time to time at the beginning: a row that was written meanwhile by a clock that is behind, or
+/// by a slow transaction, may stand before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Horizon([Vec<u8>; 3]);
 
