@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub enum Point {
     VariantsStored,
     /// The publishing transaction has committed.
     Published,
+    /// The heart is about to beat: leases to be extended, this node's record to be renewed. Only `skip` is for it.
+    Heartbeat,
 }
 
 /// What a fault does.
@@ -36,6 +39,10 @@ pub enum Action {
     Panic,
     /// Ends the process as `kill -9` does.
     Kill,
+    /// Stands still for `millis`.
+    Pause,
+    /// Leaves out what was about to happen.
+    Skip,
 }
 
 /// A fault to inject.
@@ -55,6 +62,16 @@ pub struct Fault {
     /// How often it strikes; for ever without.
     #[serde(default)]
     pub times: Option<u32>,
+    /// How long a pause is, in milliseconds.
+    #[serde(default)]
+    pub millis: u64,
+}
+
+impl Fault {
+    /// One that strikes every time, and pauses for no time.
+    pub fn at(point: Point, action: Action) -> Self {
+        Self { point, action, width: None, skip: 0, times: None, millis: 0 }
+    }
 }
 
 /// The configured faults, with how often each point was passed. Cheap to clone.
@@ -72,21 +89,35 @@ impl Faults {
     /// If a fault says so.
     pub(crate) fn pass(&self, point: Point, width: u32) {
         for (fault, passed) in &*self.0 {
-            if fault.point != point || fault.width.is_some_and(|wanted| wanted != width) {
-                continue;
-            }
-            let number = passed.fetch_add(1, Ordering::Relaxed);
-            let ends = fault.times.map_or(u32::MAX, |times| fault.skip.saturating_add(times));
-            if (fault.skip..ends).contains(&number) {
+            if fault.point == point
+                && fault.width.is_none_or(|wanted| wanted == width)
+                && strikes_now(fault, passed)
+            {
                 strike(fault);
             }
         }
     }
+
+    /// Whether a fault says to leave out what is about to happen at this point.
+    pub(crate) fn skips(&self, point: Point) -> bool {
+        let mut here =
+            self.0.iter().filter(|(fault, _)| fault.point == point && fault.action == Action::Skip);
+        here.any(|(fault, passed)| strikes_now(fault, passed))
+    }
+}
+
+fn strikes_now(fault: &Fault, passed: &AtomicU32) -> bool {
+    let number = passed.fetch_add(1, Ordering::Relaxed);
+    let ends = fault.times.map_or(u32::MAX, |times| fault.skip.saturating_add(times));
+    (fault.skip..ends).contains(&number)
 }
 
 fn strike(fault: &Fault) {
     match fault.action {
         Action::Panic => panic!("injected fault at {:?}", fault.point),
+        Action::Pause => std::thread::sleep(Duration::from_millis(fault.millis)),
+        // Whoever is about to do it asks `skips`.
+        Action::Skip => {}
         Action::Kill => {
             let killed =
                 rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -102,12 +133,21 @@ mod tests {
     #[test]
     fn a_fault_strikes_where_when_and_as_often_as_it_says() {
         let fault =
-            Fault { point: Point::Decode, action: Action::Panic, width: Some(100), skip: 1, times: Some(2) };
+            Fault { width: Some(100), skip: 1, times: Some(2), ..Fault::at(Point::Decode, Action::Panic) };
         let faults = Faults::new(&[fault]);
         let strikes = |point, width| std::panic::catch_unwind(|| faults.pass(point, width)).is_err();
         assert!(!strikes(Point::Decode, 99), "another width");
         assert!(!strikes(Point::Published, 100), "another point");
         let outcomes: Vec<_> = (0..4).map(|_| strikes(Point::Decode, 100)).collect();
         assert_eq!(outcomes, [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_is_skipped_is_asked_for_and_not_struck() {
+        let fault = Fault { times: Some(1), ..Fault::at(Point::Heartbeat, Action::Skip) };
+        let faults = Faults::new(&[fault, Fault::at(Point::Heartbeat, Action::Pause)]);
+        faults.pass(Point::Decode, 1);
+        assert!(faults.skips(Point::Heartbeat) && !faults.skips(Point::Heartbeat), "once");
+        assert!(!faults.skips(Point::Decode));
     }
 }

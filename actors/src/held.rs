@@ -33,8 +33,6 @@ struct Book {
 pub(crate) struct Abandoned {
     pub(crate) job: JobId,
     pub(crate) lease: LeaseId,
-    /// Whether an attempt had begun.
-    pub(crate) began: bool,
 }
 
 impl Book {
@@ -50,7 +48,7 @@ impl HeldJobs {
     /// Notes that this process holds `job` by `lease`.
     pub(crate) fn hold(&self, job: Job, lease: Lease) -> HeldJob {
         self.lock().held.insert(job.id, lease.id);
-        HeldJob { job, lease, began: false, book: Some(self.clone()) }
+        HeldJob { job, lease, book: Some(self.clone()) }
     }
 
     /// Everything held, for the heartbeat.
@@ -94,8 +92,6 @@ impl HeldJobs {
 pub(crate) struct HeldJob {
     pub(crate) job: Job,
     pub(crate) lease: Lease,
-    /// Whether an attempt has begun under this lease.
-    pub(crate) began: bool,
     /// Taken when the job is settled.
     book: Option<HeldJobs>,
 }
@@ -114,7 +110,7 @@ impl Drop for HeldJob {
         if let Some(book) = self.book.take() {
             let mut lists = book.lock();
             lists.forget(self.job.id, self.lease.id);
-            lists.abandoned.push(Abandoned { job: self.job.id, lease: self.lease.id, began: self.began });
+            lists.abandoned.push(Abandoned { job: self.job.id, lease: self.lease.id });
             drop(lists);
             book.0.abandoned.notify_one();
         }

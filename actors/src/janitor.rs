@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::{Epoch, blobs, nodes, objects};
+use darkroom_store::model::{Epoch, Timestamp, blobs, jobs, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::PipelineOptions;
 use crate::errand::Errand;
+use crate::heart::void_leases;
 use crate::keys::Keys;
 use crate::line::StageCounters;
 use crate::stages::{send, start};
@@ -30,6 +32,12 @@ const DELETE_BATCH: usize = 64;
 pub struct JanitorReport {
     /// Keys whose intent was void: of dead processes, or handed out in vain.
     pub intents_voided: usize,
+    /// Jobs that dead processes still held.
+    #[serde(default)]
+    pub leases_voided: usize,
+    /// Letters of jobs that were given up, thrown away because they were too old or too many.
+    #[serde(default)]
+    pub dead_jobs_trimmed: usize,
     /// Blobs that no photo refers to any more.
     pub blobs_collected: usize,
     /// Objects deleted.
@@ -38,6 +46,22 @@ pub struct JanitorReport {
     pub intents_standing: usize,
     /// Objects still to be deleted: 0 after a sweep without errors.
     pub tombstones_left: usize,
+}
+
+/// Which letters of jobs that were given up are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LettersKept {
+    /// Up to this age.
+    pub age_max: Duration,
+    /// The newest so many.
+    pub count_max: u64,
+}
+
+impl LettersKept {
+    /// As the options of a pipeline say.
+    pub fn by(options: &PipelineOptions) -> Self {
+        Self { age_max: options.dead_jobs_age_max, count_max: options.dead_jobs_max }
+    }
 }
 
 /// What a sweep works on.
@@ -49,6 +73,8 @@ pub struct Sweep {
     pub objects: ObjectStore,
     /// This process's epoch.
     pub epoch: Epoch,
+    /// Letters that are not thrown away.
+    pub letters: LettersKept,
     /// This process's keys; none for a command that runs without a pipeline.
     pub(crate) keys: Option<Keys>,
 }
@@ -56,7 +82,14 @@ pub struct Sweep {
 impl Sweep {
     /// A sweep without a pipeline beside it.
     pub fn new(metadata: Metadata, objects: ObjectStore, epoch: Epoch) -> Self {
-        Self { metadata, objects, epoch, keys: None }
+        let letters = LettersKept::by(&PipelineOptions::default());
+        Self { metadata, objects, epoch, letters, keys: None }
+    }
+
+    /// The same, keeping these letters.
+    #[must_use]
+    pub fn keeping(self, letters: LettersKept) -> Self {
+        Self { letters, ..self }
     }
 
     /// Deletes everything that nothing refers to.
@@ -69,6 +102,7 @@ impl Sweep {
         self.bury_dead_epochs(&mut report).await?;
         self.collect_blobs(&mut report).await?;
         self.delete_buried(&mut report).await?;
+        self.trim_letters(&mut report).await?;
         (report.intents_standing, report.tombstones_left) = self
             .metadata
             .read("count what is left", |tx| async move { objects::outstanding(&tx, 10_000).await })
@@ -105,21 +139,20 @@ impl Sweep {
             .await
     }
 
-    /// On the embedded engine there is one node: every earlier epoch is dead.
+    /// Of dead epochs only: what another node that lives has intended is about to be written.
     async fn bury_dead_epochs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
-        let newest = self.epoch;
-        loop {
-            let dead = self
-                .metadata
-                .read("list epochs", |tx| async move { nodes::epochs_before(&tx, newest, BATCH).await })
-                .await?;
-            if dead.is_empty() {
-                return Ok(());
-            }
-            for epoch in dead {
+        let now = Timestamp::now();
+        let dead =
+            self.metadata.read("list dead epochs", |tx| async move { nodes::dead(&tx, now).await }).await?;
+        for (epoch, may_be_swept) in dead {
+            // Whoever declared it dead has done so already, unless it died meanwhile. Jobs of photos that it took in
+            // before it noticed are among them.
+            report.leases_voided += void_leases(&self.metadata, epoch).await?;
+            if may_be_swept {
                 self.bury_epoch(epoch, report).await?;
             }
         }
+        Ok(())
     }
 
     async fn bury_epoch(&self, epoch: Epoch, report: &mut JanitorReport) -> Result<(), StoreError> {
@@ -135,6 +168,23 @@ impl Sweep {
                     .await;
             }
             report.intents_voided += self.abandon(epoch, &keys).await?;
+        }
+    }
+
+    async fn trim_letters(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let age = u64::try_from(self.letters.age_max.as_millis()).unwrap_or(u64::MAX);
+        let (before, keep) = (Timestamp(Timestamp::now().0.saturating_sub(age)), self.letters.count_max);
+        loop {
+            let trimmed =
+                self.metadata
+                    .transact("trim dead jobs", |tx| async move {
+                        jobs::trim_dead(&tx, before, keep, BATCH).await
+                    })
+                    .await?;
+            if trimmed == 0 {
+                return Ok(());
+            }
+            report.dead_jobs_trimmed += trimmed;
         }
     }
 

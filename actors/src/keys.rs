@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::{Epoch, objects};
+use darkroom_store::model::{Epoch, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
 /// Keys reserved in one transaction.
@@ -111,7 +111,15 @@ impl Keys {
         let (epoch, keys) = (self.0.epoch, &block);
         self.0
             .metadata
-            .transact("reserve object keys", |tx| async move { objects::intend(&tx, epoch, keys) })
+            .transact("reserve object keys", |tx| async move {
+                // What is intended after the death was declared would never be swept.
+                if !nodes::is_alive(&tx, epoch).await? {
+                    return Err(StoreError::Unavailable {
+                        reason: "this node was declared dead; start the process again".to_owned(),
+                    });
+                }
+                objects::intend(&tx, epoch, keys)
+            })
             .await?;
         pool.free.lock().unwrap_or_else(PoisonError::into_inner).extend(block);
         Ok(())

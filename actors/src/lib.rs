@@ -6,7 +6,8 @@
 //! - `stages`: Ingestor, Decoder, Resizer, Uploader, Publisher. One actor each.
 //! - `work`: what travels between them.
 //! - [`compute`]: the threads that decode and resize.
-//! - `held`: durable jobs that this process holds. `keys`: object keys with durable intents.
+//! - `held`: durable jobs that this process holds. `heart`: what keeps them, and this node, alive. `keys`: object
+//!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
 //! - [`outcomes`]: who waits for a photo to be settled.
@@ -22,6 +23,7 @@ pub mod compute;
 mod errand;
 mod error;
 pub mod faults;
+mod heart;
 mod held;
 pub mod janitor;
 mod keys;
@@ -42,7 +44,7 @@ use backlog::Backlog;
 /// The words of the media engine that the API speaks too.
 pub use darkroom_media::{MediaError, Preset, WITHOUT_PRIVATE_VERSION};
 pub use error::{BodyError, IngestError, StartError};
-pub use janitor::{JanitorReport, Sweep};
+pub use janitor::{JanitorReport, LettersKept, Sweep};
 pub use options::PipelineOptions;
 pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use darkroom_media::{Limits, Preset};
+use darkroom_store::model::jobs::{self, Shares};
 
 use crate::faults::Fault;
 
@@ -16,6 +17,10 @@ const MIB: u64 = 1 << 20;
 const VARIANTS_MAX: usize = 64;
 /// Longest lease that makes sense: its holder's death is noticed when it ends.
 const LEASE_MAX: Duration = Duration::from_secs(3600);
+/// More would have each look at the queue read too much.
+const CLAIM_AMONG_MAX: usize = 1000;
+/// More would have a class wait too long for its turn.
+const SHARE_MAX: u32 = 1000;
 
 /// How the pipeline runs.
 #[derive(Clone, Debug)]
@@ -46,6 +51,23 @@ pub struct PipelineOptions {
     pub attempts_max: u32,
     /// How long a job's lease lasts without a heartbeat.
     pub lease_duration: Duration,
+    /// On a shared engine: how long this node counts as alive after a heartbeat. Three heartbeats are tried in it.
+    pub node_timeout: Duration,
+    /// On a shared engine: how much longer than that another node is silent before it is declared dead. As much as the
+    /// nodes' clocks may disagree.
+    pub clock_skew_max: Duration,
+    /// How long after a node was declared dead what it was about to write is deleted, in case it lives all the same: an
+    /// object that it writes after that is found by nobody.
+    pub dead_node_sweep_delay: Duration,
+    /// Claims of jobs for each class (interactive, bulk, background), while all of them have due jobs.
+    pub class_shares: Shares,
+    /// On a shared engine: a job is chosen at random among so many of the longest due of its class, so that nodes that
+    /// look at the same time choose different ones. A node that is alone takes the longest due.
+    pub claim_among: usize,
+    /// How long the letter of a job that was given up is kept.
+    pub dead_jobs_age_max: Duration,
+    /// How many letters of jobs that were given up are kept, the newest.
+    pub dead_jobs_max: u64,
     /// Photos that may wait for processing; beyond that uploads are refused.
     pub backlog_photos_max: u64,
     /// How often background loops look for work nobody told them of.
@@ -70,6 +92,13 @@ impl Default for PipelineOptions {
             network_slots: 32,
             attempts_max: 3,
             lease_duration: Duration::from_secs(60),
+            node_timeout: Duration::from_secs(30),
+            clock_skew_max: Duration::from_secs(10),
+            dead_node_sweep_delay: Duration::from_secs(600),
+            class_shares: jobs::SHARES_DEFAULT,
+            claim_among: 64,
+            dead_jobs_age_max: Duration::from_secs(30 * 24 * 3600),
+            dead_jobs_max: 10_000,
             backlog_photos_max: 1_000_000,
             idle_poll: Duration::from_secs(1),
             faults: Vec::new(),
@@ -114,7 +143,36 @@ impl PipelineOptions {
                     .to_owned(),
             );
         }
+        self.validate_nodes_and_jobs()?;
         self.validate_budgets()
+    }
+
+    fn validate_nodes_and_jobs(&self) -> Result<(), String> {
+        if !(Duration::from_secs(1)..=LEASE_MAX).contains(&self.node_timeout) {
+            return Err(
+                "nodes.timeout must be from 1 s to 1 h: set it to several times the longest that a node \
+                        stands still"
+                    .to_owned(),
+            );
+        }
+        if self.clock_skew_max > LEASE_MAX {
+            return Err(
+                "nodes.clock_skew_max must be at most 1 h: have the nodes' clocks set by NTP".to_owned()
+            );
+        }
+        if !(1..=CLAIM_AMONG_MAX).contains(&self.claim_among) {
+            return Err(format!(
+                "jobs.choose_among is {}: set it from 1 to {CLAIM_AMONG_MAX}",
+                self.claim_among
+            ));
+        }
+        if self.class_shares.iter().any(|share| !(1..=SHARE_MAX).contains(share)) {
+            return Err(format!(
+                "jobs.shares is {:?}: set each from 1 to {SHARE_MAX}, so that no class of jobs starves",
+                self.class_shares
+            ));
+        }
+        Ok(())
     }
 
     fn validate_presets(&self) -> Result<(), String> {
@@ -201,6 +259,21 @@ mod tests {
         options(least).validate().unwrap();
         let error = options(least - 1).validate().unwrap_err();
         assert!(error.contains("budgets.stripping") && error.contains("limits.upload_bytes_max"), "{error}");
+    }
+
+    #[test]
+    fn settings_of_nodes_and_jobs_outside_their_ranges_are_refused_by_name() {
+        let refused = |options: PipelineOptions| options.validate().unwrap_err();
+        let zero = Duration::ZERO;
+        assert!(
+            refused(PipelineOptions { node_timeout: zero, ..Default::default() }).contains("nodes.timeout")
+        );
+        let skew = PipelineOptions { clock_skew_max: 2 * LEASE_MAX, ..Default::default() };
+        assert!(refused(skew).contains("nodes.clock_skew_max"));
+        let among = PipelineOptions { claim_among: 0, ..Default::default() };
+        assert!(refused(among).contains("jobs.choose_among"));
+        let shares = PipelineOptions { class_shares: [8, 3, 0], ..Default::default() };
+        assert!(refused(shares).contains("jobs.shares"));
     }
 
     #[test]

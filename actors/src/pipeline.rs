@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use darkroom_media::Preset;
 use darkroom_store::StoreError;
-use darkroom_store::life::Life;
+use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::jobs::{self, Job, Kind};
-use darkroom_store::model::{JobId, PhotoId, Timestamp, photos};
+use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
+use darkroom_store::model::{JobId, LeaseId, PhotoId, Timestamp, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -18,8 +18,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::compute::ComputePool;
 use crate::error::{IngestError, StartError};
 use crate::faults::Faults;
+use crate::heart::{Fate, void_leases};
 use crate::held::{Abandoned, HeldJobs};
-use crate::janitor::{JanitorMessage, JanitorReport, Sweep};
+use crate::janitor::{JanitorMessage, JanitorReport, LettersKept, Sweep};
 use crate::keys::Keys;
 use crate::line::StageCounters;
 use crate::outcomes::{Outcomes, Waiting};
@@ -106,10 +107,11 @@ impl Pipeline {
         life: &Life,
     ) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
-        void_old_leases(&metadata, life).await?;
+        void_old_leases(&metadata).await?;
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
         let keys = Keys::new(metadata.clone(), life.epoch);
+        let letters = LettersKept::by(&options);
         let admission = Admission::new(&options);
         // Motion that all pixels' memory could not hold is not kept: such a photo shows its first frame.
         let motion_bytes_max = &mut options.limits.motion_bytes_max;
@@ -121,10 +123,12 @@ impl Pipeline {
             metadata: metadata.clone(),
             objects: objects.clone(),
             epoch: life.epoch,
+            nodes: life.nodes,
             history: life.history,
             compute: Arc::new(compute),
             keys: keys.clone(),
             held: HeldJobs::default(),
+            fate: Fate::default(),
             outcomes: Outcomes::default(),
             backlog: Arc::new(Backlog::new()),
         };
@@ -133,7 +137,7 @@ impl Pipeline {
         let arguments = SupervisorArguments {
             house: house.clone(),
             counters: counters.clone(),
-            sweep: Sweep { metadata, objects, epoch: life.epoch, keys: Some(keys) },
+            sweep: Sweep { metadata, objects, epoch: life.epoch, letters, keys: Some(keys) },
             nudge: nudge_janitor.clone(),
             health: health_sender,
         };
@@ -209,6 +213,43 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Makes a job due now, on an operator's word: one that backs off, or one that was given up.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn retry_job(&self, job: JobId) -> Result<Retried, StoreError> {
+        let by = &self.operation();
+        let retried = self
+            .metadata()
+            .transact("retry job", |tx| async move { jobs::retry(&tx, job, by).await })
+            .await?;
+        if matches!(retried, Retried::Due(_)) {
+            self.0.house.backlog.added();
+        }
+        Ok(retried)
+    }
+
+    /// Removes a job, or the letter of one that was given up, on an operator's word. `seen` is what was found under its
+    /// id.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn drop_job(&self, seen: &Entry) -> Result<Dropped, StoreError> {
+        let by = &self.operation();
+        let dropped = self
+            .metadata()
+            .transact("drop job", |tx| async move { jobs::drop_job(&tx, seen, by).await })
+            .await?;
+        if let Some(photo) = seen.job().photo() {
+            self.0.house.outcomes.settled(photo);
+        }
+        Ok(dropped)
+    }
+
+    fn operation(&self) -> Operation {
+        Operation { id: LeaseId::new(), now: Timestamp::now(), history: self.0.house.history }
+    }
+
     /// Deletes everything that nothing refers to, and says what that was.
     ///
     /// # Errors
@@ -252,8 +293,20 @@ impl Pipeline {
         self.0.house.admission.is_draining()
     }
 
-    /// Resolves when the actors have died too often: the process must end with a non-zero status.
-    pub async fn dead(&self) {
+    /// Resolves, with a sentence that says why, when the process must end with a non-zero status: the actors have died
+    /// too often, or another node has declared this one dead.
+    pub async fn dead(&self) -> String {
+        tokio::select! {
+            () = self.actors_dead() => "the pipeline's actors die too often; the log says why".to_owned(),
+            () = self.0.house.fate.sealed() => {
+                "this node was declared dead by another; start it again, and see that its clock is right and that it \
+                 reaches the metadata"
+                    .to_owned()
+            }
+        }
+    }
+
+    async fn actors_dead(&self) {
         // An error means that the supervisor itself has ended, which only a drain does in order.
         let mut health = self.0.health.clone();
         let dead = health.wait_for(|health| matches!(health, Health::Dead)).await.is_ok();
@@ -330,18 +383,29 @@ impl Pipeline {
     }
 
     async fn record_stored_gauges(&self) -> Result<(), StoreError> {
-        let (counts, (jobs, oldest)) = self
+        let now = Timestamp::now();
+        let (counts, depths, dead, nodes) = self
             .metadata()
             .read("read gauges", |tx| async move {
-                Ok((photos::counts(&tx).await?, jobs::depth(&tx, JOBS_COUNTED_MAX).await?))
+                let (counts, depths) =
+                    (photos::counts(&tx).await?, jobs::depths(&tx, now, JOBS_COUNTED_MAX).await?);
+                Ok((counts, depths, jobs::count_dead(&tx).await?, nodes::all(&tx).await?))
             })
             .await?;
         for (state, count) in counts {
             metrics::gauge!("darkroom_photos", "state" => state.as_str()).set(count as f64);
         }
+        let jobs: usize = depths.iter().map(|depth| depth.due + depth.later).sum();
         metrics::gauge!("darkroom_jobs").set(jobs as f64);
-        let age = oldest.map_or(Duration::ZERO, |oldest| Timestamp::now().since(oldest));
-        metrics::gauge!("darkroom_jobs_oldest_due_seconds").set(age.as_secs_f64());
+        for depth in depths {
+            let class = depth.class.as_str();
+            metrics::gauge!("darkroom_jobs_due", "class" => class).set(depth.due as f64);
+            let age = depth.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+            metrics::gauge!("darkroom_jobs_oldest_due_seconds", "class" => class).set(age.as_secs_f64());
+        }
+        metrics::gauge!("darkroom_jobs_dead").set(dead as f64);
+        let living = nodes.iter().filter(|(_, node)| node.dead.is_none()).count();
+        metrics::gauge!("darkroom_nodes").set(living as f64);
         Ok(())
     }
 
@@ -367,36 +431,28 @@ impl Pipeline {
         let house = &self.0.house;
         house.admission.close();
         // An attempt that had begun counts for nothing: it was us who ended it.
-        let ended = |(job, lease)| Abandoned { job, lease, began: true };
+        let ended = |(job, lease)| Abandoned { job, lease };
         house.held.keep_abandoned(house.held.all().into_iter().map(ended));
         give_back_abandoned(house).await?;
         if let Err(error) = call_t!(self.0.supervisor, SupervisorMessage::Drain, DRAIN_MS_MAX) {
             tracing::warn!(%error, "the actors did not end in time");
         }
         self.0.supervisor.stop(None);
-        house.keys.release().await
+        house.keys.release().await?;
+        life::end(&house.metadata, house.epoch).await
     }
 }
 
-/// Leases of earlier epochs are void: on the embedded engine their processes are dead.
-async fn void_old_leases(metadata: &Metadata, life: &Life) -> Result<(), StoreError> {
-    let (epoch, now) = (life.epoch, Timestamp::now());
-    let (mut cursor, mut voided) = (None, 0);
-    loop {
-        let from: &Option<Vec<u8>> = &cursor;
-        let (next, count) = metadata
-            .transact("void leases of dead epochs", |tx| async move {
-                jobs::void_leases_before(&tx, epoch, now, from.clone(), 500).await
-            })
-            .await?;
-        voided += count;
-        if next.is_none() {
-            break;
-        }
-        cursor = next;
+/// Leases of dead epochs are void.
+async fn void_old_leases(metadata: &Metadata) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let dead = metadata.read("list dead epochs", |tx| async move { nodes::dead(&tx, now).await }).await?;
+    let mut voided = 0;
+    for (epoch, _) in dead {
+        voided += void_leases(metadata, epoch).await?;
     }
     if voided > 0 {
-        tracing::info!(jobs = voided, "jobs that an earlier process held are due again");
+        tracing::info!(jobs = voided, "jobs that a dead process held are due again");
     }
     Ok(())
 }

@@ -4,18 +4,23 @@
 //! One round at a time: permits first, in order of arrival, then one transaction that claims as many jobs
 //! as there were permits for. A round runs as a task, so that the actor answers while it waits.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use darkroom_media::{Preset, Probe};
 use darkroom_store::StoreError;
-use darkroom_store::model::jobs::{self, GiveBack, Job, Kind};
+use darkroom_store::life::Nodes;
+use darkroom_store::metadata::Transaction;
+use darkroom_store::model::jobs::{self, Class, Due, GiveBack, Horizon, Job, Turn, Turns, Work};
 use darkroom_store::model::photos::{self, Failure, Photo, State};
-use darkroom_store::model::{LeaseId, Timestamp};
+use darkroom_store::model::{LeaseId, Timestamp, nodes};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rand::Rng;
+use tokio::sync::Notify;
 
 use crate::errand::Errand;
+use crate::heart::{self, Heart};
 use crate::held::{Abandoned, HeldJob};
 use crate::line::StageCounters;
 use crate::permits::Permit;
@@ -26,7 +31,7 @@ use crate::work::{AcceptedPhoto, Envelope, FailedPhoto, Fault};
 
 /// Jobs looked at, and at most claimed, in one round.
 const ROUND: usize = 32;
-/// Leases extended, or abandoned jobs given back, in one transaction.
+/// Abandoned jobs given back in one transaction.
 const BATCH: usize = 200;
 
 pub(crate) enum ReconcilerMessage {
@@ -49,10 +54,58 @@ pub(crate) struct ReconcilerArguments {
     pub(crate) counters: Arc<StageCounters>,
     pub(crate) decoder: ActorRef<DecoderMessage>,
     pub(crate) publisher: ActorRef<PublisherMessage>,
+    /// Told when a node has died.
+    pub(crate) nudge_janitor: Arc<Notify>,
+}
+
+/// What rounds and beats work with.
+struct Reach {
+    arguments: ReconcilerArguments,
+    /// Whose turn it is. One round runs at a time.
+    turns: Mutex<Turns>,
+    /// Where the last look found the head of the queue.
+    view: Mutex<View>,
+    /// One beat runs at a time.
+    heart: tokio::sync::Mutex<Heart>,
+}
+
+/// What a look leaves for the next.
+#[derive(Debug, Default)]
+struct View {
+    horizon: Horizon,
+    /// When a look began at the beginning.
+    whole: Option<Instant>,
+}
+
+impl std::ops::Deref for Reach {
+    type Target = ReconcilerArguments;
+
+    fn deref(&self) -> &ReconcilerArguments {
+        &self.arguments
+    }
+}
+
+impl Reach {
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self) -> std::sync::MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to begin to look: from time to time at the beginning.
+    fn horizon(&self) -> Horizon {
+        let mut view = self.view();
+        if view.whole.is_none_or(|last| last.elapsed() >= self.house.options.idle_poll) {
+            *view = View { horizon: Horizon::default(), whole: Some(Instant::now()) };
+        }
+        view.horizon.clone()
+    }
 }
 
 pub(crate) struct ReconcilerState {
-    reach: Arc<ReconcilerArguments>,
+    reach: Arc<Reach>,
     round: Errand,
     beat: Errand,
     tending: Errand,
@@ -71,7 +124,12 @@ impl Actor for Reconciler {
     ) -> Result<Self::State, ActorProcessingErr> {
         let timers = timers(&myself, &arguments.house);
         Ok(ReconcilerState {
-            reach: Arc::new(arguments),
+            reach: Arc::new(Reach {
+                arguments,
+                turns: Mutex::default(),
+                view: Mutex::default(),
+                heart: tokio::sync::Mutex::default(),
+            }),
             round: Errand::default(),
             beat: Errand::default(),
             tending: Errand::default(),
@@ -102,7 +160,11 @@ impl Actor for Reconciler {
         }
         if state.beat.begins() {
             let reach = state.reach.clone();
-            start(&myself, async move { beat(&reach.house).await }, |(), _| ReconcilerMessage::BeatEnded);
+            let work = async move {
+                let mut heart = reach.heart.lock().await;
+                heart::beat(&reach.house, &mut heart, &reach.nudge_janitor).await;
+            };
+            start(&myself, work, |(), _| ReconcilerMessage::BeatEnded);
         }
         if state.tending.begins() {
             let reach = state.reach.clone();
@@ -143,7 +205,7 @@ fn timers(myself: &ActorRef<ReconcilerMessage>, house: &House) -> tokio::task::J
             send(&actor, ReconcilerMessage::Wake);
         }
     });
-    let (actor, every) = (myself.clone(), house.options.lease_duration / 3);
+    let (actor, every) = (myself.clone(), heart::interval(house));
     timers.spawn(async move {
         let mut beat = tokio::time::interval(every);
         loop {
@@ -154,49 +216,42 @@ fn timers(myself: &ActorRef<ReconcilerMessage>, house: &House) -> tokio::task::J
     timers
 }
 
+/// A due job whose turn it is.
+struct Found {
+    job: Job,
+    /// None if it was deleted.
+    photo: Option<Photo>,
+    /// How often the process died while decoding it.
+    deaths: u32,
+    /// Whose turn it is after it.
+    after: Turns,
+}
+
 /// One round. Returns whether another should follow at once.
-async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
+async fn round(reach: &Reach) -> Result<bool, StoreError> {
     let house = &reach.house;
     if house.admission.is_draining() {
         return Ok(false);
     }
     let look = house.backlog.before_look();
-    let now = Timestamp::now();
-    let due = house
-        .metadata
-        .read("look for due jobs", |tx| async move {
-            let mut found = Vec::new();
-            for job in jobs::due(&tx, now, ROUND).await? {
-                // One that this process holds has vested because process or clock stood still; its lease is
-                // about to be extended.
-                if house.held.holds(job.id) {
-                    continue;
-                }
-                match photos::get(&tx, job.photo).await {
-                    Ok(photo) => found.push((job, photo)),
-                    // One record that cannot be read must not hold up those behind it.
-                    Err(error @ StoreError::Corrupt { .. }) => {
-                        tracing::error!(photo = %job.photo, %error, "a photo's record cannot be read; its job is passed over");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(found)
-        })
-        .await?;
-    reach.counters.queue.store(due.len(), Ordering::Relaxed);
-    let Some(first) = due.first() else {
+    let found = load(house, choose(reach, &look_for_due(reach).await?)).await?;
+    reach.counters.queue.store(found.len(), Ordering::Relaxed);
+    // Fresh uploads are interactive: they queue behind their like, not behind what is less urgent.
+    if !found.iter().any(|found| found.job.class == Class::Interactive) {
         house.backlog.found_empty(look);
-        return Ok(false);
-    };
+    }
+    let Some(first) = found.first() else { return Ok(false) };
     let Some(permits) = Permits::in_order(house, first).await else { return Ok(false) };
     if house.admission.is_draining() {
         return Ok(false); // The wait may have been long.
     }
     let mut reserved = vec![(first, permits)];
-    for entry in &due[1..] {
+    for entry in &found[1..] {
         let Some(permits) = Permits::at_once(house, entry) else { break };
         reserved.push((entry, permits));
+    }
+    if let Some((last, _)) = reserved.last() {
+        *reach.turns() = last.after;
     }
     reach.counters.in_flight.store(reserved.len(), Ordering::Relaxed);
     let claimed = claim(reach, reserved).await;
@@ -204,6 +259,72 @@ async fn round(reach: &ReconcilerArguments) -> Result<bool, StoreError> {
     let counter = if claimed.is_ok() { &reach.counters.finished } else { &reach.counters.failed };
     counter.fetch_add(*claimed.as_ref().unwrap_or(&1), Ordering::Relaxed);
     claimed.map(|_| true)
+}
+
+/// Among how many of the longest due one is chosen.
+fn among(house: &House) -> usize {
+    match house.nodes {
+        Nodes::Alone => 1,
+        Nodes::Many => house.options.claim_among,
+    }
+}
+
+async fn look_for_due(reach: &Reach) -> Result<Vec<Due>, StoreError> {
+    let house = &reach.house;
+    let (now, limit, horizon) = (Timestamp::now(), ROUND + among(house), &reach.horizon());
+    let mut due = house
+        .metadata
+        .read("look for due jobs", |tx| async move { jobs::due_beyond(&tx, horizon, now, limit).await })
+        .await?;
+    reach.view().horizon = Horizon::after(&due, now, house.options.clock_skew_max);
+    // One that this process holds has vested because process or clock stood still; its lease is about to be
+    // extended.
+    due.retain(|due| !house.held.holds(due.id));
+    Ok(due)
+}
+
+fn choose(reach: &Reach, due: &[Due]) -> Vec<Turn> {
+    let house = &reach.house;
+    let mut random = rand::rng();
+    let dice = |among: usize| random.random_range(0..among);
+    jobs::choose(due, *reach.turns(), house.options.class_shares, (ROUND, among(house)), dice)
+}
+
+/// Reads what was chosen, with its photos.
+async fn load(house: &House, chosen: Vec<Turn>) -> Result<Vec<Found>, StoreError> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let chosen = &chosen;
+    let load = |tx| async move {
+        let mut found = Vec::with_capacity(chosen.len());
+        for Turn { due, after } in chosen {
+            match load_one(&tx, due).await {
+                Ok(Some((job, photo, deaths))) => found.push(Found { job, photo, deaths, after: *after }),
+                Ok(None) => {} // Settled since the look.
+                // One record that cannot be read must not hold up those behind it.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(job = %due.id, %error, "a due job or its photo cannot be read; it is passed over");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    };
+    house.metadata.read("read due jobs", load).await
+}
+
+async fn load_one(tx: &Transaction, due: &Due) -> Result<Option<(Job, Option<Photo>, u32)>, StoreError> {
+    let Some(job) = jobs::get(tx, due.id).await? else { return Ok(None) };
+    let photo = photo_of(tx, &job).await?;
+    let deaths = jobs::deaths(tx, &job).await?;
+    Ok(Some((job, photo, deaths)))
+}
+
+async fn photo_of(tx: &Transaction, job: &Job) -> Result<Option<Photo>, StoreError> {
+    match &job.work {
+        Work::Process { photo } | Work::Render { photo } => photos::get(tx, *photo).await,
+    }
 }
 
 /// What one waiting photo needs to come into memory.
@@ -214,7 +335,7 @@ struct Permits {
 }
 
 impl Permits {
-    async fn in_order(house: &House, entry: &(Job, Option<Photo>)) -> Option<Self> {
+    async fn in_order(house: &House, entry: &Found) -> Option<Self> {
         let (body, pixels) = price(house, entry);
         Some(Self {
             slot: house.admission.slots.waiting(1).await?,
@@ -223,7 +344,7 @@ impl Permits {
         })
     }
 
-    fn at_once(house: &House, entry: &(Job, Option<Photo>)) -> Option<Self> {
+    fn at_once(house: &House, entry: &Found) -> Option<Self> {
         let (body, pixels) = price(house, entry);
         Some(Self {
             slot: house.admission.slots.try_waiting(1)?,
@@ -235,12 +356,12 @@ impl Permits {
 
 /// Bytes for the original, bytes for pixels. A job that took the process with it twice pays with the whole
 /// pixel budget, and so runs alone.
-fn price(house: &House, (job, photo): &(Job, Option<Photo>)) -> (u64, u64) {
-    let Some(photo) = photo else { return (0, 0) };
-    if job.deaths_seen_from(house.epoch) >= jobs::DEATHS_BEFORE_ALONE {
+fn price(house: &House, found: &Found) -> (u64, u64) {
+    let Some(photo) = &found.photo else { return (0, 0) };
+    if found.deaths >= jobs::DEATHS_BEFORE_ALONE {
         return (photo.original.bytes, house.admission.pixels.total());
     }
-    let wanted = wanted(house, job, photo);
+    let wanted = wanted(house, &found.job, photo);
     let limits = &house.options.limits;
     let pixels = probe(photo).map_or(0, |probe| probe.cost(&wanted, limits).peak_bytes);
     (photo.original.bytes, pixels)
@@ -255,73 +376,99 @@ fn wanted(house: &House, job: &Job, photo: &Photo) -> Arc<[Preset]> {
     let has = |preset: &&Preset| {
         photo.variants.iter().any(|v| v.preset == preset.name && v.preset_digest == preset.digest())
     };
-    match job.kind {
-        Kind::Process => house.options.presets.clone().into(),
-        Kind::Render => house.options.presets.iter().filter(|preset| !has(preset)).cloned().collect(),
+    match job.work {
+        Work::Process { .. } => house.options.presets.clone().into(),
+        Work::Render { .. } => house.options.presets.iter().filter(|preset| !has(preset)).cloned().collect(),
     }
 }
 
 /// Claims the jobs that there are permits for and hands them over; how many.
-async fn claim(
-    reach: &ReconcilerArguments,
-    reserved: Vec<(&(Job, Option<Photo>), Permits)>,
-) -> Result<u64, StoreError> {
+async fn claim(reach: &Reach, reserved: Vec<(&Found, Permits)>) -> Result<u64, StoreError> {
     let house = &reach.house;
     let now = Timestamp::now();
     let until = now.after(house.options.lease_duration);
-    let wishes: Vec<_> = reserved
-        .iter()
-        .map(|((job, _), _)| (job.id, jobs::Lease { id: LeaseId::new(), epoch: house.epoch }))
-        .collect();
+    let epoch = house.epoch;
+    let wishes: Vec<_> =
+        reserved.iter().map(|(found, _)| (found.job.id, jobs::Lease { id: LeaseId::new(), epoch })).collect();
     let wishes = &wishes;
     let claimed = house
         .metadata
         .transact("claim jobs", |tx| async move {
+            if nodes::is_dead(&tx, epoch).await? {
+                return Ok(None);
+            }
             let mut claimed = Vec::with_capacity(wishes.len());
             for (id, lease) in wishes {
-                let job = jobs::claim(&tx, *id, *lease, now, until).await?;
-                let photo = match &job {
-                    Some(job) => photos::get(&tx, job.photo).await?,
-                    None => None,
+                let Some(job) = jobs::claim(&tx, *id, *lease, now, until).await? else {
+                    claimed.push(Claimed::BySomebodyElse);
+                    continue;
                 };
-                if let (Some(job), None) = (&job, &photo) {
-                    jobs::remove(&tx, job)?; // Its photo was deleted.
-                }
-                claimed.push(job.zip(photo));
+                claimed.push(if let Some(photo) = photo_of(&tx, &job).await? {
+                    Claimed::ByUs(Box::new((job, photo)))
+                } else {
+                    jobs::remove(&tx, &job)?; // Its photo was deleted.
+                    Claimed::Superfluous
+                });
             }
-            Ok(claimed)
+            Ok(Some(claimed))
         })
         .await?;
+    let Some(claimed) = claimed else {
+        heart::declared_dead(house);
+        return Ok(0);
+    };
     let mut taken = 0;
     for ((claimed, (_, lease)), (_, permits)) in claimed.into_iter().zip(wishes).zip(reserved) {
-        if let Some((job, photo)) = claimed {
-            taken += 1;
-            metrics::counter!("darkroom_jobs_claimed_total").increment(1);
-            let held = house.held.hold(job, *lease);
-            hand_over(reach, photo, held, permits);
+        match claimed {
+            Claimed::ByUs(claimed) => {
+                let (job, photo) = *claimed;
+                taken += 1;
+                count_claim(&job);
+                let held = house.held.hold(job, *lease);
+                hand_over(reach, photo, held, permits);
+            }
+            Claimed::BySomebodyElse => {
+                metrics::counter!("darkroom_jobs_claim_conflicts_total").increment(1);
+            }
+            Claimed::Superfluous => {}
         }
     }
     Ok(taken)
 }
 
-fn hand_over(reach: &ReconcilerArguments, photo: Photo, held: HeldJob, permits: Permits) {
+/// What became of a job that was to be claimed.
+enum Claimed {
+    ByUs(Box<(Job, Photo)>),
+    /// Or it was settled meanwhile.
+    BySomebodyElse,
+    Superfluous,
+}
+
+fn count_claim(job: &Job) {
+    metrics::counter!("darkroom_jobs_claimed_total", "class" => job.class.as_str()).increment(1);
+    if job.taken_from.is_some() {
+        metrics::counter!("darkroom_jobs_stolen_total").increment(1);
+    }
+}
+
+fn hand_over(reach: &Reach, photo: Photo, held: HeldJob, permits: Permits) {
     let house = &reach.house;
     let probe = probe(&photo);
     let wanted = wanted(house, &held.job, &photo);
     let deaths = held.job.deaths;
     let envelope = Envelope { photo, held, wanted, taken_up: Instant::now(), _slot: permits.slot };
-    let fail = |envelope, code: &str, detail: String| {
-        let why = Fault::Photo(Failure { code: code.to_owned(), detail });
+    let give_up = |envelope, code: &str, detail: String| {
+        let why = Fault::GivenUp(Failure { code: code.to_owned(), detail });
         send(&reach.publisher, PublisherMessage::Fail(Box::new(FailedPhoto { envelope, why })));
     };
     if deaths >= jobs::DEATHS_MAX {
         let detail =
             format!("the process died {deaths} times while decoding this photo; it is not tried again");
-        return fail(envelope, "processing-crashed", detail);
+        return give_up(envelope, "processing-crashed", detail);
     }
     let Some(probe) = probe else {
         let detail = "what the probe found cannot be read any more; upload the photo again".to_owned();
-        return fail(envelope, "probe-unreadable", detail);
+        return give_up(envelope, "probe-unreadable", detail);
     };
     let Permits { body, pixels, .. } = permits;
     let accepted = AcceptedPhoto { envelope, probe, body, pixels };
@@ -339,30 +486,6 @@ async fn tend(house: &House) -> Result<(), StoreError> {
     give_back_abandoned(house).await
 }
 
-/// Extends every lease that this process holds.
-async fn beat(house: &House) {
-    for batch in house.held.all().chunks(BATCH) {
-        let until = Timestamp::now().after(house.options.lease_duration);
-        let lost = house
-            .metadata
-            .transact("extend leases", |tx| async move {
-                let mut lost = Vec::new();
-                for (job, lease) in batch {
-                    if !jobs::extend(&tx, *job, *lease, until).await? {
-                        lost.push((*job, *lease));
-                    }
-                }
-                Ok(lost)
-            })
-            .await;
-        match lost {
-            // Settled since the list was made, or taken by another process.
-            Ok(lost) => lost.into_iter().for_each(|(job, lease)| house.held.lost(job, lease)),
-            Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
-        }
-    }
-}
-
 /// Gives back jobs whose holder in this process has gone: an actor died, or the store failed under it.
 pub(crate) async fn give_back_abandoned(house: &House) -> Result<(), StoreError> {
     let now = Timestamp::now();
@@ -378,9 +501,9 @@ pub(crate) async fn give_back_abandoned(house: &House) -> Result<(), StoreError>
         let given = house
             .metadata
             .transact("give abandoned jobs back", |tx| async move {
-                for Abandoned { job, lease, began } in batch {
-                    let how = GiveBack { due: now, counts: false, began: *began, error: None };
-                    jobs::give_back(&tx, *job, *lease, &how).await?;
+                let how = &GiveBack { now, due: now, counts: false, error: None };
+                for Abandoned { job, lease } in batch {
+                    jobs::give_back(&tx, *job, *lease, how).await?;
                 }
                 Ok(())
             })

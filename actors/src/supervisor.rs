@@ -259,6 +259,7 @@ impl SupervisorState {
             counters: counters.reconciler.clone(),
             decoder: decoder.clone(),
             publisher: publisher.clone(),
+            nudge_janitor: self.arguments.nudge.clone(),
         };
         let (reconciler, _) = Actor::spawn_linked(None, Reconciler, arguments, supervisor.clone()).await?;
 

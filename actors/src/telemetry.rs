@@ -16,7 +16,23 @@ pub fn describe() {
         "Bytes written to the object store, by kind (original, variant)."
     );
     describe_counter!("darkroom_objects_deleted_total", "Objects deleted because nothing refers to them.");
-    describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue.");
+    describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue, by class.");
+    describe_counter!(
+        "darkroom_jobs_claim_conflicts_total",
+        "Due jobs that were chosen and found taken by another node."
+    );
+    describe_counter!(
+        "darkroom_jobs_stolen_total",
+        "Claims of jobs whose holder had let its lease run out: it died, stood still, or lost the store."
+    );
+    describe_counter!(
+        "darkroom_jobs_dead_lettered_total",
+        "Jobs that were given up and left a letter for the operator, by code."
+    );
+    describe_counter!(
+        "darkroom_nodes_declared_dead_total",
+        "Other nodes that this one declared dead, because they gave no sign of life."
+    );
     describe_counter!(
         "darkroom_jobs_abandoned_total",
         "Jobs given back to the durable queue because their holder in this process was gone."
@@ -57,10 +73,16 @@ pub fn describe() {
     describe_gauge!("darkroom_compute_busy_threads", "Threads of the compute pool that work.");
     describe_gauge!("darkroom_compute_queue_tasks", "Closures that wait for a thread of the compute pool.");
     describe_gauge!("darkroom_photos", "Photos by state.");
-    describe_gauge!("darkroom_jobs", "Durable jobs, waiting or held, counted up to 10,000.");
+    describe_gauge!("darkroom_jobs", "Durable jobs, waiting or held, counted up to 10,000 of each class.");
+    describe_gauge!("darkroom_jobs_due", "Durable jobs that are due, by class, counted up to 10,000.");
+    describe_gauge!(
+        "darkroom_jobs_dead",
+        "Letters of jobs that were given up: see `darkroomd jobs list --state dead`."
+    );
+    describe_gauge!("darkroom_nodes", "Nodes that count as alive.");
     describe_gauge!(
         "darkroom_jobs_oldest_due_seconds",
         Unit::Seconds,
-        "How long the longest due job has been due; 0 without one."
+        "How long the longest due job of a class has been due; 0 without one."
     );
 }

@@ -77,6 +77,8 @@ pub(crate) struct FailedPhoto {
 pub(crate) enum Fault {
     /// The photo's own: trying again would end the same way.
     Photo(Failure),
+    /// Not the photo's, or not known to be: it is not tried again by itself, but an operator may.
+    GivenUp(Failure),
     /// Processing panicked at this stage: it may be tried again, and counts as an attempt.
     Panicked {
         /// Where.

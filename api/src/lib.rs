@@ -7,7 +7,7 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`multipart`]: a body of many photos, read within bounds.
-//! - [`upload`], [`photos`], [`objects`], [`admin`], [`health`]: the handlers.
+//! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -18,6 +18,7 @@ pub mod accept;
 pub mod admin;
 pub mod conditional;
 pub mod health;
+pub mod jobs;
 pub mod linger;
 pub mod multipart;
 pub mod objects;

@@ -37,6 +37,9 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("not-found", StatusCode::NOT_FOUND, "No such path"),
     ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The path has no such method"),
     ("photo-not-found", StatusCode::NOT_FOUND, "No such photo"),
+    ("job-not-found", StatusCode::NOT_FOUND, "No such job"),
+    ("job-held", StatusCode::CONFLICT, "A node is working on the job"),
+    ("job-not-needed", StatusCode::CONFLICT, "What the job was to do is no longer wanted"),
     ("preset-not-found", StatusCode::NOT_FOUND, "No such preset"),
     ("photo-failed", StatusCode::NOT_FOUND, "The photo could not be processed"),
     ("variant-not-ready", StatusCode::SERVICE_UNAVAILABLE, "The variant is being made"),
@@ -100,6 +103,12 @@ impl Problem {
     /// No photo has this id, or none that the asker may see.
     pub fn photo_not_found(id: &str) -> Self {
         Self::new("photo-not-found", format!("there is no photo {id:?}: it was deleted, or the id is wrong"))
+    }
+
+    /// No job has this id.
+    pub fn job_not_found(id: &str) -> Self {
+        let detail = format!("there is no job {id:?}: it is done, was dropped, or the id is wrong");
+        Self::new("job-not-found", detail)
     }
 
     /// Whether it is of this kind.

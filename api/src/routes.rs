@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, objects, photos, upload};
+use crate::{Api, admin, health, jobs, objects, photos, upload};
 
 /// Every route, as `openapi.json` names them: method and path.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -26,6 +26,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/photos/{id}/variants/{preset}"),
     ("GET", "/v1/admin/actors"),
     ("POST", "/v1/admin/janitor"),
+    ("GET", "/v1/admin/jobs"),
+    ("GET", "/v1/admin/jobs/{id}"),
+    ("DELETE", "/v1/admin/jobs/{id}"),
+    ("POST", "/v1/admin/jobs/{id}/retry"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -174,6 +178,7 @@ async fn route(
             let asked = Asked { method: &method, headers: request.headers(), query };
             if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
         }),
+        ["v1", "admin", "jobs", rest @ ..] => jobs_route(api, &method, query, rest).await,
         ["v1", "admin", "actors"] => {
             ("/v1/admin/actors", if get { Ok(admin::actors(api)) } else { not_allowed("GET, HEAD") })
         }
@@ -195,6 +200,35 @@ async fn route(
                 format!("there is nothing at {path:?}: see /openapi.json for what there is"),
             ))
         }),
+    }
+}
+
+/// What is below `/v1/admin/jobs`.
+async fn jobs_route(
+    api: &Api,
+    method: &Method,
+    query: Option<&str>,
+    rest: &[&str],
+) -> (&'static str, Result<Answer, Problem>) {
+    let get = method == Method::GET || method == Method::HEAD;
+    match rest {
+        [] => ("/v1/admin/jobs", if get { jobs::list(api, query).await } else { not_allowed("GET, HEAD") }),
+        [id] => (
+            "/v1/admin/jobs/{id}",
+            match *method {
+                Method::DELETE => jobs::delete(api, query, id).await,
+                _ if get => jobs::show(api, query, id).await,
+                _ => not_allowed("GET, HEAD, DELETE"),
+            },
+        ),
+        [id, "retry"] => (
+            "/v1/admin/jobs/{id}/retry",
+            if method == Method::POST { jobs::retry(api, query, id).await } else { not_allowed("POST") },
+        ),
+        _ => (
+            "unknown",
+            Err(Problem::new("not-found", "there is nothing here: see /openapi.json for what there is")),
+        ),
     }
 }
 

@@ -187,7 +187,8 @@ impl FileView {
     }
 }
 
-fn rfc3339(time: Timestamp) -> String {
+/// RFC 3339, with milliseconds.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
     humantime::format_rfc3339_millis(time.into()).to_string()
 }
 

@@ -10,6 +10,7 @@
 //! | `sheet` | `darkroom-bench sheet`: a page of every variant, for eyes |
 //! | `photos` | `darkroom-bench photos`: writes generated photos, for uploads and for other tools |
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
+//! | `jobs` | `darkroom-bench jobs`: claims from the durable queue, against contention |
 //!
 //! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
 //! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
@@ -20,6 +21,7 @@ mod codecs;
 mod cost;
 mod engine;
 mod folder;
+mod jobs;
 mod lanczos;
 mod likeness;
 mod peers;
@@ -81,6 +83,11 @@ enum Command {
     ///
     /// This is a load generator: point it only at servers that are yours to load.
     Upload(upload::UploadArgs),
+    /// Claim due jobs with several nodes at once, choosing among the first 1, 8 and 64: claims per second, claims lost to
+    /// another, and conflicts.
+    ///
+    /// The nodes are tasks of this process over one embedded store, each looking, choosing and claiming one job after another.
+    Jobs(jobs::JobsArgs),
 }
 
 fn main() -> ExitCode {
@@ -93,6 +100,7 @@ fn main() -> ExitCode {
         Command::Sheet(args) => sheet::run(&args),
         Command::Photos(args) => photos::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

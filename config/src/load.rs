@@ -151,6 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_of_jobs_and_nodes_reaches_the_pipeline() {
+        let file = "[jobs]\nshares = [5, 4, 3]\nchoose_among = 2\ndead_age_max = '1d'\ndead_max = 6\n\
+                    [nodes]\ntimeout = '7s'\nclock_skew_max = '8s'\nsweep_delay = '9s'";
+        let options = load_text(file, &[]).unwrap().pipeline_options();
+        assert_eq!((options.class_shares, options.claim_among), ([5, 4, 3], 2));
+        assert_eq!((options.dead_jobs_age_max.as_secs(), options.dead_jobs_max), (86400, 6));
+        assert_eq!((options.node_timeout.as_secs(), options.clock_skew_max.as_secs()), (7, 8));
+        assert_eq!(options.dead_node_sweep_delay.as_secs(), 9);
+        let error = load_text("[jobs]\nshares = [8, 3, 0]", &[]).unwrap().validate().unwrap_err().to_string();
+        assert!(error.contains("jobs.shares"), "{error}");
+    }
+
+    #[test]
     fn a_time_for_decoding_that_cannot_be_kept_is_refused() {
         for time in ["0s", "500ms", "1500ms"] {
             let config = load_text(&format!("[limits]\ndecode_time_max = '{time}'"), &[]).unwrap();

@@ -25,6 +25,8 @@ pub struct Config {
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
+    pub jobs: Jobs,
+    pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
     pub log: Log,
@@ -132,6 +134,29 @@ pub enum MetadataEngine {
 }
 
 section! {
+    /// `[jobs]`
+    Jobs {
+        shares: [u32; 3] = PipelineOptions::default().class_shares,
+        choose_among: usize = PipelineOptions::default().claim_among,
+        #[serde(with = "humantime_serde")]
+        dead_age_max: Duration = PipelineOptions::default().dead_jobs_age_max,
+        dead_max: u64 = PipelineOptions::default().dead_jobs_max,
+    }
+}
+
+section! {
+    /// `[nodes]`
+    Nodes {
+        #[serde(with = "humantime_serde")]
+        timeout: Duration = PipelineOptions::default().node_timeout,
+        #[serde(with = "humantime_serde")]
+        clock_skew_max: Duration = PipelineOptions::default().clock_skew_max,
+        #[serde(with = "humantime_serde")]
+        sweep_delay: Duration = PipelineOptions::default().dead_node_sweep_delay,
+    }
+}
+
+section! {
     /// `[metadata]`
     Metadata {
         engine: MetadataEngine = MetadataEngine::Embedded,
@@ -199,6 +224,8 @@ impl Default for Config {
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
+            jobs: Jobs::default(),
+            nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
             log: Log::default(),
@@ -242,6 +269,13 @@ impl Config {
             attempts_max: self.pipeline.attempts_max,
             lease_duration: self.pipeline.lease_duration,
             backlog_photos_max: self.pipeline.backlog_photos_max,
+            node_timeout: self.nodes.timeout,
+            clock_skew_max: self.nodes.clock_skew_max,
+            dead_node_sweep_delay: self.nodes.sweep_delay,
+            class_shares: self.jobs.shares,
+            claim_among: self.jobs.choose_among,
+            dead_jobs_age_max: self.jobs.dead_age_max,
+            dead_jobs_max: self.jobs.dead_max,
             idle_poll: defaults.idle_poll,
             faults: self.testing.faults.clone(),
         }

@@ -40,7 +40,14 @@ async fn exchange(
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
     if !status.is_success() {
-        bail!("the daemon answered {status}: {}", String::from_utf8_lossy(&body));
+        bail!("the daemon answered {status}: {}", detail(&body));
     }
     Ok(body)
+}
+
+/// What an error's body says, for people.
+fn detail(body: &[u8]) -> String {
+    let problem = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    detail.map_or_else(|| String::from_utf8_lossy(body).into_owned(), ToOwned::to_owned)
 }

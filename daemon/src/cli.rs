@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use darkroom_config::Config;
+use darkroom_store::model::JobId;
+use darkroom_store::model::jobs::{Class, Standing};
 
-use crate::{commands, serve};
+use crate::{commands, jobs, serve};
 
 /// A photo social network's backend in one process.
 #[derive(Parser)]
@@ -53,6 +55,58 @@ enum Command {
     },
     /// Show the running daemon's actors, budgets and jobs.
     Actors(Settings),
+    /// Look into the durable queue, and retry or drop what is in it or was given up.
+    #[command(subcommand)]
+    Jobs(Jobs),
+}
+
+/// `darkroomd jobs`.
+#[derive(Subcommand)]
+enum Jobs {
+    /// List jobs: those that live by class and by when they are due, then those that were given up.
+    List {
+        #[command(flatten)]
+        settings: Settings,
+        /// Only of this class: interactive, bulk or background.
+        #[arg(long)]
+        class: Option<Class>,
+        /// Only those that stand so: due, leased, waiting (they back off) or dead (they were given up).
+        #[arg(long)]
+        state: Option<Standing>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one job: its attempts, what went wrong, and who holds it.
+    Show {
+        #[command(flatten)]
+        settings: Settings,
+        /// The job's id.
+        id: JobId,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a job due now, also one that was given up: its photo is processed again.
+    Retry {
+        #[command(flatten)]
+        settings: Settings,
+        /// The job's id.
+        id: JobId,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a job. A photo that was to be processed ends failed, with the reason `dropped`.
+    Drop {
+        #[command(flatten)]
+        settings: Settings,
+        /// The job's id.
+        id: JobId,
+    },
 }
 
 impl Settings {
@@ -79,5 +133,17 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DefaultConfig => commands::default_config(),
         Command::Janitor { settings, now: _ } => commands::janitor(&settings.config()?),
         Command::Actors(settings) => commands::actors(&settings.config()?),
+        Command::Jobs(command) => commands::runtime()?.block_on(run_jobs(command)),
+    }
+}
+
+async fn run_jobs(command: Jobs) -> anyhow::Result<()> {
+    match command {
+        Jobs::List { settings, class, state, limit, json } => {
+            jobs::list(&settings.config()?, &jobs::Wanted { class, state, limit }, json).await
+        }
+        Jobs::Show { settings, id, json } => jobs::show(&settings.config()?, id, json).await,
+        Jobs::Retry { settings, id, json } => jobs::retry(&settings.config()?, id, json).await,
+        Jobs::Drop { settings, id } => jobs::drop_job(&settings.config()?, id).await,
     }
 }

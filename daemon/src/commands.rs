@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "what a command prints is its result")]
 
 use anyhow::{Context, bail};
-use darkroom_actors::{JanitorReport, Sweep};
+use darkroom_actors::{JanitorReport, LettersKept, Sweep};
 use darkroom_config::{Config, DEFAULT_FILE};
 use darkroom_store::life;
 use hyper::Method;
@@ -46,7 +46,8 @@ pub(crate) fn janitor(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With no daemon running, every earlier process is dead: all that it left is swept.
+/// With no daemon running here: on an engine of one node all that earlier processes left is swept; on a shared one what
+/// nodes left that are known to be dead.
 async fn sweep_alone(config: &Config) -> anyhow::Result<JanitorReport> {
     let data = &config.server.data;
     if !data.is_dir() {
@@ -56,8 +57,11 @@ async fn sweep_alone(config: &Config) -> anyhow::Result<JanitorReport> {
     let metadata = stores::metadata(config).await?;
     let objects = stores::objects(config).await?;
     let life = life::begin(&metadata, &objects).await?;
-    let report = Sweep::new(metadata.clone(), objects, life.epoch).run().await;
+    let letters = LettersKept::by(&config.pipeline_options());
+    let report = Sweep::new(metadata.clone(), objects, life.epoch).keeping(letters).run().await;
+    let ended = life::end(&metadata, life.epoch).await;
     metadata.close().await;
+    ended?;
     Ok(report?)
 }
 
@@ -74,6 +78,7 @@ pub(crate) fn actors(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// What commands run on.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start the runtime")
 }

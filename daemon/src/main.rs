@@ -4,6 +4,7 @@
 //! - `serve`: starts everything, waits, and ends it in order.
 //! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon.
+//! - `jobs`: those of them that look into the durable queue.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ mod admin;
 mod cli;
 mod commands;
 mod health;
+mod jobs;
 mod lock;
 mod serve;
 mod stores;

@@ -74,7 +74,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
     tokio::select! {
         () = signals.next() => {}
-        () = pipeline.dead() => bail!("the pipeline's actors die too often; the log says why"),
+        why = pipeline.dead() => bail!("{why}"),
         why = metadata.fatal() => bail!("the metadata can no longer be written: {why}"),
     }
     let deadline = Instant::now() + config.server.shutdown_deadline;

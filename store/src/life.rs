@@ -8,11 +8,22 @@ use crate::model::identity::{self, FORMAT_VERSION, Identity};
 use crate::model::{Epoch, Timestamp, nodes};
 use crate::objects::ObjectStore;
 
+/// How many nodes may live on a store at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    /// This one: the engine lets no other process open the store. Whatever an earlier epoch left is void at once.
+    Alone,
+    /// Any number. An epoch is dead when it has ended, or was declared dead: see [`nodes`].
+    Many,
+}
+
 /// What a process knows of itself and of its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
     /// This process's epoch.
     pub epoch: Epoch,
+    /// Whether others may live beside it.
+    pub nodes: Nodes,
     /// See [`Identity::history`].
     pub history: u64,
     /// The same in metadata and object store.
@@ -28,10 +39,26 @@ pub struct Life {
 pub async fn begin(metadata: &Metadata, objects: &ObjectStore) -> Result<Life, StoreError> {
     let identity = agree(metadata, objects).await?;
     let (process, now) = (Uuid::new_v4(), Timestamp::now());
+    let nodes = if metadata.is_shared() { Nodes::Many } else { Nodes::Alone };
     let epoch = metadata
-        .transact("begin epoch", |tx| async move { nodes::begin_epoch(&tx, process, now).await })
+        .transact("begin epoch", |tx| async move {
+            let epoch = nodes::begin_epoch(&tx, process, now).await?;
+            if nodes == Nodes::Alone {
+                nodes::declare_earlier_dead(&tx, epoch, now).await?;
+            }
+            Ok(epoch)
+        })
         .await?;
-    Ok(Life { epoch, history: identity.history, store_id: identity.store_id })
+    Ok(Life { epoch, nodes, history: identity.history, store_id: identity.store_id })
+}
+
+/// Ends the epoch in order. What it still holds is void from here on, so call it last.
+///
+/// # Errors
+/// Those of the engine: then the epoch ends by itself, when the next one begins or its time has passed.
+pub async fn end(metadata: &Metadata, epoch: Epoch) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    metadata.transact("end epoch", |tx| async move { nodes::end(&tx, epoch, now).await }).await
 }
 
 async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, StoreError> {

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::jobs::{self, GiveBack, Job, Kind, Lease};
+use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
     self, Created, Creation, Failure, Made, Original, Photo, Settled, Settling, State,
 };
 use darkroom_store::model::{
-    ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, nodes, objects,
+    ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, objects,
 };
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
@@ -56,10 +56,6 @@ cases! {
     a_photo_deleted_while_it_is_processed_stays_deleted,
     a_replaced_variant_is_buried_and_the_others_stay,
     a_failed_photo_is_tried_again_by_its_own_bytes,
-    jobs_vest_are_claimed_once_and_extended_by_their_holder,
-    attempts_count_only_what_is_the_photos_own_fault,
-    leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths,
-    epochs_grow_and_a_second_run_gets_the_same,
 }
 
 /// Runs a case on an empty store of `engine`.
@@ -332,86 +328,8 @@ async fn a_failed_photo_is_tried_again_by_its_own_bytes(store: Store) {
         assert_eq!((&read.probe, &read.capture), (&fresh.probe, &fresh.capture));
         assert_eq!(revived.damage.as_deref(), Some("cut"));
     }
-    assert_eq!(store.job(again.job.id).await.unwrap().photo, photo.id);
+    assert_eq!(store.job(again.job.id).await.unwrap().photo(), Some(photo.id));
     assert_eq!((store.count(State::Processing).await, store.count(State::Failed).await), (1, 0));
     let third = store.creation(b"a").await;
     assert!(matches!(store.create(&third).await, Created::Duplicate(_)), "while it is being tried");
-}
-
-async fn jobs_vest_are_claimed_once_and_extended_by_their_holder(store: Store) {
-    let (_, job) = store.created(b"a").await;
-    let (id, first) = (job.id, job.lease.unwrap());
-    assert!(store.due(NOW).await.is_empty(), "leased");
-    let later = NOW.after(MINUTE * 2);
-    assert_eq!(store.due(later).await, [id], "the holder gave no sign of life");
-    let (thief, until) = (lease(), later.after(MINUTE));
-    let claim = |lease| tx_claim(&store, id, lease, later, until);
-    assert!(claim(thief).await.is_some());
-    assert!(claim(thief).await.is_some(), "a second run of the same claim");
-    assert!(claim(lease()).await.is_none(), "somebody else was faster");
-    assert!(!tx!(store, |tx| jobs::extend(&tx, id, first.id, until).await).unwrap(), "it has lost its lease");
-    assert!(tx!(store, |tx| jobs::extend(&tx, id, thief.id, until.after(MINUTE)).await).unwrap());
-    assert!(store.due(until).await.is_empty());
-}
-
-async fn tx_claim(store: &Store, id: JobId, lease: Lease, now: Timestamp, until: Timestamp) -> Option<Job> {
-    tx!(store, |tx| jobs::claim(&tx, id, lease, now, until).await).unwrap()
-}
-
-async fn attempts_count_only_what_is_the_photos_own_fault(store: Store) {
-    let (_, job) = store.created(b"a").await;
-    let (id, mut lease_now) = (job.id, job.lease.unwrap());
-    for (counts, attempts) in [(true, 1), (false, 1), (true, 2)] {
-        for _ in 0..2 {
-            // The second run of the same transaction counts nothing more.
-            let begun = tx!(store, |tx| jobs::begin_attempt(&tx, id, lease_now).await).unwrap();
-            assert!(begun.is_continue());
-        }
-        let how = &GiveBack { due: NOW, counts, began: true, error: Some("why".to_owned()) };
-        assert!(tx!(store, |tx| jobs::give_back(&tx, id, lease_now.id, how).await).unwrap());
-        assert!(!tx!(store, |tx| jobs::give_back(&tx, id, lease_now.id, how).await).unwrap());
-        let job = store.job(id).await.unwrap();
-        assert_eq!((job.attempts, job.deaths, job.last_error.as_deref()), (attempts, 0, Some("why")));
-        lease_now = lease();
-        // An interruption has it wait a little.
-        assert!(tx_claim(&store, id, lease_now, NOW.after(MINUTE), NOW.after(MINUTE * 2)).await.is_some());
-    }
-}
-
-async fn leases_of_dead_epochs_are_void_and_cut_off_attempts_are_deaths(store: Store) {
-    let (_, idle) = store.created(b"a").await;
-    let (_, decoding) = store.created(b"b").await;
-    let (id, held) = (decoding.id, decoding.lease.unwrap());
-    assert!(tx!(store, |tx| jobs::begin_attempt(&tx, id, held).await).unwrap().is_continue());
-    let next = Epoch(2);
-    let (mut cursor, mut voided) = (None, 0);
-    loop {
-        let from: &Option<Vec<u8>> = &cursor;
-        // One row at a time, so that paging is tried too.
-        let (more, count) =
-            tx!(store, |tx| jobs::void_leases_before(&tx, next, NOW, from.clone(), 1).await).unwrap();
-        voided += count;
-        if more.is_none() {
-            break;
-        }
-        cursor = more;
-    }
-    assert_eq!(voided, 2);
-    let lease = || Lease { id: LeaseId::new(), epoch: next };
-    let claimed = tx_claim(&store, id, lease(), NOW, NOW.after(MINUTE)).await.unwrap();
-    assert_eq!((claimed.deaths, claimed.decoding), (1, None));
-    let claimed = tx_claim(&store, idle.id, lease(), NOW, NOW.after(MINUTE)).await.unwrap();
-    assert_eq!(claimed.deaths, 0);
-}
-
-async fn epochs_grow_and_a_second_run_gets_the_same(store: Store) {
-    let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
-    for (process, epoch) in [(first, 1), (first, 1), (second, 2), (second, 2)] {
-        let begun = tx!(store, |tx| nodes::begin_epoch(&tx, process, NOW).await).unwrap();
-        assert_eq!(begun, Epoch(epoch));
-    }
-    let before = tx!(store, |tx| nodes::epochs_before(&tx, Epoch(2), 10).await).unwrap();
-    assert_eq!(before, [Epoch(1)]);
-    tx!(store, |tx| nodes::forget(&tx, Epoch(1))).unwrap();
-    assert!(tx!(store, |tx| nodes::epochs_before(&tx, Epoch(2), 10).await).unwrap().is_empty());
 }

@@ -6,6 +6,7 @@ mod budgets;
 mod crashes;
 mod faults;
 mod first_photo;
+mod jobs;
 mod lifecycle;
 mod media;
 mod negotiation;

@@ -120,7 +120,6 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
     match attempt {
         Ok(ControlFlow::Continue(job)) => {
             envelope.held.job = job;
-            envelope.held.began = true;
         }
         Ok(ControlFlow::Break(())) => return Err(elsewhere("the job's lease was lost")),
         Err(error) => return Err(elsewhere(&error.to_string())),
@@ -132,7 +131,7 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
                 photo = %envelope.photo.id, object = %envelope.photo.original.object,
                 "the original is missing from the object store: restore it from a backup"
             );
-            Err(Fault::Photo(Failure {
+            Err(Fault::GivenUp(Failure {
                 code: photos::ORIGINAL_MISSING.to_owned(),
                 detail: "the stored original cannot be found; upload the photo again".to_owned(),
             }))

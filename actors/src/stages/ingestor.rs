@@ -171,7 +171,7 @@ async fn ingest(house: &House, upload: Upload) -> Result<(Option<AcceptedPhoto>,
         held.settled();
         return Ok((None, ingested));
     };
-    held.job.photo = photo.id;
+    held.job = held.job.clone().for_photo(photo.id);
     let wanted = house.options.presets.clone().into();
     let envelope = Envelope { photo, held, wanted, taken_up, _slot: slot };
     Ok((Some(AcceptedPhoto { envelope, probe, body, pixels }), ingested))

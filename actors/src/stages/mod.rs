@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use darkroom_store::life::Nodes;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::Epoch;
 use darkroom_store::objects::ObjectStore;
@@ -21,6 +22,7 @@ use ractor::{ActorRef, Message};
 
 use crate::compute::ComputePool;
 use crate::faults::Faults;
+use crate::heart::Fate;
 use crate::held::HeldJobs;
 use crate::keys::Keys;
 use crate::outcomes::Outcomes;
@@ -34,11 +36,13 @@ pub(crate) struct House {
     pub(crate) metadata: Metadata,
     pub(crate) objects: ObjectStore,
     pub(crate) epoch: Epoch,
+    pub(crate) nodes: Nodes,
     pub(crate) history: u64,
     pub(crate) admission: Admission,
     pub(crate) compute: Arc<ComputePool>,
     pub(crate) keys: Keys,
     pub(crate) held: HeldJobs,
+    pub(crate) fate: Fate,
     pub(crate) outcomes: Outcomes,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) faults: Faults,

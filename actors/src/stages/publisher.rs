@@ -112,7 +112,8 @@ async fn publish(house: &House, photo: StoredPhoto) -> bool {
 async fn fail(house: &House, failed: FailedPhoto) -> bool {
     let FailedPhoto { envelope, why } = failed;
     match why {
-        Fault::Photo(failure) => settle_failed(house, envelope, failure).await,
+        Fault::Photo(failure) => settle_failed(house, envelope, failure, Letter::None).await,
+        Fault::GivenUp(failure) => settle_failed(house, envelope, failure, Letter::Kept).await,
         Fault::Elsewhere(reason) => interrupted(house, envelope, reason).await,
         Fault::Panicked { stage, message } => {
             metrics::counter!("darkroom_panics_total", "stage" => stage).increment(1);
@@ -126,14 +127,14 @@ async fn fail(house: &House, failed: FailedPhoto) -> bool {
                          kept, and uploading it again tries again"
                     ),
                 };
-                return settle_failed(house, envelope, failure).await;
+                return settle_failed(house, envelope, failure, Letter::Kept).await;
             }
             let backoff = BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1).min(6));
             let jitter = rand::rng().random_range(0.5..1.5);
-            let due = Timestamp::now().after(backoff.mul_f64(jitter));
+            let now = Timestamp::now();
+            let due = now.after(backoff.mul_f64(jitter));
             let error = Some(format!("{stage} panicked: {message}"));
-            let began = envelope.held.began;
-            give_back(house, envelope, GiveBack { due, counts: true, began, error }).await
+            give_back(house, envelope, GiveBack { now, due, counts: true, error }).await
         }
     }
 }
@@ -141,19 +142,34 @@ async fn fail(house: &House, failed: FailedPhoto) -> bool {
 /// Not the photo's fault: due again, later each time, and not counted.
 async fn interrupted(house: &House, envelope: Envelope, reason: String) -> bool {
     tracing::warn!(photo = %envelope.photo.id, reason, "processing interrupted; the job goes back to the queue");
-    let began = envelope.held.began;
-    let how = GiveBack { due: Timestamp::now(), counts: false, began, error: Some(reason) };
+    let now = Timestamp::now();
+    let how = GiveBack { now, due: now, counts: false, error: Some(reason) };
     give_back(house, envelope, how).await
 }
 
-async fn settle_failed(house: &House, envelope: Envelope, failure: Failure) -> bool {
+/// Whether a photo that fails leaves the letter of its job for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Letter {
+    None,
+    Kept,
+}
+
+async fn settle_failed(house: &House, envelope: Envelope, failure: Failure, letter: Letter) -> bool {
     tracing::info!(photo = %envelope.photo.id, code = failure.code, detail = failure.detail, "photo failed");
     let digests: Vec<_> = envelope.wanted.iter().map(darkroom_media::Preset::digest).collect();
     let (by, failure, wanted) = (settling(house, &envelope), &failure, &digests);
     let result = house
         .metadata
-        .transact("fail photo", |tx| async move { photos::fail(&tx, &by, failure, wanted).await })
+        .transact("fail photo", |tx| async move {
+            match letter {
+                Letter::None => photos::fail(&tx, &by, failure, wanted).await,
+                Letter::Kept => photos::give_up(&tx, &by, failure, wanted).await,
+            }
+        })
         .await;
+    if letter == Letter::Kept && matches!(result, Ok(Settled::Done(_))) {
+        metrics::counter!("darkroom_jobs_dead_lettered_total", "code" => failure.code.clone()).increment(1);
+    }
     conclude(house, envelope, result, "failed").await
 }
 
@@ -177,6 +193,7 @@ async fn conclude(
         }
         Ok(settled @ (Settled::LeaseLost | Settled::PhotoGone)) => {
             tracing::info!(photo = %id, ?settled, "result discarded: the photo is no longer this process's");
+            survived(house, &envelope).await;
             envelope.held.settled();
             house.outcomes.settled(id);
             false
@@ -185,6 +202,16 @@ async fn conclude(
             interrupted(house, envelope, "a variant's key was swept before it was published".to_owned()).await
         }
         Err(error) => interrupted(house, envelope, error.to_string()).await,
+    }
+}
+
+/// Whoever has the job now must not take our attempt for one that killed its process.
+async fn survived(house: &House, envelope: &Envelope) {
+    let (job, lease) = (envelope.held.job.id, envelope.held.lease);
+    let ended =
+        house.metadata.transact("end attempt", |tx| async move { jobs::end_attempt(&tx, job, lease).await });
+    if let Err(error) = ended.await {
+        tracing::warn!(%job, %error, "could not note that an attempt under a lost lease has ended");
     }
 }
 

@@ -137,6 +137,15 @@ impl Metadata {
         Self { urgency: Urgency::Background, ..self.clone() }
     }
 
+    /// Whether other processes may have the store open at the same time.
+    pub fn is_shared(&self) -> bool {
+        match &self.engine {
+            Engine::Embedded(engine) => engine.is_shared(),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(_) => true,
+        }
+    }
+
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
     ///
     /// `f` may run more than once, so it has no side effects: ids and times are made outside of it. When `f`

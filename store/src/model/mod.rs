@@ -8,7 +8,7 @@
 //! - [`record`]: how a record is encoded, with a version in front.
 //! - [`ids`]: ids, times and content hashes.
 //! - [`identity`]: the store's own identity and format version.
-//! - [`nodes`]: epochs, one for each life of a node.
+//! - [`nodes`]: epochs, one for each life of a node; which of them live, and which are dead.
 //! - [`photos`]: a photo's record and its way from `processing` to `ready`, `failed` or deleted.
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.

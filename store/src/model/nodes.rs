@@ -1,14 +1,29 @@
-//! Epochs: one for each life of a node.
+//! Epochs: one for each life of a node; which of them live, and which are dead.
 //!
-//! Intents and leases carry the epoch of the process that made them, so that what a dead process left
-//! behind is known as such. On the embedded engine there is one node, and every epoch before the newest
-//! is dead.
+//! Intents and leases carry the epoch of the process that made them, so that what a dead process left behind is
+//! known as such. An epoch is dead once its record says so, or once it has none any more; **death is final**, which
+//! is why it may be read from a snapshot, without a conflict.
+//!
+//! How a death comes to be known depends on the engine ([`Nodes`](crate::life::Nodes)). Where there is one node at a
+//! time, the next one declares every earlier epoch dead when it begins. Where many live at once, each says from time to
+//! time until when it counts as alive ([`renew`]); when that time has passed by a margin for clocks that disagree, any
+//! other node declares it dead ([`declare_dead`]). The declaration reads the record that a renewal writes, so that of
+//! the two at once one sees the other. A clock that is wrong by more costs work that is done twice, and never a result:
+//! whoever was declared dead finds its leases lost, its intents gone, and no way to intend anything new ([`is_alive`]),
+//! and ends.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, Timestamp, record, subspaces::NODES};
 use crate::StoreError;
 use crate::metadata::{RangeOptions, Transaction};
+
+/// How long an epoch counts as alive before it has been renewed for the first time: a start may have much to do.
+const STARTING: Duration = Duration::from_secs(60);
+/// Records of the newest epochs among which a second run looks for its own.
+const NEWEST: usize = 64;
 
 /// What is known of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,50 +32,196 @@ pub struct Node {
     pub started: Timestamp,
     /// Random, made by the process: tells a second run of the transaction that the epoch is its own.
     pub process: uuid::Uuid,
+    /// Until when it counts as alive, by its own clock.
+    #[serde(default)]
+    pub alive_until: Timestamp,
+    /// When it was declared dead, or ended in order.
+    #[serde(default)]
+    pub dead: Option<Timestamp>,
+    /// Once it is dead: from when on what it intended may be swept. Later than its death where it was declared dead and
+    /// may live: an object that it puts after the sweep would be nobody's.
+    #[serde(default)]
+    pub sweep_from: Timestamp,
+}
+
+fn key_of(epoch: Epoch) -> Vec<u8> {
+    NODES.key(&(epoch.0,))
+}
+
+fn decode(key: &[u8], bytes: &[u8]) -> Result<Node, StoreError> {
+    record::decode(key, bytes)
+}
+
+fn put(tx: &Transaction, epoch: Epoch, node: &Node) -> Result<(), StoreError> {
+    tx.set(&key_of(epoch), &record::encode(node)?)
+}
+
+async fn get(tx: &Transaction, epoch: Epoch) -> Result<Option<Node>, StoreError> {
+    let key = key_of(epoch);
+    tx.get(&key).await?.map(|bytes| decode(&key, &bytes)).transpose()
 }
 
 /// Begins a new epoch and returns it. `process` is a random id made by the caller.
+///
+/// A second run finds that id on one of the newest records, also when others have begun since.
 ///
 /// # Errors
 /// Those of the engine.
 pub async fn begin_epoch(tx: &Transaction, process: uuid::Uuid, now: Timestamp) -> Result<Epoch, StoreError> {
     let newest_key = NODES.key(&());
+    // This read is what two beginnings at once conflict on.
     let newest = match tx.get(&newest_key).await? {
         Some(bytes) => record::decode(&newest_key, &bytes)?,
         None => Epoch(0),
     };
-    // After a commit whose outcome was unknown this function runs again: the epoch may be ours already.
-    if let Some(node) = get(tx, newest).await?
-        && node.process == process
-    {
-        return Ok(newest);
+    let recent = tx.get_range(&NODES.range(&()), RangeOptions::last(NEWEST).snapshot()).await?;
+    for (key, bytes) in recent {
+        if decode(&key, &bytes)?.process == process {
+            return Ok(Epoch(NODES.unpack::<(u64,)>(&key)?.0));
+        }
     }
     let epoch = Epoch(newest.0 + 1);
     tx.set(&newest_key, &record::encode(&epoch)?)?;
-    tx.set(&NODES.key(&(epoch.0,)), &record::encode(&Node { started: now, process })?)?;
+    put(
+        tx,
+        epoch,
+        &Node { started: now, process, alive_until: now.after(STARTING), dead: None, sweep_from: now },
+    )?;
     Ok(epoch)
 }
 
-async fn get(tx: &Transaction, epoch: Epoch) -> Result<Option<Node>, StoreError> {
-    let key = NODES.key(&(epoch.0,));
-    tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
-}
-
-/// Epochs before `newest` that still have a record, oldest first, at most `limit`.
+/// Declares every epoch before `epoch` dead: for an engine that only one process at a time can have open.
+///
+/// A second run writes the same.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn epochs_before(tx: &Transaction, newest: Epoch, limit: usize) -> Result<Vec<Epoch>, StoreError> {
-    let rows =
-        tx.get_range(&NODES.range(&()), RangeOptions { limit, snapshot: true, ..Default::default() }).await?;
-    let mut epochs = Vec::new();
-    for (key, _) in rows {
-        let (epoch,) = NODES.unpack::<(u64,)>(&key)?;
-        if epoch < newest.0 {
-            epochs.push(Epoch(epoch));
+pub async fn declare_earlier_dead(tx: &Transaction, epoch: Epoch, now: Timestamp) -> Result<(), StoreError> {
+    for (earlier, mut node) in all(tx).await? {
+        if earlier < epoch && (node.dead.is_none() || node.sweep_from > now) {
+            finish(&mut node, now);
+            put(tx, earlier, &node)?;
         }
     }
-    Ok(epochs)
+    Ok(())
+}
+
+/// Says that `epoch` lives until `until`; false if it is dead: then its process must end, or begin a new epoch.
+///
+/// A second run writes the same.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn renew(tx: &Transaction, epoch: Epoch, until: Timestamp) -> Result<bool, StoreError> {
+    match get(tx, epoch).await? {
+        Some(mut node) if node.dead.is_none() => {
+            node.alive_until = until;
+            put(tx, epoch, &node).map(|()| true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Epochs that have not been renewed for `margin` beyond their time, and have not been declared dead. A look.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn overdue(tx: &Transaction, now: Timestamp, margin: Duration) -> Result<Vec<Epoch>, StoreError> {
+    let nodes = all(tx).await?;
+    Ok(nodes.into_iter().filter(|(_, node)| is_overdue(node, now, margin)).map(|(epoch, _)| epoch).collect())
+}
+
+fn is_overdue(node: &Node, now: Timestamp, margin: Duration) -> bool {
+    node.dead.is_none() && node.alive_until.after(margin) < now
+}
+
+/// Its process is certainly over.
+fn finish(node: &mut Node, now: Timestamp) {
+    node.dead.get_or_insert(now);
+    node.sweep_from = node.sweep_from.min(now);
+}
+
+/// Declares an overdue epoch dead; whether it is dead now. One that has renewed meanwhile lives. What it intended is
+/// left alone until `sweep_from`, in case it lives all the same.
+///
+/// A second run finds it dead.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn declare_dead(
+    tx: &Transaction,
+    epoch: Epoch,
+    now: Timestamp,
+    margin: Duration,
+    sweep_from: Timestamp,
+) -> Result<bool, StoreError> {
+    match get(tx, epoch).await? {
+        Some(mut node) if is_overdue(&node, now, margin) => {
+            node.dead = Some(now);
+            node.sweep_from = sweep_from;
+            put(tx, epoch, &node).map(|()| true)
+        }
+        Some(node) => Ok(node.dead.is_some()),
+        None => Ok(true),
+    }
+}
+
+/// Ends one's own epoch, in order, also where it was declared dead: nobody needs to wait for its time to pass.
+///
+/// A second run finds it ended.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn end(tx: &Transaction, epoch: Epoch, now: Timestamp) -> Result<(), StoreError> {
+    match get(tx, epoch).await? {
+        Some(mut node) if node.dead.is_none() || node.sweep_from > now => {
+            finish(&mut node, now);
+            put(tx, epoch, &node)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the epoch is dead, as far as is known by now. Conflicts with nobody: what is dead stays so, and who must
+/// not overlook a death asks [`is_alive`].
+///
+/// # Errors
+/// Those of the engine.
+pub async fn is_dead(tx: &Transaction, epoch: Epoch) -> Result<bool, StoreError> {
+    let key = key_of(epoch);
+    match tx.snapshot_get(&key).await? {
+        Some(bytes) => Ok(decode(&key, &bytes)?.dead.is_some()),
+        None => Ok(true),
+    }
+}
+
+/// Whether the epoch is alive when this transaction commits: a declaration of its death conflicts with it. So after
+/// the declaration nothing is added any more to what an epoch leaves behind.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn is_alive(tx: &Transaction, epoch: Epoch) -> Result<bool, StoreError> {
+    Ok(get(tx, epoch).await?.is_some_and(|node| node.dead.is_none()))
+}
+
+/// Dead epochs that still have a record, oldest first, each with whether what it intended may be swept at `now`.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn dead(tx: &Transaction, now: Timestamp) -> Result<Vec<(Epoch, bool)>, StoreError> {
+    let mut nodes = all(tx).await?;
+    nodes.retain(|(_, node)| node.dead.is_some());
+    Ok(nodes.into_iter().map(|(epoch, node)| (epoch, node.sweep_from <= now)).collect())
+}
+
+/// Every epoch that has a record, oldest first: those alive, and the dead whose leavings have not been swept yet. A
+/// look that conflicts with nobody.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn all(tx: &Transaction) -> Result<Vec<(Epoch, Node)>, StoreError> {
+    let rows = tx.get_range(&NODES.range(&()), RangeOptions::default().snapshot()).await?;
+    rows.iter().map(|(key, bytes)| Ok((Epoch(NODES.unpack::<(u64,)>(key)?.0), decode(key, bytes)?))).collect()
 }
 
 /// Forgets a dead epoch, once nothing is left that carries it.
@@ -68,5 +229,5 @@ pub async fn epochs_before(tx: &Transaction, newest: Epoch, limit: usize) -> Res
 /// # Errors
 /// Those of the engine.
 pub fn forget(tx: &Transaction, epoch: Epoch) -> Result<(), StoreError> {
-    tx.clear(&NODES.key(&(epoch.0,)))
+    tx.clear(&key_of(epoch))
 }

@@ -303,7 +303,7 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
     photo.updated = creation.photo.created;
     count(tx, photo.state, 1)?;
     put(tx, &photo)?;
-    jobs::enqueue(tx, &jobs::Job { photo: photo.id, ..creation.job.clone() })?;
+    jobs::enqueue(tx, &creation.job.clone().for_photo(photo.id))?;
     Ok(Created::Retried(photo))
 }
 
@@ -391,19 +391,88 @@ pub async fn fail(
     failure: &Failure,
     wanted: &[String],
 ) -> Result<Settled, StoreError> {
-    let (mut photo, job) = match settle(tx, by).await? {
+    let (photo, job) = match settle(tx, by).await? {
         Ok(found) => found,
         Err(settled) => return Ok(settled),
     };
     jobs::remove(tx, &job)?;
-    let photo = if photo.state == State::Ready {
-        photo.unrenderable = wanted.to_vec();
-        transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?
-    } else {
-        photo.failure = Some(failure.clone());
-        transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })?
+    end_failed(tx, photo, by, failure, wanted).map(Settled::Done)
+}
+
+/// As [`fail`], where another attempt might end otherwise and it is we who make none: the job's letter is kept for the
+/// operator.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn give_up(
+    tx: &Transaction,
+    by: &Settling,
+    failure: &Failure,
+    wanted: &[String],
+) -> Result<Settled, StoreError> {
+    let (photo, job) = match settle(tx, by).await? {
+        Ok(found) => found,
+        Err(settled) => return Ok(settled),
     };
-    Ok(Settled::Done(photo))
+    jobs::remove(tx, &job)?;
+    let (code, detail) = (failure.code.clone(), failure.detail.clone());
+    jobs::bury(tx, &jobs::DeadJob { job, code, detail, died: by.now })?;
+    end_failed(tx, photo, by, failure, wanted).map(Settled::Done)
+}
+
+fn end_failed(
+    tx: &Transaction,
+    mut photo: Photo,
+    by: &Settling,
+    failure: &Failure,
+    wanted: &[String],
+) -> Result<Photo, StoreError> {
+    if photo.state == State::Ready {
+        photo.unrenderable = wanted.to_vec();
+        return transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo });
+    }
+    photo.failure = Some(failure.clone());
+    transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })
+}
+
+/// The photo's job is dropped: one that was being processed ends as failed, any other stays as it is. `by` is left on
+/// it in either case. The caller has found the job in the same transaction.
+///
+/// # Errors
+/// Those of the engine.
+pub(super) async fn give_up_unfinished(
+    tx: &Transaction,
+    by: &Settling,
+    failure: &Failure,
+) -> Result<(), StoreError> {
+    let Some(mut photo) = get(tx, by.photo).await? else { return Ok(()) };
+    if photo.state == State::Processing {
+        return end_failed(tx, photo, by, failure, &[]).map(|_| ());
+    }
+    photo.settled_by = Some(by.lease.id);
+    put(tx, &photo)
+}
+
+/// A failed photo is tried again. The caller adds its job.
+///
+/// # Errors
+/// Those of the engine.
+pub(super) fn revive(tx: &Transaction, mut photo: Photo, now: Timestamp) -> Result<(), StoreError> {
+    count(tx, photo.state, -1)?;
+    photo.state = State::Processing;
+    photo.failure = None;
+    photo.updated = now;
+    count(tx, photo.state, 1)?;
+    put(tx, &photo)
+}
+
+/// Variants that could not be made may be asked for again.
+///
+/// # Errors
+/// Those of the engine.
+pub(super) fn forget_unrenderable(tx: &Transaction, mut photo: Photo) -> Result<(), StoreError> {
+    photo.unrenderable.clear();
+    put(tx, &photo)
 }
 
 fn transition(
@@ -424,15 +493,17 @@ fn transition(
 }
 
 /// Asks for the variants that a ready photo lacks. Returns whether there is a job now that was not there
-/// before.
+/// before. A second run finds its own job. (If that was done in between, it adds it once more, and nothing is
+/// rendered, since nothing is lacking.)
 ///
 /// # Errors
 /// Those of the engine.
 pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, StoreError> {
-    if let Some(there) = jobs::of_photo(tx, job.photo).await? {
+    let Some(id) = job.photo() else { return Ok(false) };
+    if let Some(there) = jobs::of_photo(tx, id).await? {
         return Ok(there.id == job.id); // By an earlier run of this transaction, if it is this one.
     }
-    if get(tx, job.photo).await?.is_none_or(|photo| photo.state != State::Ready) {
+    if get(tx, id).await?.is_none_or(|photo| photo.state != State::Ready) {
         return Ok(false);
     }
     jobs::enqueue(tx, job)?;

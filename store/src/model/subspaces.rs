@@ -37,6 +37,13 @@ pub const JOBS: Subspace = Subspace(0x30);
 pub const JOBS_BY_VESTING: Subspace = Subspace(0x31);
 /// `(photo)` → job id. A photo has at most one job.
 pub const JOBS_BY_PHOTO: Subspace = Subspace(0x32);
+/// `(epoch, job)` → nothing. The jobs that each node holds, so that its death makes them due without a look at the
+/// rest.
+pub const JOBS_BY_EPOCH: Subspace = Subspace(0x33);
+/// `(job)` → [`jobs::DeadJob`](super::jobs::DeadJob). The letters of jobs that were given up.
+pub const DEAD_JOBS: Subspace = Subspace(0x34);
+/// `(died ms, job)` → nothing. Letters by age.
+pub const DEAD_JOBS_BY_DEATH: Subspace = Subspace(0x35);
 /// `(shard, history, versionstamp)` → [`changes::Change`](super::changes::Change).
 pub const CHANGES: Subspace = Subspace(0x40);
 

@@ -65,6 +65,7 @@ pub(super) struct Engine {
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     stall_max: Duration,
     transaction_age_max: Duration,
+    declared_shared: bool,
 }
 
 impl Engine {
@@ -106,6 +107,7 @@ impl Engine {
             writer: tokio::sync::Mutex::new(Some(thread)),
             stall_max: options.stall_max,
             transaction_age_max: options.transaction_age_max,
+            declared_shared: options.shared,
         })
     }
 
@@ -116,6 +118,10 @@ impl Engine {
     /// The latest durable state.
     fn latest(&self) -> Result<Arc<Published>, StoreError> {
         self.shared.latest.get()
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.declared_shared
     }
 
     fn transaction_age_max(&self) -> Duration {

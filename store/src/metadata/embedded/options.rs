@@ -34,6 +34,9 @@ pub struct EmbeddedOptions {
     pub transaction_age_max: Duration,
     /// How transactions that meet conflicts are tried again.
     pub retry: RetryOptions,
+    /// Declares the store shared, so that several pipelines of one process over this engine behave as the nodes of a
+    /// cluster do. For tests: nobody else can open the store. Default false.
+    pub shared: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -48,6 +51,7 @@ impl Default for EmbeddedOptions {
             stall_max: Duration::from_mins(1),
             transaction_age_max: TRANSACTION_AGE_MAX,
             retry: RetryOptions::default(),
+            shared: false,
         }
     }
 }

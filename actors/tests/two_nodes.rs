@@ -1,0 +1,191 @@
+//! Two pipelines in one process over one engine that is declared shared: what two nodes of a cluster are to each other.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use darkroom_actors::faults::{Action, Fault, Point};
+use darkroom_actors::{IngestError, Pipeline, PipelineOptions, Preset, Refused, Upload};
+use darkroom_media::synth::{PhotoSpec, jpeg};
+use darkroom_store::life;
+use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
+use darkroom_store::model::changes::{Change, What};
+use darkroom_store::model::photos::{self, State};
+use darkroom_store::model::{OwnerId, PhotoId, nodes, record, subspaces};
+use darkroom_store::objects::ObjectStore;
+use futures_util::{StreamExt, stream};
+
+const PHOTOS: u64 = 36;
+/// After such a silence a node is dead in this test, and ...
+const SHORT: Duration = Duration::from_secs(1);
+/// ... none is in that one, however busy the machine.
+const LONG: Duration = Duration::from_secs(30);
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct House {
+    metadata: Metadata,
+    objects: ObjectStore,
+    home: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let options = EmbeddedOptions { shared: true, ..EmbeddedOptions::default() };
+        let metadata = Metadata::open_embedded(&home.path().join("metadata"), options).await.unwrap();
+        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        Self { metadata, objects, home }
+    }
+
+    async fn node(&self, timeout: Duration, faults: Vec<Fault>) -> Pipeline {
+        let life = life::begin(&self.metadata, &self.objects).await.unwrap();
+        let mut presets = Preset::default_ladder();
+        presets.truncate(1);
+        let options = PipelineOptions {
+            presets,
+            compute_threads: 1,
+            lease_duration: Duration::from_secs(1),
+            node_timeout: timeout,
+            clock_skew_max: Duration::ZERO,
+            idle_poll: Duration::from_millis(50),
+            faults,
+            ..PipelineOptions::default()
+        };
+        Pipeline::start(options, self.metadata.clone(), self.objects.clone(), &life).await.unwrap()
+    }
+
+    async fn count(&self, state: State) -> i64 {
+        self.metadata.read("count", |tx| async move { photos::count_of(&tx, state).await }).await.unwrap()
+    }
+
+    /// How often each photo was announced ready.
+    async fn announced(&self) -> HashMap<PhotoId, usize> {
+        let all = &subspaces::CHANGES.all();
+        let rows = |tx: Transaction| async move { tx.get_range(all, RangeOptions::default()).await };
+        let mut announced = HashMap::new();
+        for (key, value) in self.metadata.read("changes", rows).await.unwrap() {
+            if let What::PhotoReady { photo } = record::decode::<Change>(&key, &value).unwrap().what {
+                *announced.entry(photo).or_default() += 1;
+            }
+        }
+        announced
+    }
+
+    fn files(&self, kind: &str) -> usize {
+        fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, found) } else { found.push(path) }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.home.path().join("objects").join(kind), &mut found);
+        found.len()
+    }
+}
+
+async fn upload(node: &Pipeline, seed: u64) -> Result<PhotoId, IngestError> {
+    let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
+    let bytes = Bytes::from(jpeg(&spec));
+    let upload = Upload {
+        lease: node.lease().unwrap(),
+        body: stream::iter([Ok(bytes)]).boxed(),
+        owner: OwnerId::open(),
+        declared_type: None,
+        allow_duplicate: false,
+    };
+    node.ingest(upload).await.map(|ingested| ingested.photo.id)
+}
+
+/// Waits for a condition.
+async fn until<F, Fut>(what: &str, condition: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await; // Polling for the condition.
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{what}");
+}
+
+/// Waits until every node has renewed its record once: then it counts as alive for its own time and no longer for that
+/// of a start.
+async fn beating(house: &House, node_count: usize) {
+    until("every heart beats", || async {
+        let nodes = house.metadata.read("nodes", |tx| async move { nodes::all(&tx).await }).await.unwrap();
+        let renewed = |node: &nodes::Node| node.alive_until < node.started.after(Duration::from_secs(50));
+        nodes.len() == node_count && nodes.iter().all(|(_, node)| renewed(node))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_heart_stops_loses_its_photos_to_the_other_and_each_is_ready_exactly_once() {
+    let house = &House::new().await;
+    // Its heart beats a few times, then not for some seconds, in which its only compute thread stands still too: the
+    // photos that it holds vest, and it is declared dead. Then it wakes up and goes on as if nothing had happened.
+    let stopped = Fault { skip: 3, times: Some(24), ..Fault::at(Point::Heartbeat, Action::Skip) };
+    let frozen = Fault { times: Some(1), millis: 4000, ..Fault::at(Point::Decode, Action::Pause) };
+    let sleeper = house.node(SHORT, vec![stopped, frozen]).await;
+    let other = house.node(SHORT, Vec::new()).await;
+    beating(house, 2).await;
+    for seed in 0..PHOTOS {
+        // Where the uploads take so long that it has woken up and noticed, it refuses them.
+        let node = if seed % 3 == 0 || sleeper.lease().is_err() { &other } else { &sleeper };
+        upload(node, seed).await.unwrap();
+    }
+
+    let why =
+        tokio::time::timeout(PATIENCE, sleeper.dead()).await.expect("it notices that it was declared dead");
+    assert!(why.contains("declared dead"), "{why}");
+    assert!(matches!(sleeper.lease(), Err(Refused::Draining)), "it takes nothing in any more");
+    until("every photo is ready", || async { house.count(State::Ready).await == PHOTOS as i64 }).await;
+    assert_eq!((house.count(State::Processing).await, house.count(State::Failed).await), (0, 0));
+    // Whatever it still had in hand comes to its end.
+    until("the sleeper lets go", || async { sleeper.actors().budgets.iter().all(|budget| budget.used == 0) })
+        .await;
+    sleeper.drain().await.unwrap();
+
+    let announced = house.announced().await;
+    assert_eq!(announced.len(), PHOTOS as usize);
+    assert!(announced.values().all(|times| *times == 1), "{announced:?}");
+
+    // What it wrote in vain is swept, and nothing else.
+    other.sweep().await.unwrap();
+    assert_eq!((house.files("originals"), house.files("variants")), (PHOTOS as usize, PHOTOS as usize));
+    let nodes = house.metadata.read("nodes", |tx| async move { nodes::all(&tx).await }).await.unwrap();
+    assert_eq!(nodes.len(), 1, "the dead one is forgotten");
+    other.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_live_share_the_work_and_leave_each_other_alone() {
+    let house = &House::new().await;
+    let (one, two) = (house.node(LONG, Vec::new()).await, house.node(LONG, Vec::new()).await);
+    beating(house, 2).await;
+    for seed in 0..PHOTOS {
+        upload(if seed % 2 == 0 { &one } else { &two }, seed).await.unwrap();
+        if seed % 10 == 0 {
+            // A sweep must not take what the other is about to write.
+            one.sweep().await.unwrap();
+        }
+    }
+    until("every photo is ready", || async { house.count(State::Ready).await == PHOTOS as i64 }).await;
+    let announced = house.announced().await;
+    assert_eq!(announced.len(), PHOTOS as usize);
+    assert!(announced.values().all(|times| *times == 1), "{announced:?}");
+    one.drain().await.unwrap();
+    let nodes = house.metadata.read("nodes", |tx| async move { nodes::all(&tx).await }).await.unwrap();
+    assert_eq!(nodes.iter().filter(|(_, node)| node.dead.is_none()).count(), 1, "one ended in order");
+    two.sweep().await.unwrap();
+    assert_eq!((house.files("originals"), house.files("variants")), (PHOTOS as usize, PHOTOS as usize));
+    two.drain().await.unwrap();
+    house.metadata.close().await;
+}
