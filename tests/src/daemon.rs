@@ -21,6 +21,8 @@ pub struct Setup {
     pub config: String,
     /// Flags beyond those that every test needs.
     pub flags: Vec<String>,
+    /// Variables of its environment beyond the test's own.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -81,6 +83,7 @@ impl Daemon {
             .arg(data.path().join("data"))
             .args(&setup.flags)
             .env("DARKROOM__LOG__LEVEL", "info,darkroom_actors=debug")
+            .envs(setup.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -196,6 +199,18 @@ impl Drop for Daemon {
 /// Runs a command of the binary on a data directory.
 pub fn run(arguments: &[&str], data: &Path) -> std::process::Output {
     Command::new(binary()).args(arguments).arg("--data").arg(data).output().unwrap()
+}
+
+/// Runs a command of the binary on the home of a daemon that has ended, set up as that one was.
+pub fn run_as(setup: &Setup, home: &TempDir, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).arg("--config").arg(home.path().join("darkroom.toml"));
+    command
+        .arg("--data")
+        .arg(home.path().join("data"))
+        .envs(setup.variables.iter().cloned())
+        .output()
+        .unwrap()
 }
 
 /// The files below `folder`, by name, without those of the metadata engine.
