@@ -10,9 +10,9 @@ const MIB: u64 = 1 << 20;
 /// S3 takes no smaller part but the last (AWS, "Amazon S3 multipart upload limits").
 pub const PART_BYTES_MIN: u64 = 5 * MIB;
 /// S3 takes no larger part, and no larger single put.
-pub const PART_BYTES_MAX: u64 = 5 << 30;
+pub(super) const PART_BYTES_MAX: u64 = 5 << 30;
 /// Parts of one object that S3 takes.
-pub const PARTS_MAX: u64 = 10_000;
+pub(super) const PARTS_MAX: u64 = 10_000;
 /// What a put may hold beside its parts: the piece that overflowed one.
 const PIECE_BYTES: u64 = MIB;
 
@@ -164,13 +164,19 @@ impl S3Options {
         if !(3..=255).contains(&self.bucket.len()) || self.bucket.contains(['/', ' ']) {
             return Err(invalid(
                 "bucket",
-                format!("is {:?}, which is no bucket's name: give the name alone, without s3:// or a path", self.bucket),
+                format!(
+                    "is {:?}, which is no bucket's name: give the name alone, without s3:// or a path",
+                    self.bucket
+                ),
             ));
         }
         if !self.prefix.is_empty() && (!self.prefix.ends_with('/') || self.prefix.starts_with('/')) {
             return Err(invalid(
                 "prefix",
-                format!("is {:?}: let it end with a slash and not begin with one, like \"darkroom/\"", self.prefix),
+                format!(
+                    "is {:?}: let it end with a slash and not begin with one, like \"darkroom/\"",
+                    self.prefix
+                ),
             ));
         }
         let of_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
@@ -230,7 +236,10 @@ impl S3Options {
             return Err(invalid("lifecycle.abort_uploads_after", "is 0: set it to a day or more"));
         }
         if self.lifecycle.originals_after_days == Some(0) {
-            return Err(invalid("lifecycle.originals_after", "is 0: set it to a day or more, or leave it out"));
+            return Err(invalid(
+                "lifecycle.originals_after",
+                "is 0: set it to a day or more, or leave it out",
+            ));
         }
         if ["GLACIER", "DEEP_ARCHIVE"].contains(&self.lifecycle.originals_class.as_str()) {
             return Err(invalid(
@@ -286,8 +295,11 @@ mod tests {
         let prefix = S3Options { prefix: "photos".to_owned(), ..options() };
         let endpoint = S3Options { endpoint: Some("localhost:3900".to_owned()), ..options() };
         let deadline = S3Options { operation_deadline: Duration::from_secs(1), ..options() };
-        let glacier =
-            LifecycleOptions { originals_class: "GLACIER".to_owned(), originals_after_days: Some(30), ..Default::default() };
+        let glacier = LifecycleOptions {
+            originals_class: "GLACIER".to_owned(),
+            originals_after_days: Some(30),
+            ..Default::default()
+        };
         let lifecycle = S3Options { lifecycle: glacier, ..options() };
         for (bad, name) in [
             (parts, "part_bytes"),
