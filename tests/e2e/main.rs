@@ -10,6 +10,7 @@ mod lifecycle;
 mod media;
 mod negotiation;
 mod refusals;
+mod s3;
 mod serving;
 mod stripping;
 mod uploads;

@@ -41,6 +41,8 @@ pub struct Stored {
 struct Upload {
     key: String,
     stored: Stored,
+    /// The kind of checksum that each part has to come with.
+    kind: Option<&'static str>,
     /// The checksum announced at the end is that of the whole object.
     whole: bool,
     parts: BTreeMap<i32, Checksum>,
@@ -177,6 +179,12 @@ const FIELDS: [(&str, Field); 5] = [
     ("x-amz-checksum-sha1", |of| &mut of.checksum_sha1),
     ("x-amz-checksum-sha256", |of| &mut of.checksum_sha256),
 ];
+
+/// The header of an algorithm, `CRC32C` for example.
+fn kind_of(algorithm: &str) -> Option<&'static str> {
+    let wanted = format!("x-amz-checksum-{}", algorithm.to_lowercase());
+    FIELDS.iter().map(|(name, _)| *name).find(|name| *name == wanted)
+}
 
 /// Checksums of these bytes, of the kinds that `announced` has.
 fn same_kinds(announced: &Checksum, bytes: &[u8]) -> Checksum {
@@ -324,7 +332,8 @@ impl S3 for Bucket {
         let stored = Stored { storage_class: told!(input.storage_class), encryption, checksums: Vec::new() };
         let whole =
             input.checksum_type.as_ref().is_some_and(|kind| kind.as_str() == ChecksumType::FULL_OBJECT);
-        let upload = Upload { key: input.key.clone(), stored, whole, ..Upload::default() };
+        let kind = told!(input.checksum_algorithm).and_then(|algorithm| kind_of(&algorithm));
+        let upload = Upload { key: input.key.clone(), stored, kind, whole, ..Upload::default() };
         let (algorithm, kind) = (input.checksum_algorithm.clone(), input.checksum_type.clone());
         let mut answer = self.files.create_multipart_upload(request).await?;
         answer.output.checksum_algorithm = algorithm;
@@ -343,7 +352,7 @@ impl S3 for Bucket {
         let announced = announced!(input, request.trailing_headers);
         let (bytes, checksum, kinds) = announced.check(input.body.take()).await?;
         input.body = Some(Body::from(bytes).into());
-        self.check_open(&id)?;
+        self.check_part(&id, &kinds)?;
         let mut answer = self.files.upload_part(request).await?;
         let output = &mut answer.output;
         output.checksum_crc32.clone_from(&checksum.checksum_crc32);
@@ -448,6 +457,19 @@ impl Bucket {
         }
     }
 
+    /// A part has the checksum that was announced with the upload, and no other (S3's words: "Checksum Type mismatch
+    /// occurred").
+    fn check_part(&self, id: &str, kinds: &[&'static str]) -> S3Result<()> {
+        self.check_open(id)?;
+        let expected = self.notes.lock().unwrap().uploads.get(id).and_then(|upload| upload.kind);
+        let came = kinds.iter().copied().find(|kind| *kind != "content-md5");
+        if came == expected {
+            return Ok(());
+        }
+        let (expected, came) = (expected.unwrap_or("null"), came.unwrap_or("null"));
+        Err(s3_error!(InvalidRequest, "Checksum Type mismatch occurred, expected {expected}, actual {came}"))
+    }
+
     /// The answer of an earlier completion, if there was one; an error where a part is not what was uploaded.
     fn check_completion(
         &self,
@@ -462,8 +484,12 @@ impl Bucket {
             let number = part.part_number.unwrap_or_default();
             let uploaded =
                 upload.parts.get(&number).ok_or_else(|| s3_error!(InvalidPart, "no part {number}"))?;
-            if let Some(name) = difference(&checksums_of!(part), uploaded) {
+            let named = checksums_of!(part);
+            if let Some(name) = difference(&named, uploaded) {
                 return Err(s3_error!(InvalidPart, "{name} of part {number} is another"));
+            }
+            if !upload.whole && difference(uploaded, &named).is_some() {
+                return Err(s3_error!(InvalidRequest, "the checksum of part {number} is missing"));
             }
         }
         Ok(None)

@@ -110,6 +110,13 @@ impl Server {
         connections.shutdown().await;
     }
 
+    /// As [`Server::come_back`], where it may be there.
+    pub fn come_back_if_gone(&self) {
+        if self.accepting.lock().unwrap().is_none() {
+            self.come_back();
+        }
+    }
+
     /// The server is there again, at the same address, with what it had.
     pub fn come_back(&self) {
         let runtime = self.runtime.as_ref().expect("until it is dropped");
