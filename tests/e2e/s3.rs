@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(6);
 /// Photos that wait are ready within this time after the server is back.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at what tells nobody when it changes, and two requests of a client that is refused.
+const POLL: Duration = Duration::from_millis(20);
 /// Each photo in every default preset.
 const VARIANTS: usize = 5;
 
@@ -59,6 +61,7 @@ async fn upload_in_the_end(client: &Client, photo: &Bytes) -> String {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
         assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
         assert!(began.elapsed() < BACK_WITHIN, "never taken: {answer:?}");
+        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -158,6 +161,7 @@ async fn what_is_deleted_goes_from_the_bucket_also_when_it_was_away() {
     let began = Instant::now();
     while client.send(Method::POST, "/v1/admin/janitor", &[], "").await.status != StatusCode::OK {
         assert!(began.elapsed() < BACK_WITHIN, "never swept");
+        tokio::time::sleep(POLL).await;
     }
     nothing_is_left_behind(&server, daemon, &setup).await;
 }
@@ -195,6 +199,7 @@ async fn while_the_server_is_gone_uploads_are_refused_soon_and_accepted_photos_w
         assert!(asked.elapsed() < DEADLINE + SLACK, "refused after {:?}", asked.elapsed());
         assert_eq!(answer.problem(), "store-unavailable");
         assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
+        tokio::time::sleep(POLL).await;
     }
     refused_before_its_body(&client, &late).await;
     let ready = client.get("/readyz").await;
@@ -315,6 +320,7 @@ async fn a_body_that_breaks_off_in_the_bucket_is_never_short_for_a_client() {
     let began = Instant::now();
     while client.try_send(client.request(Method::GET, &path, &[], Bytes::new())).await.is_ok_and(is_refused) {
         assert!(began.elapsed() < BACK_WITHIN, "never read again");
+        tokio::time::sleep(POLL).await;
     }
     assert!(client.get(&path).await.body == original);
 }
@@ -398,6 +404,7 @@ fn start_uploads(client: &Client, number: usize, acknowledged: &Acknowledged) ->
                 acknowledged.lock().unwrap().insert(id_of(&answer.json()).to_owned(), hash);
             } else {
                 assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+                tokio::time::sleep(POLL).await;
             }
         }
     })
