@@ -148,7 +148,7 @@ struct OpenUpload {
 
 impl Upload {
     async fn begin(bucket: &Bucket, name: &str, kind: ObjectKind) -> Result<Self, StoreError> {
-        let id = begin_upload(bucket, name, Some(kind)).await?;
+        let id = begin_upload(bucket, name, Some(kind), bucket.options().checksum).await?;
         let open = OpenUpload { bucket: bucket.clone(), name: name.to_owned(), id };
         Ok(Self { open: Some(open), running: JoinSet::new(), done: Vec::new(), parts: 0 })
     }
@@ -259,11 +259,12 @@ impl OpenUpload {
     }
 }
 
-/// Begins an upload in parts; its id.
+/// Begins an upload in parts, each of which has to come with this checksum; its id.
 pub(super) async fn begin_upload(
     bucket: &Bucket,
     name: &str,
     kind: Option<ObjectKind>,
+    checksum: Checksum,
 ) -> Result<String, StoreError> {
     let options = bucket.options();
     let begun = bucket.line().ask("begin_parts", name, || async {
@@ -273,7 +274,7 @@ pub(super) async fn begin_upload(
             .set_server_side_encryption(encryption(options))
             .set_ssekms_key_id(kms_key(options))
             .set_checksum_algorithm(
-                (options.checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C),
+                (checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C),
             );
         request.send().await.map_err(Failure::of)
     });
