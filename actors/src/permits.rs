@@ -194,7 +194,8 @@ impl Admission {
             return Err(Refused::Backlog);
         }
         let slot = self.slots.try_fresh(1).ok_or(Refused::Full)?;
-        let window = bytes.map_or(u64::MAX, |bytes| bytes.saturating_add(UPLOAD_BYTES_MIN)).min(self.window_bytes);
+        let window =
+            bytes.map_or(u64::MAX, |bytes| bytes.saturating_add(UPLOAD_BYTES_MIN)).min(self.window_bytes);
         let window = self.bodies.try_fresh(window).ok_or(Refused::Full)?;
         Ok(Lease { slot, window })
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use darkroom_config::Config;
 
-use crate::{commands, serve};
+use crate::{bucket, commands, serve};
 
 /// A photo social network's backend in one process.
 #[derive(Parser)]
@@ -53,6 +53,21 @@ enum Command {
     },
     /// Show the running daemon's actors, budgets and jobs.
     Actors(Settings),
+    /// What concerns the bucket that holds the objects.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
+}
+
+#[derive(Subcommand)]
+enum BucketCommand {
+    /// Give the bucket the lifecycle rules of the configuration: shows what would change, and asks.
+    Apply {
+        #[command(flatten)]
+        settings: Settings,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Settings {
@@ -79,5 +94,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DefaultConfig => commands::default_config(),
         Command::Janitor { settings, now: _ } => commands::janitor(&settings.config()?),
         Command::Actors(settings) => commands::actors(&settings.config()?),
+        Command::Bucket(BucketCommand::Apply { settings, yes }) => bucket::apply(&settings.config()?, yes),
     }
 }

@@ -4,10 +4,12 @@
 //! - `serve`: starts everything, waits, and ends it in order.
 //! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon.
+//! - `bucket`: the commands that concern the bucket of an S3 store.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod bucket;
 mod cli;
 mod commands;
 mod health;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -107,6 +108,9 @@ pub struct ObjectInfo {
 }
 
 /// An object store. Cheap to clone.
+///
+/// What asks an S3 server is boxed: the SDK's futures are large and deep, and every future that waits for one would be
+/// too.
 #[derive(Clone, Debug)]
 pub enum ObjectStore {
     /// Files in a folder of this machine.
@@ -131,7 +135,7 @@ impl ObjectStore {
     /// [`StoreError::InvalidOption`]; [`StoreError::Unavailable`] with a sentence that says what is wrong and what to
     /// do about it.
     pub async fn open_s3(options: S3Options) -> Result<Self, StoreError> {
-        Ok(Self::S3(Bucket::open(options).await?))
+        Ok(Self::S3(Bucket::open(options).boxed().await?))
     }
 
     /// Most that one streamed put holds in memory: what an upload must be charged.
@@ -175,7 +179,7 @@ impl ObjectStore {
     pub async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
         match self {
             Self::Filesystem(files) => timed("put", files.put(key, bytes)).await,
-            Self::S3(bucket) => timed("put", bucket.put(key, bytes)).await,
+            Self::S3(bucket) => timed("put", bucket.put(key, bytes).boxed()).await,
         }
     }
 
@@ -194,7 +198,7 @@ impl ObjectStore {
                 Ok(reader.map(ObjectReader::Filesystem))
             }
             Self::S3(bucket) => {
-                let reader = timed("get", bucket.get(key, range)).await?;
+                let reader = timed("get", bucket.get(key, range).boxed()).await?;
                 Ok(reader.map(|reader| ObjectReader::S3(Box::new(reader))))
             }
         }
@@ -208,7 +212,7 @@ impl ObjectStore {
     pub async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
             Self::Filesystem(files) => timed("get_whole", files.get_whole(key)).await,
-            Self::S3(bucket) => timed("get_whole", bucket.get_whole(key)).await,
+            Self::S3(bucket) => timed("get_whole", bucket.get_whole(key).boxed()).await,
         }
     }
 
@@ -219,7 +223,7 @@ impl ObjectStore {
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, StoreError> {
         match self {
             Self::Filesystem(files) => timed("head", files.head(key)).await,
-            Self::S3(bucket) => timed("head", bucket.head(key)).await,
+            Self::S3(bucket) => timed("head", bucket.head(key).boxed()).await,
         }
     }
 
@@ -231,7 +235,7 @@ impl ObjectStore {
     pub async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
         match self {
             Self::Filesystem(files) => timed("delete", files.delete(keys)).await,
-            Self::S3(bucket) => timed("delete", bucket.delete(keys)).await,
+            Self::S3(bucket) => timed("delete", bucket.delete(keys).boxed()).await,
         }
     }
 
@@ -248,7 +252,7 @@ impl ObjectStore {
     ) -> Result<Vec<ObjectKey>, StoreError> {
         match self {
             Self::Filesystem(files) => timed("list", files.list(kind, after, limit)).await,
-            Self::S3(bucket) => timed("list", bucket.list(kind, after, limit)).await,
+            Self::S3(bucket) => timed("list", bucket.list(kind, after, limit).boxed()).await,
         }
     }
 
@@ -263,7 +267,7 @@ impl ObjectStore {
     ) -> Result<Option<PresignedRequest>, StoreError> {
         match self {
             Self::Filesystem(_) => Ok(None),
-            Self::S3(bucket) => bucket.presign_get(key, valid).await.map(Some),
+            Self::S3(bucket) => bucket.presign_get(key, valid).boxed().await.map(Some),
         }
     }
 
@@ -280,7 +284,7 @@ impl ObjectStore {
     ) -> Result<Option<PresignedRequest>, StoreError> {
         match self {
             Self::Filesystem(_) => Ok(None),
-            Self::S3(bucket) => bucket.presign_put(key, bytes, valid).await.map(Some),
+            Self::S3(bucket) => bucket.presign_put(key, bytes, valid).boxed().await.map(Some),
         }
     }
 
@@ -291,7 +295,7 @@ impl ObjectStore {
     pub async fn store_id(&self) -> Result<Option<Uuid>, StoreError> {
         match self {
             Self::Filesystem(files) => files.store_id().await,
-            Self::S3(bucket) => bucket.store_id().await,
+            Self::S3(bucket) => bucket.store_id().boxed().await,
         }
     }
 
@@ -302,7 +306,7 @@ impl ObjectStore {
     pub async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
         match self {
             Self::Filesystem(files) => files.set_store_id(id).await,
-            Self::S3(bucket) => bucket.set_store_id(id).await,
+            Self::S3(bucket) => bucket.set_store_id(id).boxed().await,
         }
     }
 }
@@ -335,7 +339,7 @@ impl ObjectWriter {
     pub async fn finish(self) -> Result<Receipt, StoreError> {
         match self {
             Self::Filesystem(writer) => timed("finish", writer.finish()).await,
-            Self::S3(writer) => timed("finish", writer.finish()).await,
+            Self::S3(writer) => timed("finish", writer.finish().boxed()).await,
         }
     }
 }

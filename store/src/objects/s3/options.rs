@@ -128,8 +128,8 @@ impl Default for S3Options {
             part_bytes: PART_BYTES_MIN,
             parts_at_once: 2,
             connect_timeout: Duration::from_secs(3),
-            attempt_timeout: Duration::from_secs(15),
-            operation_deadline: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(10),
+            operation_deadline: Duration::from_secs(20),
             breaker_failures: 10,
             breaker_pause: Duration::from_secs(5),
             lifecycle: LifecycleOptions::default(),
@@ -233,17 +233,17 @@ impl S3Options {
 
     fn validate_lifecycle(&self) -> Result<(), StoreError> {
         if self.lifecycle.abort_uploads_after_days == 0 {
-            return Err(invalid("lifecycle.abort_uploads_after", "is 0: set it to a day or more"));
+            return Err(invalid("lifecycle_abort_uploads_days", "is 0: set it to a day or more"));
         }
         if self.lifecycle.originals_after_days == Some(0) {
             return Err(invalid(
-                "lifecycle.originals_after",
+                "lifecycle_originals_days",
                 "is 0: set it to a day or more, or leave it out",
             ));
         }
         if ["GLACIER", "DEEP_ARCHIVE"].contains(&self.lifecycle.originals_class.as_str()) {
             return Err(invalid(
-                "lifecycle.originals_class",
+                "lifecycle_originals_class",
                 format!(
                     "is {}: originals there cannot be read before they are restored, and they are read again when a \
                      preset changes; take STANDARD_IA or GLACIER_IR",

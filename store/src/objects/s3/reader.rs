@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::checksum::Crc32c;
 use super::error::{Cause, Failure};
@@ -95,7 +96,7 @@ impl BucketReader {
     async fn piece(&mut self) -> Result<Result<Bytes, (Cause, String)>, StoreError> {
         let mut body = match self.body.take() {
             Some(body) => body,
-            None => self.resume().await?,
+            None => self.resume().boxed().await?,
         };
         loop {
             let limit = self.bucket.line().attempt_timeout();

@@ -56,7 +56,7 @@ impl Line {
     /// Whether the server may be asked now. Looks only.
     pub(super) fn available(&self) -> Result<(), StoreError> {
         let left = self.lock().closed_for(Instant::now());
-        left.map_or(Ok(()), |left| Err(resting(left)))
+        left.map_or(Ok(()), |left| Err(resting(left, None)))
     }
 
     /// Makes attempts until one is answered, the server refuses, or the deadline would pass. `Ok(Err(…))` is the
@@ -70,9 +70,9 @@ impl Line {
         F: Future<Output = Result<T, Failure>> + Send,
     {
         let started = Instant::now();
-        let mut pause_max = PAUSE_FIRST;
+        let (mut pause_max, mut last) = (PAUSE_FIRST, None);
         for made in 1_u32.. {
-            self.admit()?;
+            self.admit().map_err(|left| resting(left, last.as_deref()))?;
             let left = self.deadline.saturating_sub(started.elapsed());
             let (cause, reason) = match self.once(left, attempt()).await {
                 Err(Failure::Passing { cause, reason }) => (cause, reason),
@@ -94,6 +94,7 @@ impl Line {
             tracing::debug!(operation, attempt = made, reason, ?pause, "S3 is asked again");
             tokio::time::sleep(pause).await;
             pause_max = (pause_max * 2).min(PAUSE_MAX);
+            last = Some(reason);
         }
         // More attempts than can be counted do not fit into any deadline.
         Err(StoreError::Unavailable { reason: format!("{operation} came to nothing") })
@@ -131,11 +132,11 @@ impl Line {
         result
     }
 
-    fn admit(&self) -> Result<(), StoreError> {
+    fn admit(&self) -> Result<(), Duration> {
         let mut breaker = self.lock();
         let admitted = breaker.admit(Instant::now());
         telemetry::breaker_state(breaker.state().number());
-        admitted.map_err(resting)
+        admitted
     }
 
     pub(super) fn succeeded(&self) {
@@ -163,13 +164,13 @@ impl Line {
     }
 }
 
-fn resting(left: Duration) -> StoreError {
-    StoreError::Unavailable {
-        reason: format!(
-            "the S3 server has not answered lately; it is asked again in {:.1} s",
-            left.as_secs_f32()
-        ),
-    }
+/// Nothing is asked for so long; `last` is what the last attempt came to.
+fn resting(left: Duration, last: Option<&str>) -> StoreError {
+    let seconds = left.as_secs_f32();
+    let because = last.map_or_else(String::new, |last| format!(": {last}"));
+    let reason =
+        format!("the S3 server has not answered lately, and is asked again in {seconds:.1} s{because}");
+    StoreError::Unavailable { reason }
 }
 
 #[cfg(test)]
@@ -225,7 +226,8 @@ mod tests {
             Err::<(), _>(passing())
         };
         let began = Instant::now();
-        assert!(line.ask("get", "an object", attempt).await.is_err());
+        let error = line.ask("get", "an object", attempt).await.unwrap_err().to_string();
+        assert!(error.ends_with("500"), "what went wrong is told: {error}");
         assert_eq!(made.load(Ordering::Relaxed), 3);
         assert!(matches!(line.available(), Err(StoreError::Unavailable { .. })));
         assert!(line.ask("get", "an object", attempt).await.is_err());

@@ -119,6 +119,8 @@ fn unreachable(bucket: &Bucket, error: StoreError) -> StoreError {
     let StoreError::Unavailable { reason } = error else { return error };
     let hint = if reason.contains("credential") {
         "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+    } else if reason.contains("certificate") {
+        "its certificate is not trusted: install the system's CA certificates, or name a file with SSL_CERT_FILE"
     } else if bucket.options().endpoint.is_some() {
         "check objects.s3.endpoint (scheme, host and port), and that the server runs"
     } else {

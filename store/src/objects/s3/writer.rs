@@ -15,6 +15,7 @@ use aws_sdk_s3::types::{
     StorageClass,
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinSet;
 
@@ -53,7 +54,7 @@ impl BucketWriter {
         self.gathered.push(bytes);
         let threshold = self.bucket.options().multipart_threshold_bytes;
         if self.upload.is_none() && self.gathered.len() as u64 > threshold {
-            self.upload = Some(Upload::begin(&self.bucket, &self.name, self.kind).await?);
+            self.upload = Some(Upload::begin(&self.bucket, &self.name, self.kind).boxed().await?);
         }
         let part = self.bucket.options().part_bytes;
         while let Some(upload) = &mut self.upload
