@@ -4,8 +4,8 @@
 //!
 //! - [`server`]: the listener, which can be gone and come back, on a thread of its own.
 //! - [`faults`]: what is to go wrong, with which requests, and how often.
-//! - [`layer`]: applies it to requests and answers.
-//! - [`bucket`]: what s3s-fs leaves out or does otherwise than S3.
+//! - [`layer`]: applies it to requests and answers. `body`: how one is harmed on its way.
+//! - [`bucket`]: what s3s-fs leaves out or does otherwise than S3. `checksums`: what comes with a body.
 //!
 //! Beneath is s3s-fs: objects as files in a temporary folder, so a test can look at what is stored without asking.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
@@ -13,6 +13,7 @@
 
 mod body;
 pub mod bucket;
+mod checksums;
 pub mod faults;
 pub mod layer;
 pub mod server;
