@@ -1,5 +1,5 @@
-//! `darkroomd bucket`: what concerns the bucket that holds the objects. Speaks to the bucket itself, whether a daemon runs
-//! or not.
+//! `darkroomd bucket`: what concerns the bucket that holds the objects. Speaks to the bucket itself, whether a daemon
+//! runs or not.
 
 #![expect(clippy::print_stdout, reason = "what a command prints is its result")]
 

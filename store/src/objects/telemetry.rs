@@ -65,7 +65,7 @@ pub fn describe_metrics() {
     describe_histogram!(
         OPERATION_SECONDS,
         Unit::Seconds,
-        "Operations of the object store, by operation (begin_put, write, finish, put, get, get_whole, head, delete, list) \
+        "Operations of the object store, by operation (begin_put, finish, put, get, get_whole, head, delete, list) \
          and outcome (ok, unavailable, error), all attempts and pauses included. A get ends with its first bytes."
     );
     describe_counter!(
@@ -75,13 +75,14 @@ pub fn describe_metrics() {
     );
     describe_counter!(
         ATTEMPTS_FAILED,
-        "Attempts at S3 that failed in a way that another may not, by operation and cause (transport, timeout, throttled, \
-         server, damaged)."
+        "Attempts at S3 that failed in a way that another may not, by operation and cause (transport, timeout, \
+         throttled, server, damaged)."
     );
     describe_counter!(RESUMES, "Reads from S3 that went on where a connection had broken.");
     describe_gauge!(
         BREAKER_STATE,
-        "The circuit breaker before S3: 0 closed (all is well), 1 half open (one attempt is made), 2 open (nothing is asked)."
+        "The circuit breaker before S3: 0 closed (all is well), 1 half open (one attempt is made), 2 open \
+         (nothing is asked)."
     );
     describe_counter!(BREAKER_OPENS, "How often the circuit breaker before S3 opened.");
 }

@@ -232,7 +232,9 @@ mod tests {
         assert_eq!(first.rules.len(), 2);
         let shown = first.to_string();
         assert!(shown.contains("+ darkroom-a-abort-uploads, under a/: removes parts"), "{shown}");
-        assert!(shown.contains("+ darkroom-a-colder-originals, under a/originals/: moves objects to STANDARD_IA after 30 days"), "{shown}");
+        let colder =
+            "+ darkroom-a-colder-originals, under a/originals/: moves objects to STANDARD_IA after 30 days";
+        assert!(shown.contains(colder), "{shown}");
         assert!(plan(&first.rules, &options(Some(30))).is_empty());
     }
 

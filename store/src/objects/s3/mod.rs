@@ -272,8 +272,8 @@ async fn client(options: &S3Options) -> Result<Client, StoreError> {
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if options.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) {
-        // Needs no certificates, which a small container may not have. (The call is hidden from the SDK's documentation;
-        // its version is exact.)
+        // Needs no certificates, which a small container may not have. (The call is hidden from the SDK's
+        // documentation; its version is exact.)
         config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
     }
     if shared.region().is_none() {

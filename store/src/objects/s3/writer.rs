@@ -273,9 +273,7 @@ pub(super) async fn begin_upload(
             .set_storage_class(storage_class(options, kind))
             .set_server_side_encryption(encryption(options))
             .set_ssekms_key_id(kms_key(options))
-            .set_checksum_algorithm(
-                (checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C),
-            );
+            .set_checksum_algorithm((checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C));
         request.send().await.map_err(Failure::of)
     });
     let id = begun.await?.upload_id().unwrap_or_default().to_owned();
