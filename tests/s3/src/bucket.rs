@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use s3s::auth::{S3Auth, SecretKey};
-#[expect(clippy::wildcard_imports, reason = "the interface has two types for each of its methods")]
+#[allow(clippy::wildcard_imports, reason = "the interface has two types for each of its methods")]
 use s3s::dto::*;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
