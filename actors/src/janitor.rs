@@ -227,6 +227,8 @@ impl Sweep {
                     report.objects_deleted += deleted;
                     self.clear_tombstones(&keys).await?;
                 }
+                // Those behind it would fare no better.
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
                 Err(_) => report.objects_deleted += self.delete_one_by_one(&keys).await?,
             }
             after = keys.into_iter().next_back();

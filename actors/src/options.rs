@@ -208,6 +208,16 @@ impl PipelineOptions {
                 self.bodies_bytes, self.upload_bytes_max
             ));
         }
+        let left = self.bodies_bytes as f64 * (1.0 - self.reserved_share);
+        if left < window as f64 {
+            return Err(format!(
+                "budgets.bodies ({} MiB) leaves fresh uploads {} MiB beside budgets.reserved_share, and each is charged up \
+                 to {} MiB: raise budgets.bodies, or lower budgets.reserved_share",
+                self.bodies_bytes / MIB,
+                left as u64 / MIB,
+                window / MIB
+            ));
+        }
         if self.upload_bytes_max.saturating_mul(STRIPPING_COPIES) > self.stripping_bytes {
             return Err(format!(
                 "budgets.stripping ({} bytes) cannot hold the largest allowed original ({} bytes) three times, \
@@ -250,6 +260,14 @@ mod tests {
     fn a_body_budget_below_the_largest_original_is_refused() {
         let options = PipelineOptions { bodies_bytes: 16 * MIB, ..Default::default() };
         assert!(options.validate().unwrap_err().contains("limits.upload_bytes_max"));
+    }
+
+    #[test]
+    fn a_body_budget_that_would_take_no_upload_is_refused() {
+        let options =
+            PipelineOptions { upload_window_bytes: 32 * MIB, reserved_share: 0.9, ..Default::default() };
+        let error = options.validate().unwrap_err();
+        assert!(error.contains("budgets.reserved_share") && error.contains("32 MiB"), "{error}");
     }
 
     #[test]

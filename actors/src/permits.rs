@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What the smallest upload is charged: what a connection reads at once is held beside the body.
+const UPLOAD_BYTES_MIN: u64 = 1 << 20;
+
 /// The name of the budget of slots; the others are of bytes.
 pub(crate) const SLOTS: &str = "job_slots";
 
@@ -133,6 +136,9 @@ pub enum Refused {
     /// The daemon is shutting down.
     #[error("the daemon is shutting down")]
     Draining,
+    /// The object store has not answered lately.
+    #[error("photos cannot be stored now")]
+    StoreAway,
 }
 
 /// The right to bring one photo into memory: a job slot, and the window of its body.
@@ -175,11 +181,12 @@ impl Admission {
         }
     }
 
-    /// A lease for one upload, at once or not at all.
+    /// A lease for one upload, at once or not at all. It is charged the window that a put may hold, or what a body
+    /// of `bytes` can come to at most, if it is known and less.
     ///
     /// # Errors
     /// Why not.
-    pub fn lease(&self) -> Result<Lease, Refused> {
+    pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
@@ -187,7 +194,9 @@ impl Admission {
             return Err(Refused::Backlog);
         }
         let slot = self.slots.try_fresh(1).ok_or(Refused::Full)?;
-        let window = self.bodies.try_fresh(self.window_bytes).ok_or(Refused::Full)?;
+        let window =
+            bytes.map_or(u64::MAX, |bytes| bytes.saturating_add(UPLOAD_BYTES_MIN)).min(self.window_bytes);
+        let window = self.bodies.try_fresh(window).ok_or(Refused::Full)?;
         Ok(Lease { slot, window })
     }
 
@@ -257,18 +266,28 @@ mod tests {
     #[test]
     fn a_closed_door_says_why() {
         let admission = Admission::new(&crate::PipelineOptions::default());
-        let lease = admission.lease().unwrap();
+        let lease = admission.lease(None).unwrap();
         assert_eq!(lease.slot.amount(), 1);
         admission.set_backlog_full(true);
-        assert_eq!(admission.lease().unwrap_err(), Refused::Backlog);
+        assert_eq!(admission.lease(None).unwrap_err(), Refused::Backlog);
         admission.close();
-        assert_eq!(admission.lease().unwrap_err(), Refused::Draining);
+        assert_eq!(admission.lease(None).unwrap_err(), Refused::Draining);
+    }
+
+    #[test]
+    fn a_small_body_is_charged_what_it_is_and_a_large_one_the_window() {
+        const MIB: u64 = 1 << 20;
+        let options = crate::PipelineOptions { upload_window_bytes: 16 * MIB, ..Default::default() };
+        let admission = Admission::new(&options);
+        for (bytes, charged) in [(Some(3 * MIB), 4 * MIB), (Some(60 * MIB), 16 * MIB), (None, 16 * MIB)] {
+            assert_eq!(admission.lease(bytes).unwrap().window.amount(), charged);
+        }
     }
 
     #[tokio::test]
     async fn all_returned_waits_for_the_last_lease() {
         let admission = Admission::new(&crate::PipelineOptions::default());
-        let lease = admission.lease().unwrap();
+        let lease = admission.lease(None).unwrap();
         let slots = admission.slots.clone();
         let returned = tokio::spawn(async move { slots.all_returned().await });
         drop(lease);

@@ -107,6 +107,13 @@ impl Pipeline {
         life: &Life,
     ) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
+        let (charged, held) = (options.upload_window_bytes, objects.window_bytes());
+        if charged < held {
+            return Err(StartError::Options(format!(
+                "budgets.upload_window is {charged} bytes, and an upload to this object store holds up to {held}: raise \
+                 it, or leave it out"
+            )));
+        }
         void_old_leases(&metadata).await?;
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
@@ -147,12 +154,15 @@ impl Pipeline {
         Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor })))
     }
 
-    /// A lease for one upload, at once or not at all. Ask before reading the body.
+    /// A lease for one upload, of at most `bytes` if that is known, at once or not at all. Ask before reading the body.
     ///
     /// # Errors
     /// Why not.
-    pub fn lease(&self) -> Result<Lease, Refused> {
-        self.0.house.admission.lease()
+    pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
+        let house = &self.0.house;
+        let lease = house.admission.lease(bytes)?;
+        house.objects.available().map_err(|_| Refused::StoreAway)?;
+        Ok(lease)
     }
 
     /// Takes one photo in. When this returns `Ok`, it is durable.

@@ -230,7 +230,8 @@ struct Found {
 /// One round. Returns whether another should follow at once.
 async fn round(reach: &Reach) -> Result<bool, StoreError> {
     let house = &reach.house;
-    if house.admission.is_draining() {
+    // While the object store is away, jobs wait where they are: to claim them would only count interruptions.
+    if house.admission.is_draining() || house.objects.available().is_err() {
         return Ok(false);
     }
     let look = house.backlog.before_look();

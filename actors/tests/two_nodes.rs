@@ -91,7 +91,7 @@ async fn upload(node: &Pipeline, seed: u64) -> Result<PhotoId, IngestError> {
     let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
     let bytes = Bytes::from(jpeg(&spec));
     let upload = Upload {
-        lease: node.lease().unwrap(),
+        lease: node.lease(None).unwrap(),
         body: stream::iter([Ok(bytes)]).boxed(),
         owner: OwnerId::open(),
         declared_type: None,
@@ -137,14 +137,14 @@ async fn a_node_whose_heart_stops_loses_its_photos_to_the_other_and_each_is_read
     beating(house, 2).await;
     for seed in 0..PHOTOS {
         // Where the uploads take so long that it has woken up and noticed, it refuses them.
-        let node = if seed % 3 == 0 || sleeper.lease().is_err() { &other } else { &sleeper };
+        let node = if seed % 3 == 0 || sleeper.lease(None).is_err() { &other } else { &sleeper };
         upload(node, seed).await.unwrap();
     }
 
     let why =
         tokio::time::timeout(PATIENCE, sleeper.dead()).await.expect("it notices that it was declared dead");
     assert!(why.contains("declared dead"), "{why}");
-    assert!(matches!(sleeper.lease(), Err(Refused::Draining)), "it takes nothing in any more");
+    assert!(matches!(sleeper.lease(None), Err(Refused::Draining)), "it takes nothing in any more");
     until("every photo is ready", || async { house.count(State::Ready).await == PHOTOS as i64 }).await;
     assert_eq!((house.count(State::Processing).await, house.count(State::Failed).await), (0, 0));
     // Whatever it still had in hand comes to its end.

@@ -142,6 +142,7 @@ impl From<Refused> for Problem {
             Refused::Full => ("overloaded", 1),
             Refused::Backlog => ("backlog-full", 10),
             Refused::Draining => ("draining", 5),
+            Refused::StoreAway => ("store-unavailable", 5),
         };
         Self::new(code, format!("{refused}; send the photo again later")).retry_after(seconds)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::OwnerId;
 use futures_util::StreamExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, Request, StatusCode};
 use serde::Serialize;
@@ -59,8 +59,9 @@ pub async fn create(api: &Api, request: Request<Incoming>, end: BodyEnd) -> Resu
         api.pipeline().options().upload_bytes_max
     };
     check_length(request.headers(), limit)?;
-    // Before the body is read: who sent `Expect: 100-continue` has not even sent it.
-    let lease = api.pipeline().lease()?;
+    // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
+    // for a chunked body whatever its headers say.
+    let lease = api.pipeline().lease(request.body().size_hint().exact())?;
     let deadlines =
         BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
     let body = body_bytes(request.into_body(), end, deadlines, limit);
@@ -236,7 +237,8 @@ async fn take_part(
         let detail = format!("the form field {:?} is not known; a photo needs a filename", part.name);
         return Err(Problem::new("unknown-field", detail));
     }
-    let lease = lease.take().map_or_else(|| api.pipeline().lease(), Ok)?;
+    // How large one part is, is known at its end.
+    let lease = lease.take().map_or_else(|| api.pipeline().lease(None), Ok)?;
     ingest(api, lease, part.body(), part.declared_type.clone(), wishes).await
 }
 

@@ -29,6 +29,9 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 #[cfg(test)]
 #[expect(clippy::result_large_err, reason = "figment's Jail gives its own error type")]
 mod tests {
+    use std::time::Duration;
+
+    use darkroom_store::objects::s3::{Checksum, LifecycleOptions, S3Options, ServerSideEncryption};
     use figment::Jail;
 
     use super::*;
@@ -63,9 +66,11 @@ mod tests {
         let defaults = Config::default();
         assert_eq!(load_text(DEFAULT_FILE, &[]).unwrap(), defaults);
         let mut all = load_text(&uncommented(), &[]).unwrap();
-        // These two have no default value to write down, so the file shows an example.
+        // These have no default value to write down, so the file shows an example.
         assert!(all.server.health_listen.take().is_some());
         assert!(all.pipeline.compute_threads.take().is_some());
+        // This one follows the object store.
+        assert!(all.budgets.upload_window.take().is_some());
         all.testing.faults.clear();
         assert_eq!(all, defaults);
         defaults.validate().unwrap();
@@ -92,6 +97,59 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_a_bucket_reaches_the_store() {
+        let file = "[objects]\nstore = 's3'\n[objects.s3]\nbucket = 'photos'\nprefix = 'a/'\nregion = 'garage'\n\
+                    endpoint = 'http://localhost:3900'\npath_style = true\nchecksum = 'md5'\nencryption = 'aws:kms'\n\
+                    kms_key = 'k'\nstorage_class_original = 'STANDARD_IA'\nstorage_class_variant = 'ONEZONE_IA'\n\
+                    multipart_threshold = '6 MiB'\npart_size = '7 MiB'\nparts_at_once = 3\nconnect_timeout = '1s'\n\
+                    attempt_timeout = '4s'\noperation_deadline = '5s'\nbreaker_failures = 2\nbreaker_pause = '7s'\n\
+                    lifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
+                    lifecycle_originals_class = 'GLACIER_IR'";
+        let config = load_text(file, &[]).unwrap();
+        config.validate().unwrap();
+        let expected = S3Options {
+            bucket: "photos".to_owned(),
+            prefix: "a/".to_owned(),
+            region: Some("garage".to_owned()),
+            endpoint: Some("http://localhost:3900".to_owned()),
+            path_style: true,
+            credentials: None,
+            checksum: Checksum::Md5,
+            server_side_encryption: ServerSideEncryption::Kms { key_id: Some("k".to_owned()) },
+            storage_class_original: Some("STANDARD_IA".to_owned()),
+            storage_class_variant: Some("ONEZONE_IA".to_owned()),
+            multipart_threshold_bytes: 6 << 20,
+            part_bytes: 7 << 20,
+            parts_at_once: 3,
+            connect_timeout: Duration::from_secs(1),
+            attempt_timeout: Duration::from_secs(4),
+            operation_deadline: Duration::from_secs(5),
+            breaker_failures: 2,
+            breaker_pause: Duration::from_secs(7),
+            lifecycle: LifecycleOptions {
+                abort_uploads_after_days: 2,
+                originals_after_days: Some(30),
+                originals_class: "GLACIER_IR".to_owned(),
+            },
+        };
+        assert_eq!(config.s3_options(), expected);
+        assert_eq!(config.pipeline_options().upload_window_bytes, expected.window_bytes());
+    }
+
+    #[test]
+    fn a_bucket_that_could_not_be_used_is_refused_by_key() {
+        for (keys, words) in [
+            ("", "objects.s3.bucket"),
+            ("bucket = 'photos'\npart_size = '1 MiB'", "objects.s3.part_size"),
+            ("bucket = 'photos'\nkms_key = 'k'", "objects.s3.kms_key"),
+        ] {
+            let config = load_text(&format!("[objects]\nstore = 's3'\n[objects.s3]\n{keys}"), &[]).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn foundationdb_asks_for_its_feature_and_for_shared_objects() {
         let engine = "[metadata]\nengine = \"foundationdb\"\n";
         let config = load_text(engine, &[("DARKROOM__METADATA__FOUNDATIONDB__PREFIX", "other/")]).unwrap();
@@ -102,6 +160,17 @@ mod tests {
         assert_eq!(refusal.contains("objects.shared = true"), has_engine, "{refusal}");
         let shared = load_text(&format!("{engine}[objects]\nshared = true"), &[]).unwrap();
         assert_eq!(shared.validate().is_ok(), has_engine);
+    }
+
+    #[test]
+    fn an_upload_is_charged_what_the_object_store_makes_it_hold() {
+        let bucket = "[objects]\nstore = 's3'\n[objects.s3]\nbucket = 'photos'\n";
+        assert_eq!(load_text("", &[]).unwrap().pipeline_options().upload_window_bytes, 1 << 20);
+        let config = load_text(bucket, &[]).unwrap();
+        assert_eq!(config.pipeline_options().upload_window_bytes, 16 << 20);
+        let config = load_text(&format!("{bucket}[budgets]\nupload_window = '2 MiB'"), &[]).unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("budgets.upload_window is 2.0 MiB") && error.contains("16.0 MiB"), "{error}");
     }
 
     #[test]

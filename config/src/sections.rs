@@ -11,9 +11,12 @@ use darkroom_api::HttpOptions;
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
+use darkroom_store::objects::filesystem::PUT_BYTES_MAX;
+use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::s3::S3;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,7 @@ macro_rules! section {
         }
     };
 }
+pub(crate) use section;
 
 section! {
     /// `[server]`
@@ -106,7 +110,7 @@ section! {
         bodies: ByteSize = ByteSize(PipelineOptions::default().bodies_bytes),
         pixels: ByteSize = ByteSize(PipelineOptions::default().pixels_bytes),
         stripping: ByteSize = ByteSize(PipelineOptions::default().stripping_bytes),
-        upload_window: ByteSize = ByteSize(PipelineOptions::default().upload_window_bytes),
+        upload_window: Option<ByteSize> = None,
         reserved_share: f64 = PipelineOptions::default().reserved_share,
     }
 }
@@ -181,11 +185,23 @@ section! {
     }
 }
 
+/// Where objects lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectsIn {
+    /// In the data directory.
+    Filesystem,
+    /// In a bucket.
+    S3,
+}
+
 section! {
     /// `[objects]`
     Objects {
+        store: ObjectsIn = ObjectsIn::Filesystem,
         free_space_min: ByteSize = ByteSize::mib(256),
         shared: bool = false,
+        s3: S3 = S3::default(),
     }
 }
 
@@ -262,7 +278,7 @@ impl Config {
             bodies_bytes: self.budgets.bodies.0,
             pixels_bytes: self.budgets.pixels.0,
             stripping_bytes: self.budgets.stripping.0,
-            upload_window_bytes: self.budgets.upload_window.0,
+            upload_window_bytes: self.budgets.upload_window.map_or(self.put_bytes(), |window| window.0),
             reserved_share: self.budgets.reserved_share,
             compute_threads: self.pipeline.compute_threads.unwrap_or(defaults.compute_threads),
             network_slots: self.pipeline.network_slots,
@@ -279,6 +295,35 @@ impl Config {
             idle_poll: defaults.idle_poll,
             faults: self.testing.faults.clone(),
         }
+    }
+
+    /// Most that one upload holds while it goes to the object store.
+    fn put_bytes(&self) -> u64 {
+        match self.objects.store {
+            ObjectsIn::Filesystem => PUT_BYTES_MAX,
+            ObjectsIn::S3 => self.s3_options().window_bytes(),
+        }
+    }
+
+    fn validate_objects(&self) -> Result<(), ConfigError> {
+        if self.objects.store == ObjectsIn::S3 {
+            self.objects.s3.validate().map_err(ConfigError::Invalid)?;
+        }
+        let (charged, held) = (self.pipeline_options().upload_window_bytes, self.put_bytes());
+        if charged < held {
+            return Err(ConfigError::Invalid(format!(
+                "budgets.upload_window is {}, and an upload to this object store holds up to {}: raise it, or leave it \
+                 out to have it follow",
+                ByteSize(charged),
+                ByteSize(held)
+            )));
+        }
+        Ok(())
+    }
+
+    /// How the bucket is used.
+    pub fn s3_options(&self) -> S3Options {
+        self.objects.s3.options()
     }
 
     /// The HTTP options.
@@ -356,6 +401,7 @@ impl Config {
                 "testing.faults are only taken together with --open: remove them".to_owned(),
             ));
         }
+        self.validate_objects()?;
         self.pipeline_options().validate().map_err(ConfigError::Invalid)?;
         self.http_options().validate().map_err(ConfigError::Invalid)?;
         self.validate_metadata()
@@ -383,7 +429,7 @@ impl Config {
 
     /// Nodes that share their metadata must find each other's objects, too.
     fn validate_shared_objects(&self) -> Result<(), ConfigError> {
-        if self.objects.shared {
+        if self.objects.shared || self.objects.store == ObjectsIn::S3 {
             return Ok(());
         }
         Err(ConfigError::Invalid(format!(

@@ -8,7 +8,7 @@ use darkroom_config::Config;
 use darkroom_store::model::JobId;
 use darkroom_store::model::jobs::{Class, Standing};
 
-use crate::{commands, jobs, serve};
+use crate::{bucket, commands, jobs, serve};
 
 /// A photo social network's backend in one process.
 #[derive(Parser)]
@@ -58,6 +58,9 @@ enum Command {
     /// Look into the durable queue, and retry or drop what is in it or was given up.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// What concerns the bucket that holds the objects.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
 }
 
 /// `darkroomd jobs`.
@@ -109,6 +112,18 @@ enum Jobs {
     },
 }
 
+#[derive(Subcommand)]
+enum BucketCommand {
+    /// Give the bucket the lifecycle rules of the configuration: shows what would change, and asks.
+    Apply {
+        #[command(flatten)]
+        settings: Settings,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 impl Settings {
     /// The configuration of file, environment and flags, validated.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
@@ -134,6 +149,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Janitor { settings, now: _ } => commands::janitor(&settings.config()?),
         Command::Actors(settings) => commands::actors(&settings.config()?),
         Command::Jobs(command) => commands::runtime()?.block_on(run_jobs(command)),
+        Command::Bucket(BucketCommand::Apply { settings, yes }) => bucket::apply(&settings.config()?, yes),
     }
 }
 

@@ -4,11 +4,12 @@
 //! - `serve`: starts everything, waits, and ends it in order.
 //! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon.
-//! - `jobs`: those of them that look into the durable queue.
+//! - `jobs`: those of them that look into the durable queue; `bucket`: those for the bucket of an S3 store.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod bucket;
 mod cli;
 mod commands;
 mod health;

@@ -1,6 +1,7 @@
 //! Opens the two stores that the configuration names, for `serve` and for the commands that work without it.
 
 use anyhow::Context;
+use darkroom_config::sections::ObjectsIn;
 use darkroom_config::{Config, MetadataEngine};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
@@ -29,7 +30,12 @@ fn lacking(config: &Config) -> darkroom_store::StoreError {
 
 /// The objects.
 pub(crate) async fn objects(config: &Config) -> anyhow::Result<ObjectStore> {
-    ObjectStore::open_filesystem(&config.server.data.join("objects"), config.objects.free_space_min.0)
-        .await
-        .context("could not open the object store")
+    let opened = match config.objects.store {
+        ObjectsIn::Filesystem => {
+            let folder = config.server.data.join("objects");
+            ObjectStore::open_filesystem(&folder, config.objects.free_space_min.0).await
+        }
+        ObjectsIn::S3 => ObjectStore::open_s3(config.s3_options()).await,
+    };
+    opened.context("could not open the object store")
 }

@@ -16,9 +16,10 @@ const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-/// The storage engine tells at `info` what only its own developers need. A filter that names it comes later,
+/// The storage engine and the S3 client tell at `info` what only their own developers need. A filter that names them
+/// comes later,
 /// and wins.
-const QUIETER: &str = "fjall=warn,lsm_tree=warn";
+const QUIETER: &str = "fjall=warn,lsm_tree=warn,aws_config=warn,aws_runtime=warn,aws_smithy_runtime=warn";
 
 /// How often samples are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -71,6 +72,7 @@ pub(crate) fn start_metrics() -> anyhow::Result<MetricsText> {
         .and_then(PrometheusBuilder::install_recorder)
         .context("could not install the recorder of metrics")?;
     darkroom_store::metadata::describe_metrics();
+    darkroom_store::objects::describe_metrics();
     darkroom_actors::telemetry::describe();
     darkroom_api::telemetry::describe();
     metrics::describe_gauge!("darkroom_build_info", "Always 1; its label says which version runs.");

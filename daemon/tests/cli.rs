@@ -15,7 +15,7 @@ fn darkroomd(arguments: &[&str]) -> (bool, String) {
 fn help_names_every_command() {
     let (fine, help) = darkroomd(&["--help"]);
     assert!(fine);
-    for command in ["serve", "check-config", "default-config", "janitor", "actors"] {
+    for command in ["serve", "check-config", "default-config", "janitor", "actors", "bucket"] {
         assert!(help.contains(command), "{help}");
     }
 }

@@ -12,6 +12,7 @@ mod media;
 mod negotiation;
 mod power;
 mod refusals;
+mod s3;
 mod serving;
 mod stripping;
 mod uploads;

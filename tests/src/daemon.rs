@@ -201,6 +201,18 @@ pub fn run(arguments: &[&str], data: &Path) -> std::process::Output {
     Command::new(binary()).args(arguments).arg("--data").arg(data).output().unwrap()
 }
 
+/// Runs a command of the binary on the home of a daemon that has ended, set up as that one was.
+pub fn run_as(setup: &Setup, home: &TempDir, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).arg("--config").arg(home.path().join("darkroom.toml"));
+    command
+        .arg("--data")
+        .arg(home.path().join("data"))
+        .envs(setup.environment.iter().cloned())
+        .output()
+        .unwrap()
+}
+
 /// The files below `folder`, by name, without those of the metadata engine.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

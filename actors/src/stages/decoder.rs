@@ -109,33 +109,33 @@ async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>,
     Err(Box::new(FailedPhoto { envelope, why }))
 }
 
-/// Reads the original and, at the same time, counts the attempt durably: only then may a decoder touch the
-/// bytes, so that a file that kills the process is known by it.
+/// Reads the original and then counts the attempt durably: only then may a decoder touch the bytes, so that a file
+/// that kills the process is known by it; and a process that ends while the store is slow has not died of this photo.
 async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Fault> {
-    let (job, lease) = (envelope.held.job.id, envelope.held.lease);
-    let attempt = house
-        .metadata
-        .transact("begin attempt", |tx| async move { jobs::begin_attempt(&tx, job, lease).await });
-    let (attempt, original) = tokio::join!(attempt, house.objects.get_whole(&envelope.photo.original.object));
-    match attempt {
-        Ok(ControlFlow::Continue(job)) => {
-            envelope.held.job = job;
-        }
-        Ok(ControlFlow::Break(())) => return Err(elsewhere("the job's lease was lost")),
-        Err(error) => return Err(elsewhere(&error.to_string())),
-    }
-    match original {
-        Ok(Some(original)) => Ok(original),
+    let original = match house.objects.get_whole(&envelope.photo.original.object).await {
+        Ok(Some(original)) => original,
         Ok(None) => {
             tracing::error!(
                 photo = %envelope.photo.id, object = %envelope.photo.original.object,
                 "the original is missing from the object store: restore it from a backup"
             );
-            Err(Fault::GivenUp(Failure {
+            return Err(Fault::GivenUp(Failure {
                 code: photos::ORIGINAL_MISSING.to_owned(),
                 detail: "the stored original cannot be found; upload the photo again".to_owned(),
-            }))
+            }));
         }
+        Err(error) => return Err(elsewhere(&error.to_string())),
+    };
+    let (job, lease) = (envelope.held.job.id, envelope.held.lease);
+    let attempt = house
+        .metadata
+        .transact("begin attempt", |tx| async move { jobs::begin_attempt(&tx, job, lease).await });
+    match attempt.await {
+        Ok(ControlFlow::Continue(job)) => {
+            envelope.held.job = job;
+            Ok(original)
+        }
+        Ok(ControlFlow::Break(())) => Err(elsewhere("the job's lease was lost")),
         Err(error) => Err(elsewhere(&error.to_string())),
     }
 }

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
+use super::pieces::Pieces;
 use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
 use crate::StoreError;
 use crate::model::ContentHash;
@@ -25,8 +26,8 @@ use crate::model::ContentHash;
 /// Bytes gathered before they are handed to the disk. While they are written the next window fills, so a put
 /// holds at most two, and the piece that overflowed each.
 pub const WINDOW_BYTES: usize = 128 * 1024;
-/// Pieces below this are copied together: a body of one-byte chunks must not be held as so many allocations.
-const SMALL_BYTES: usize = 16 * 1024;
+/// Most that a put holds, whatever the size of the pieces that come from a connection.
+pub const PUT_BYTES_MAX: u64 = 1 << 20;
 /// The byte of a `UUIDv7` that counts milliseconds (RFC 9562, section 5.7).
 const SHARD_BYTE: usize = 5;
 /// Bytes read at once.
@@ -71,17 +72,7 @@ impl Filesystem {
     }
 
     fn path(&self, key: &ObjectKey) -> Result<PathBuf, StoreError> {
-        // Keys come from metadata; a damaged one must not lead out of the folder.
-        let parsed = key.as_str().split_once('/').and_then(|(kind, id)| {
-            let kind = ObjectKind::ALL.into_iter().find(|known| known.prefix() == kind)?;
-            Some((kind, Uuid::parse_str(id).ok()?))
-        });
-        let Some((kind, id)) = parsed else {
-            return Err(StoreError::Corrupt {
-                what: format!("object key {:?}", key.as_str()),
-                detail: "is not of the form <kind>/<uuid>".to_owned(),
-            });
-        };
+        let (kind, id) = key.parts()?;
         let shard = id.as_bytes()[SHARD_BYTE];
         Ok(self.root.join(kind.prefix()).join(format!("{shard:02x}")).join(id.as_hyphenated().to_string()))
     }
@@ -94,7 +85,7 @@ impl Filesystem {
     pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
         let (target, temporary, reserve) = (self.path(key)?, self.temporary(), self.free_space_min);
         let file = blocking(move || Unfinished::create(temporary, reserve)).await?;
-        let window = Window::default();
+        let window = Pieces::default();
         Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)) })
     }
 
@@ -234,25 +225,27 @@ struct Unfinished {
     path: Option<PathBuf>,
     bytes: u64,
     hasher: blake3::Hasher,
+    reserve: u64,
 }
 
 impl Unfinished {
-    /// Refused where less than `reserve` bytes of disk would be left: deleting needs room too, and metadata
-    /// lie on the same disk.
+    /// Refused where less than `reserve` bytes of disk are left: deleting needs room too, and metadata lie on
+    /// the same disk.
     fn create(path: PathBuf, reserve: u64) -> Result<Self, StoreError> {
-        let free = free_bytes(&path);
-        if free < reserve {
-            return Err(StoreError::DiskFull { path, free_bytes: free });
-        }
+        leave(&path, reserve)?;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(|e| failed("create the temporary file", &path, e))?;
-        Ok(Self { file, path: Some(path), bytes: 0, hasher: blake3::Hasher::new() })
+        Ok(Self { file, path: Some(path), bytes: 0, hasher: blake3::Hasher::new(), reserve })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        // Again: many puts that began together, each seeing enough room, would share it.
+        if let Some(path) = &self.path {
+            leave(path, self.reserve)?;
+        }
         self.file.write_all(bytes).map_err(|e| self.failed("write", e))?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -288,41 +281,9 @@ impl Drop for Unfinished {
 #[derive(Debug)]
 pub struct FileWriter {
     target: PathBuf,
-    window: Window,
+    /// Bytes that wait to be written.
+    window: Pieces,
     sink: Sink,
-}
-
-/// Bytes that wait to be written.
-#[derive(Debug, Default)]
-struct Window {
-    pieces: Vec<Bytes>,
-    /// Small pieces that came last, copied together.
-    tail: BytesMut,
-    bytes: usize,
-}
-
-impl Window {
-    fn push(&mut self, piece: Bytes) {
-        self.bytes += piece.len();
-        if piece.len() < SMALL_BYTES {
-            return self.tail.extend_from_slice(&piece);
-        }
-        self.seal();
-        self.pieces.push(piece);
-    }
-
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.pieces.push(self.tail.split().freeze());
-        }
-    }
-
-    /// Everything, in order.
-    fn take(&mut self) -> Vec<Bytes> {
-        self.seal();
-        self.bytes = 0;
-        std::mem::take(&mut self.pieces)
-    }
 }
 
 #[derive(Debug)]
@@ -349,7 +310,7 @@ impl Sink {
 impl FileWriter {
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         self.window.push(bytes);
-        if self.window.bytes >= WINDOW_BYTES {
+        if self.window.len() >= WINDOW_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -441,6 +402,16 @@ fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
         return StoreError::DiskFull { path: path.to_owned(), free_bytes: free_bytes(path) };
     }
     StoreError::Io { context: format!("{action} {}", path.display()), source }
+}
+
+/// Refuses to write where less than `reserve` bytes of disk are left.
+fn leave(path: &Path, reserve: u64) -> Result<(), StoreError> {
+    let free_bytes = free_bytes(path);
+    if free_bytes < reserve {
+        Err(StoreError::DiskFull { path: path.to_owned(), free_bytes })
+    } else {
+        Ok(())
+    }
 }
 
 /// What the disk of this path has left for this process.

@@ -2,13 +2,14 @@
 //!
 //! An object key is written once and never used again, so an object never changes under a reader, and no
 //! conditional write is ever needed. [`ObjectStore`] is the interface; the engine behind it is chosen by
-//! configuration. [`filesystem`] is the only one so far.
+//! configuration: [`filesystem`], or a bucket of an S3 server ([`s3`]).
 
 use std::fmt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,8 +17,15 @@ use crate::StoreError;
 use crate::model::ContentHash;
 
 pub mod filesystem;
+mod pieces;
+pub mod s3;
+mod telemetry;
 
 use filesystem::Filesystem;
+use s3::{Bucket, PresignedRequest, S3Options};
+use telemetry::timed;
+
+pub use telemetry::describe_metrics;
 
 /// What an object is. Part of its key, so that storage classes and lifecycle rules can tell by prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +69,18 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Kind and id. Keys come from metadata; a damaged one must not lead out of the store's folder or prefix.
+    fn parts(&self) -> Result<(ObjectKind, Uuid), StoreError> {
+        let parsed = self.0.split_once('/').and_then(|(kind, id)| {
+            let kind = ObjectKind::ALL.into_iter().find(|known| known.prefix() == kind)?;
+            Some((kind, Uuid::parse_str(id).ok()?))
+        });
+        parsed.ok_or_else(|| StoreError::Corrupt {
+            what: format!("object key {:?}", self.0),
+            detail: "is not of the form <kind>/<uuid>".to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -88,10 +108,15 @@ pub struct ObjectInfo {
 }
 
 /// An object store. Cheap to clone.
+///
+/// What asks an S3 server is boxed: the SDK's futures are large and deep, and every future that waits for one would be
+/// too.
 #[derive(Clone, Debug)]
 pub enum ObjectStore {
     /// Files in a folder of this machine.
     Filesystem(Filesystem),
+    /// Objects in a bucket of an S3 server.
+    S3(Bucket),
 }
 
 impl ObjectStore {
@@ -104,67 +129,113 @@ impl ObjectStore {
         Ok(Self::Filesystem(Filesystem::open(root, free_space_min).await?))
     }
 
+    /// Opens a bucket as an object store, and checks that it can be listed, written, read and deleted from.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidOption`]; [`StoreError::Unavailable`] with a sentence that says what is wrong and what to
+    /// do about it.
+    pub async fn open_s3(options: S3Options) -> Result<Self, StoreError> {
+        Ok(Self::S3(Bucket::open(options).boxed().await?))
+    }
+
+    /// Most that one streamed put holds in memory: what an upload must be charged.
+    pub fn window_bytes(&self) -> u64 {
+        match self {
+            Self::Filesystem(_) => filesystem::PUT_BYTES_MAX,
+            Self::S3(bucket) => bucket.window_bytes(),
+        }
+    }
+
+    /// Whether the store is not known to be away: asked before a body is read that could not be stored. Looks at what is
+    /// known already, and waits for nothing; a disk is asked by each put.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn available(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Filesystem(_) => Ok(()),
+            Self::S3(bucket) => bucket.available(),
+        }
+    }
+
     /// Begins to write an object whose size is not known yet.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::DiskFull`].
+    /// [`StoreError::Io`], [`StoreError::DiskFull`], [`StoreError::Unavailable`].
     pub async fn begin_put(&self, key: &ObjectKey) -> Result<ObjectWriter, StoreError> {
         match self {
-            Self::Filesystem(files) => Ok(ObjectWriter::Filesystem(files.begin_put(key).await?)),
+            Self::Filesystem(files) => {
+                timed("begin_put", async { Ok(ObjectWriter::Filesystem(files.begin_put(key).await?)) }).await
+            }
+            // Nothing is asked of the server before there is something to send.
+            Self::S3(bucket) => Ok(ObjectWriter::S3(Box::new(bucket.begin_put(key)?))),
         }
     }
 
     /// Writes a whole object; when this returns, it is durable.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::DiskFull`].
+    /// [`StoreError::Io`], [`StoreError::DiskFull`], [`StoreError::Unavailable`].
     pub async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
         match self {
-            Self::Filesystem(files) => files.put(key, bytes).await,
+            Self::Filesystem(files) => timed("put", files.put(key, bytes)).await,
+            Self::S3(bucket) => timed("put", bucket.put(key, bytes).boxed()).await,
         }
     }
 
     /// Opens an object for reading, `None` if there is none. `range` is of bytes and lies within the object.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`].
     pub async fn get(
         &self,
         key: &ObjectKey,
         range: Option<std::ops::Range<u64>>,
     ) -> Result<Option<ObjectReader>, StoreError> {
         match self {
-            Self::Filesystem(files) => Ok(files.get(key, range).await?.map(ObjectReader::Filesystem)),
+            Self::Filesystem(files) => {
+                let reader = timed("get", files.get(key, range)).await?;
+                Ok(reader.map(ObjectReader::Filesystem))
+            }
+            Self::S3(bucket) => {
+                let reader = timed("get", bucket.get(key, range).boxed()).await?;
+                Ok(reader.map(|reader| ObjectReader::S3(Box::new(reader))))
+            }
         }
     }
 
     /// The whole object in memory, `None` if there is none. The caller has charged its size.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where its checksum tells that it is not
+    /// what was written.
     pub async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
-            Self::Filesystem(files) => files.get_whole(key).await,
+            Self::Filesystem(files) => timed("get_whole", files.get_whole(key)).await,
+            Self::S3(bucket) => timed("get_whole", bucket.get_whole(key).boxed()).await,
         }
     }
 
     /// What is known of the object, `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`].
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, StoreError> {
         match self {
-            Self::Filesystem(files) => files.head(key).await,
+            Self::Filesystem(files) => timed("head", files.head(key)).await,
+            Self::S3(bucket) => timed("head", bucket.head(key).boxed()).await,
         }
     }
 
-    /// Deletes objects, durably; those that do not exist are passed over. Returns how many existed.
+    /// Deletes objects, durably; those that do not exist are passed over. Returns how many existed, as far as the
+    /// store tells: most S3 servers answer the same for one that was not there.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`].
     pub async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
         match self {
-            Self::Filesystem(files) => files.delete(keys).await,
+            Self::Filesystem(files) => timed("delete", files.delete(keys)).await,
+            Self::S3(bucket) => timed("delete", bucket.delete(keys).boxed()).await,
         }
     }
 
@@ -172,7 +243,7 @@ impl ObjectStore {
     /// is an orphan is known from the metadata.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`].
     pub async fn list(
         &self,
         kind: ObjectKind,
@@ -180,34 +251,62 @@ impl ObjectStore {
         limit: usize,
     ) -> Result<Vec<ObjectKey>, StoreError> {
         match self {
-            Self::Filesystem(files) => files.list(kind, after, limit).await,
+            Self::Filesystem(files) => timed("list", files.list(kind, after, limit)).await,
+            Self::S3(bucket) => timed("list", bucket.list(kind, after, limit).boxed()).await,
         }
     }
 
-    /// A URL at which a client may fetch the object by itself, where the store offers that.
-    pub fn presign_get(&self, _key: &ObjectKey, _valid: std::time::Duration) -> Option<String> {
+    /// A request by which a client may fetch the object by itself, where the store offers that.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::InvalidOption`] for more than seven days.
+    pub async fn presign_get(
+        &self,
+        key: &ObjectKey,
+        valid: Duration,
+    ) -> Result<Option<PresignedRequest>, StoreError> {
         match self {
-            Self::Filesystem(_) => None,
+            Self::Filesystem(_) => Ok(None),
+            Self::S3(bucket) => bucket.presign_get(key, valid).boxed().await.map(Some),
+        }
+    }
+
+    /// A request by which a client may put the object by itself, where the store offers that. With `bytes`, it takes
+    /// exactly so many. Puts in many parts are [`Bucket`]'s own.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::presign_get`].
+    pub async fn presign_put(
+        &self,
+        key: &ObjectKey,
+        bytes: Option<u64>,
+        valid: Duration,
+    ) -> Result<Option<PresignedRequest>, StoreError> {
+        match self {
+            Self::Filesystem(_) => Ok(None),
+            Self::S3(bucket) => bucket.presign_put(key, bytes, valid).boxed().await.map(Some),
         }
     }
 
     /// The store's id, if one was ever written.
     ///
     /// # Errors
-    /// [`StoreError::Io`]; [`StoreError::Corrupt`] if it is no UUID.
+    /// [`StoreError::Io`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] if it is no UUID.
     pub async fn store_id(&self) -> Result<Option<Uuid>, StoreError> {
         match self {
             Self::Filesystem(files) => files.store_id().await,
+            Self::S3(bucket) => bucket.store_id().boxed().await,
         }
     }
 
     /// Writes the store's id.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`].
     pub async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
         match self {
             Self::Filesystem(files) => files.set_store_id(id).await,
+            Self::S3(bucket) => bucket.set_store_id(id).boxed().await,
         }
     }
 }
@@ -217,26 +316,30 @@ impl ObjectStore {
 pub enum ObjectWriter {
     /// Into a temporary file.
     Filesystem(filesystem::FileWriter),
+    /// In one request, or in parts.
+    S3(Box<s3::BucketWriter>),
 }
 
 impl ObjectWriter {
-    /// Appends bytes. Holds at most two windows of [`filesystem::WINDOW_BYTES`].
+    /// Appends bytes. Holds at most [`ObjectStore::window_bytes`].
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::DiskFull`].
+    /// [`StoreError::Io`], [`StoreError::DiskFull`], [`StoreError::Unavailable`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match self {
             Self::Filesystem(writer) => writer.write(bytes).await,
+            Self::S3(writer) => writer.write(bytes).await,
         }
     }
 
     /// Makes the object durable under its key.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::DiskFull`].
+    /// [`StoreError::Io`], [`StoreError::DiskFull`], [`StoreError::Unavailable`].
     pub async fn finish(self) -> Result<Receipt, StoreError> {
         match self {
-            Self::Filesystem(writer) => writer.finish().await,
+            Self::Filesystem(writer) => timed("finish", writer.finish()).await,
+            Self::S3(writer) => timed("finish", writer.finish().boxed()).await,
         }
     }
 }
@@ -246,16 +349,20 @@ impl ObjectWriter {
 pub enum ObjectReader {
     /// From a file.
     Filesystem(filesystem::FileReader),
+    /// From a server, going on where a connection broke.
+    S3(Box<s3::BucketReader>),
 }
 
 impl ObjectReader {
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// [`StoreError::Io`], also when the object is shorter than was promised.
+    /// [`StoreError::Io`], also when the object is shorter than was promised; [`StoreError::Unavailable`];
+    /// [`StoreError::Corrupt`], in place of the last bytes, where the store knows that they are not what was written.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Filesystem(reader) => reader.next().await,
+            Self::S3(reader) => reader.next().await,
         }
     }
 
@@ -263,6 +370,7 @@ impl ObjectReader {
     pub fn remaining(&self) -> u64 {
         match self {
             Self::Filesystem(reader) => reader.remaining(),
+            Self::S3(reader) => reader.remaining(),
         }
     }
 }

@@ -1,0 +1,237 @@
+//! Attempts: how often, how long, and with which pauses the server is asked.
+//!
+//! The SDK's own retries are off. They count attempts where we have a deadline, know nothing of the breaker, and
+//! could neither continue a body that was cut off nor tell the metrics why they came. This loop does; every attempt
+//! is one call of the SDK.
+//!
+//! Tried again: no connection, one that broke, no answer in time, 5xx, 429, SlowDown, and bytes that the server found
+//! damaged. That is safe for every operation here, since a key is written once: to put, get or delete it twice is
+//! the same as once. Not tried again: everything that the server understood and refused (4xx), such as wrong
+//! credentials or a missing bucket; and anything once the breaker is open.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::S3Options;
+use super::breaker::Breaker;
+use super::error::{Cause, Failure};
+use crate::StoreError;
+use crate::objects::telemetry;
+
+/// The longest first pause; it doubles with each attempt.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// The same when the server asked for fewer requests.
+const PAUSE_THROTTLED: Duration = Duration::from_millis(400);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+
+/// The way to one server: its breaker, and the times that are granted to it.
+#[derive(Debug)]
+pub(super) struct Line {
+    breaker: Mutex<Breaker>,
+    attempt_timeout: Duration,
+    deadline: Duration,
+}
+
+impl Line {
+    pub(super) fn new(options: &S3Options) -> Self {
+        telemetry::breaker_state(0);
+        Self {
+            breaker: Mutex::new(Breaker::new(options.breaker_failures, options.breaker_pause)),
+            attempt_timeout: options.attempt_timeout,
+            deadline: options.operation_deadline,
+        }
+    }
+
+    /// The same with a shorter deadline.
+    #[must_use]
+    pub(super) fn within(self, deadline: Duration) -> Self {
+        Self { deadline: deadline.min(self.deadline), ..self }
+    }
+
+    pub(super) fn attempt_timeout(&self) -> Duration {
+        self.attempt_timeout
+    }
+
+    /// Whether the server may be asked now. Looks only.
+    pub(super) fn available(&self) -> Result<(), StoreError> {
+        let left = self.lock().closed_for(Instant::now());
+        left.map_or(Ok(()), |left| Err(resting(left, None)))
+    }
+
+    /// Makes attempts until one is answered, the server refuses, or the deadline would pass. `Ok(Err(…))` is the
+    /// server's refusal, for whoever knows what it means there.
+    pub(super) async fn call<T, F>(
+        &self,
+        operation: &'static str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<Result<T, Failure>, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let started = Instant::now();
+        let (mut pause_max, mut last) = (PAUSE_FIRST, None);
+        for made in 1_u32.. {
+            self.admit().map_err(|left| resting(left, last.as_deref()))?;
+            let left = self.deadline.saturating_sub(started.elapsed());
+            let (cause, reason) = match self.once(left, attempt()).await {
+                Err(Failure::Passing { cause, reason }) => (cause, reason),
+                answered => return Ok(answered),
+            };
+            telemetry::count_retry(operation, cause.name());
+            let throttled = cause == Cause::Throttled;
+            pause_max = pause_max.max(if throttled { PAUSE_THROTTLED } else { PAUSE_FIRST });
+            // Anything between nothing and the bound ("full jitter"): those who failed together do not come back
+            // in step.
+            let pause = pause_max.mul_f64(rand::random::<f64>());
+            if started.elapsed() + pause >= self.deadline {
+                let (attempts, seconds) = (made, started.elapsed().as_secs_f32());
+                let reason = format!(
+                    "{operation} came to nothing in {attempts} attempts and {seconds:.1} s: {reason}"
+                );
+                return Err(StoreError::Unavailable { reason });
+            }
+            tracing::debug!(operation, attempt = made, reason, ?pause, "S3 is asked again");
+            tokio::time::sleep(pause).await;
+            pause_max = (pause_max * 2).min(PAUSE_MAX);
+            last = Some(reason);
+        }
+        // More attempts than can be counted do not fit into any deadline.
+        Err(StoreError::Unavailable { reason: format!("{operation} came to nothing") })
+    }
+
+    /// As [`Line::call`], where no refusal is expected.
+    pub(super) async fn ask<T, F>(
+        &self,
+        operation: &'static str,
+        what: &str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        self.call(operation, attempt)
+            .await?
+            .map_err(|failure| failure.into_error(&format!("{operation} of {what}")))
+    }
+
+    async fn once<T>(
+        &self,
+        left: Duration,
+        attempt: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        let limit = self.attempt_timeout.min(left);
+        let result = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+            Err(Failure::passing(Cause::Timeout, format!("no answer within {:.1} s", limit.as_secs_f32())))
+        });
+        match &result {
+            Err(Failure::Passing { cause, reason }) if cause.is_outage() => self.failed(reason),
+            // Whoever refuses is there.
+            _ => self.succeeded(),
+        }
+        result
+    }
+
+    fn admit(&self) -> Result<(), Duration> {
+        let mut breaker = self.lock();
+        let admitted = breaker.admit(Instant::now());
+        telemetry::breaker_state(breaker.state().number());
+        admitted
+    }
+
+    pub(super) fn succeeded(&self) {
+        let mut breaker = self.lock();
+        let before = breaker.state().number();
+        breaker.succeeded();
+        telemetry::breaker_state(breaker.state().number());
+        if before > 0 {
+            tracing::info!("the S3 server answers again");
+        }
+    }
+
+    pub(super) fn failed(&self, reason: &str) {
+        let mut breaker = self.lock();
+        let opened = breaker.failed(Instant::now());
+        telemetry::breaker_state(breaker.state().number());
+        if opened {
+            telemetry::count_breaker_opened();
+            tracing::error!(reason, "the S3 server is left alone for a while: attempt after attempt failed");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing is asked for so long; `last` is what the last attempt came to.
+fn resting(left: Duration, last: Option<&str>) -> StoreError {
+    let seconds = left.as_secs_f32();
+    let because = last.map_or_else(String::new, |last| format!(": {last}"));
+    let reason =
+        format!("the S3 server has not answered lately, and is asked again in {seconds:.1} s{because}");
+    StoreError::Unavailable { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::objects::s3::error::Refusal;
+
+    fn line(failures: u32) -> Line {
+        Line::new(&S3Options {
+            attempt_timeout: Duration::from_secs(2),
+            operation_deadline: Duration::from_secs(10),
+            breaker_failures: failures,
+            breaker_pause: Duration::from_secs(5),
+            ..S3Options::default()
+        })
+    }
+
+    fn passing() -> Failure {
+        Failure::passing(Cause::Server, "500")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_until_it_succeeds() {
+        let (line, made) = (line(10), AtomicU32::new(0));
+        let answer = line.ask("get", "an object", || async {
+            if made.fetch_add(1, Ordering::Relaxed) < 4 { Err(passing()) } else { Ok(7) }
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+        assert_eq!(made.into_inner(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_not_tried_again() {
+        let (line, made) = (line(1), AtomicU32::new(0));
+        let refusal = Refusal { status: 403, code: "AccessDenied".to_owned(), ..Refusal::default() };
+        let answer = line.ask("put", "an object", || async {
+            made.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(Failure::Refused(refusal.clone()))
+        });
+        let error = answer.await.unwrap_err().to_string();
+        assert!(error.contains("AccessDenied") && error.contains("an object"), "{error}");
+        assert_eq!(made.into_inner(), 1);
+        line.available().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_open_breaker_ends_it_at_once() {
+        let (line, made) = (line(3), AtomicU32::new(0));
+        let attempt = || async {
+            made.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(passing())
+        };
+        let began = Instant::now();
+        let error = line.ask("get", "an object", attempt).await.unwrap_err().to_string();
+        assert!(error.ends_with("500"), "what went wrong is told: {error}");
+        assert_eq!(made.load(Ordering::Relaxed), 3);
+        assert!(matches!(line.available(), Err(StoreError::Unavailable { .. })));
+        assert!(line.ask("get", "an object", attempt).await.is_err());
+        assert_eq!(made.into_inner(), 3, "nothing is asked while it is open");
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}
