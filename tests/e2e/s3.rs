@@ -90,7 +90,7 @@ async fn nothing_is_left_behind(server: &Server, daemon: Daemon, setup: &Setup) 
         count += 1;
     }
     let home = daemon.stop();
-    let report = run_as(setup, &home, &["janitor", "--now"]);
+    let report = run_as(setup, &home, &["janitor", "--now", "--open"]);
     assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!((&report["intents_standing"], &report["tombstones_left"]), (&0.into(), &0.into()), "{report}");

@@ -171,11 +171,15 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
-        let names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        // The first goes alone: where it is the one that finds out whether the server is back, the refusal of those
+        // beside it would end it before it knows.
+        let Some(first) = names.next() else { return Ok(0) };
+        let first = self.delete_name(&first).await?;
         // One request each: DeleteObjects is not there on every server, and wants checksums of its own.
         let deletes = stream::iter(names).map(|name| async move { self.delete_name(&name).await });
         let deleted: Vec<bool> = deletes.buffer_unordered(DELETES_AT_ONCE).try_collect().await?;
-        Ok(deleted.into_iter().filter(|deleted| *deleted).count())
+        Ok(deleted.into_iter().chain([first]).filter(|deleted| *deleted).count())
     }
 
     /// Deletes what has this name. Most servers answer the same whether it was there or not.
