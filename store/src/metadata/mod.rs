@@ -7,11 +7,17 @@
 //! - `retry`: runs a transaction's function until it commits or its deadline passes;
 //! - `transaction`: what a transaction can do, and the limits;
 //! - `range`, `watch`: the ranges it reads and the changes it waits for;
+//! - `pages`: ranges that are too long for one transaction;
+//! - `export`: every row as of one moment, for a backup;
 //! - `embedded`: the engine in this process, over fjall;
+//! - `faults`: commits whose outcome is unknown, for tests;
 //! - `telemetry`: its metrics.
 
 mod embedded;
+mod export;
+mod faults;
 mod limits;
+mod pages;
 mod range;
 mod retry;
 mod telemetry;
@@ -23,7 +29,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use embedded::EmbeddedOptions;
+pub use export::Export;
+pub use faults::CommitFault;
 pub use limits::{KEY_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
+pub use pages::Pages;
 pub use range::{KeyRange, RangeOptions};
 pub use retry::RetryOptions;
 pub use telemetry::describe_metrics;
@@ -31,6 +40,7 @@ pub use transaction::Transaction;
 pub use watch::Watch;
 
 use crate::error::StoreError;
+use faults::Faults;
 use retry::Attempts;
 use transaction::Mode;
 
@@ -39,6 +49,7 @@ use transaction::Mode;
 pub struct Metadata {
     engine: Engine,
     retry: Arc<RetryOptions>,
+    faults: Option<Faults>,
 }
 
 /// The engines behind the interface. Everything above it is written once and does not know which it has.
@@ -73,7 +84,20 @@ impl Metadata {
     pub async fn open_embedded(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::Embedded(embedded::Engine::open(path, options).await?);
-        Ok(Self { engine, retry })
+        Ok(Self { engine, retry, faults: None })
+    }
+
+    /// The same store through a handle whose writing transactions meet the faults that `next` answers, one asked for
+    /// before each commit. After a commit whose outcome is unknown they run again, as on a cluster. For tests.
+    #[must_use]
+    pub fn with_faults(&self, next: impl Fn() -> CommitFault + Send + Sync + 'static) -> Self {
+        Self { faults: Some(Faults::new(next)), ..self.clone() }
+    }
+
+    /// The same store through a handle that is patient in another way.
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryOptions) -> Self {
+        Self { retry: Arc::new(retry), ..self.clone() }
     }
 
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
@@ -83,6 +107,10 @@ impl Metadata {
     /// with a random pause, within [`RetryOptions::deadline`]; after that the answer is
     /// [`StoreError::Contended`] with `name`, which also labels the metrics. A caller that stops waiting (drops the
     /// future) during the commit does not know its outcome.
+    ///
+    /// Where the process goes on after a commit whose outcome is unknown, `f` runs again after that too, and finds by
+    /// its marker what the earlier run did. When the deadline passes before a commit is known to have succeeded, the
+    /// answer is [`StoreError::CommitUnknown`].
     pub async fn transact<T, F, Fut>(&self, name: &'static str, f: F) -> Result<T, StoreError>
     where
         F: Fn(Transaction) -> Fut + Send,
@@ -115,18 +143,27 @@ impl Metadata {
             // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
             let running = f(transaction.clone());
             let error = match running.await {
-                Ok(value) => match self.commit(&transaction).await {
+                Ok(value) => match self.commit(&transaction, mode).await {
                     Ok(()) => return Ok(value),
                     Err(error) => error,
                 },
                 Err(error) => error,
             };
-            if !error.is_retryable() {
+            if !self.runs_again_after(&error) {
                 return Err(error);
             }
             telemetry::count_retry(name, &error);
-            attempts.pause().await?;
+            attempts.pause(&error).await?;
         }
+    }
+
+    /// Whether a transaction's function runs again after `error`. An unknown outcome of the embedded engine's own is a
+    /// failed disk, after which the process must end; an injected one is survived like that of a cluster.
+    fn runs_again_after(&self, error: &StoreError) -> bool {
+        let survives_unknown = match &self.engine {
+            Engine::Embedded(_) => self.faults.is_some(),
+        };
+        error.is_retryable() || (survives_unknown && matches!(error, StoreError::CommitUnknown))
     }
 
     fn begin(&self, mode: Mode) -> Transaction {
@@ -135,13 +172,31 @@ impl Metadata {
         }
     }
 
-    async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
+    async fn commit(&self, transaction: &Transaction, mode: Mode) -> Result<(), StoreError> {
         let started = Instant::now();
-        let wrote = transaction.commit().await?;
+        let wrote = match &self.faults {
+            Some(faults) if mode == Mode::ReadWrite => faults.commit(transaction).await?,
+            _ => transaction.commit().await?,
+        };
         if wrote {
             metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
         }
         Ok(())
+    }
+
+    /// Every row as of now, for a backup: one snapshot, however long reading it takes.
+    ///
+    /// Fails with [`StoreError::Unsupported`] on an engine whose transactions are too short for that.
+    pub fn export(&self) -> Result<Export, StoreError> {
+        match &self.engine {
+            Engine::Embedded(engine) => Ok(Export::embedded(engine.export()?)),
+        }
+    }
+
+    /// The rows of `range`, read page by page of at most `rows` rows, each page in a transaction of its own, which
+    /// `name` labels. See [`Pages`] for what that promises.
+    pub fn pages(&self, name: &'static str, range: KeyRange, rows: usize) -> Pages {
+        Pages::new(self.clone(), name, range, rows)
     }
 
     /// Ends, with a sentence that says why, when the store can never commit again in this process: a failed

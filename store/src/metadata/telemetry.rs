@@ -12,7 +12,11 @@ pub(crate) const GROUP_TRANSACTIONS: &str = "darkroom_metadata_group_transaction
 
 /// Counts an attempt that failed in a way that another may not.
 pub(crate) fn count_retry(name: &'static str, error: &StoreError) {
-    let reason = if matches!(error, StoreError::TooOld) { "too_old" } else { "conflict" };
+    let reason = match error {
+        StoreError::TooOld => "too_old",
+        StoreError::CommitUnknown => "unknown",
+        _ => "conflict",
+    };
     metrics::counter!(CONFLICTS, "transaction" => name, "reason" => reason).increment(1);
 }
 
@@ -23,7 +27,7 @@ pub fn describe_metrics() {
         CONFLICTS,
         Unit::Count,
         "Attempts that must be made again, by transaction and reason: another transaction wrote what they had read \
-         (conflict), or they took too long (too_old)."
+         (conflict), they took too long (too_old), or whether they were committed is not known (unknown)."
     );
     describe_histogram!(
         COMMIT_SECONDS,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
-use super::{blobs, jobs, objects, record};
+use super::{blobs, chunks, jobs, objects, record};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -148,11 +148,11 @@ pub const ORIGINAL_MISSING: &str = "original-missing";
 /// Those of the engine.
 pub async fn get(tx: &Transaction, id: PhotoId) -> Result<Option<Photo>, StoreError> {
     let key = PHOTOS.key(&(id.0,));
-    tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
+    chunks::read(tx, &key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
 }
 
-fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
-    tx.set(&PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?)
+async fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
+    chunks::write(tx, &PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?).await
 }
 
 /// The owner's photos, newest first, older than `before`, at most `limit`.
@@ -267,7 +267,7 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
         blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     tx.set(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), photo.id.0)), &[])?;
     tx.set(&by_content, &record::encode(&photo.id)?)?;
     jobs::enqueue(tx, &creation.job)?;
@@ -302,7 +302,7 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
     photo.failure = None;
     photo.updated = creation.photo.created;
     count(tx, photo.state, 1)?;
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     jobs::enqueue(tx, &jobs::Job { photo: photo.id, ..creation.job.clone() })?;
     Ok(Created::Retried(photo))
 }
@@ -375,7 +375,7 @@ pub async fn publish(tx: &Transaction, by: &Settling, made: &Made) -> Result<Set
     }
     photo.looks.clone_from(looks);
     photo.damage.clone_from(damage);
-    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?;
+    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await?;
     jobs::remove(tx, &job)?;
     Ok(Settled::Done(photo))
 }
@@ -398,15 +398,15 @@ pub async fn fail(
     jobs::remove(tx, &job)?;
     let photo = if photo.state == State::Ready {
         photo.unrenderable = wanted.to_vec();
-        transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?
+        transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await?
     } else {
         photo.failure = Some(failure.clone());
-        transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })?
+        transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo }).await?
     };
     Ok(Settled::Done(photo))
 }
 
-fn transition(
+async fn transition(
     tx: &Transaction,
     mut photo: Photo,
     to: State,
@@ -418,7 +418,7 @@ fn transition(
     photo.state = to;
     photo.updated = by.now;
     photo.settled_by = Some(by.lease.id);
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     changes::append(tx, by.history, &Change { at: by.now, what })?;
     Ok(photo)
 }
@@ -429,9 +429,10 @@ fn transition(
 /// # Errors
 /// Those of the engine.
 pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, StoreError> {
-    let photo = get(tx, job.photo).await?;
-    if photo.is_none_or(|photo| photo.state != State::Ready) || jobs::of_photo(tx, job.photo).await?.is_some()
-    {
+    if let Some(there) = jobs::of_photo(tx, job.photo).await? {
+        return Ok(there.id == job.id); // Its own: an earlier run of this transaction has committed.
+    }
+    if get(tx, job.photo).await?.is_none_or(|photo| photo.state != State::Ready) {
         return Ok(false);
     }
     jobs::enqueue(tx, job)?;
@@ -459,7 +460,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
         tx.clear(&by_content)?;
     }
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
-    tx.clear(&PHOTOS.key(&(id.0,)))?;
+    chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)

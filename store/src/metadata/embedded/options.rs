@@ -34,6 +34,9 @@ pub struct EmbeddedOptions {
     pub transaction_age_max: Duration,
     /// How transactions that meet conflicts are tried again.
     pub retry: RetryOptions,
+    /// Leaves every sync out, so that a power cut loses what was acknowledged and may leave a store that does not open.
+    /// For measuring what syncing costs, and for nothing else: the configuration does not have it. Default false.
+    pub unsafe_no_sync: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -48,6 +51,7 @@ impl Default for EmbeddedOptions {
             stall_max: Duration::from_mins(1),
             transaction_age_max: TRANSACTION_AGE_MAX,
             retry: RetryOptions::default(),
+            unsafe_no_sync: false,
         }
     }
 }
