@@ -26,6 +26,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/photos/{id}/variants/{preset}"),
     ("GET", "/v1/admin/actors"),
     ("POST", "/v1/admin/janitor"),
+    ("POST", "/v1/admin/backup"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -181,6 +182,13 @@ async fn route(
             "/v1/admin/janitor",
             match method {
                 Method::POST => admin::janitor(api).await,
+                _ => not_allowed("POST"),
+            },
+        ),
+        ["v1", "admin", "backup"] => (
+            "/v1/admin/backup",
+            match method {
+                Method::POST => admin::backup(api).await,
                 _ => not_allowed("POST"),
             },
         ),
