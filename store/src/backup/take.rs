@@ -44,7 +44,7 @@ impl Backup {
     /// Those of the engine.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         match self.stage {
-            Stage::Header => self.block_or_header().await.map(Some),
+            Stage::Header => self.header().await.map(Some),
             Stage::Rows => {
                 let rows = self.export.next(BLOCK_BYTES).await?;
                 Ok(Some(if rows.is_empty() { self.trailer() } else { self.block(&rows) }))
@@ -54,7 +54,7 @@ impl Backup {
     }
 
     /// The header, and with it the first rows: the identity is the first of all.
-    async fn block_or_header(&mut self) -> Result<Bytes, StoreError> {
+    async fn header(&mut self) -> Result<Bytes, StoreError> {
         let rows = self.export.next(BLOCK_BYTES).await?;
         let key = IDENTITY.key(&());
         let identity = rows.iter().find(|(found, _)| *found == key);

@@ -332,10 +332,7 @@ async fn give_back_and_claim(faulty: &Faulty, cast: &Cast, course: &[CommitFault
 /// Every row, the stamps of the change log aside.
 async fn rows_without_stamps(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
     let log = CHANGES.all();
-    let unstamped = |key: Vec<u8>| match log.contains(&key) {
-        true => key[..key.len() - 12].to_vec(),
-        false => key,
-    };
+    let unstamped = |key: Vec<u8>| if log.contains(&key) { key[..key.len() - 12].to_vec() } else { key };
     let mut rows: Vec<_> =
         store.all().await.into_iter().map(|(key, value)| (unstamped(key), value)).collect();
     rows.sort();

@@ -215,5 +215,5 @@ impl<R: Read> Walk<R> {
 
 /// A little-endian number of up to four bytes.
 fn number(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    bytes.iter().rev().fold(0, |number, byte| (number << 8) | usize::from(*byte))
 }
