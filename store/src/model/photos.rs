@@ -430,7 +430,7 @@ async fn transition(
 /// Those of the engine.
 pub async fn request_render(tx: &Transaction, job: &jobs::Job) -> Result<bool, StoreError> {
     if let Some(there) = jobs::of_photo(tx, job.photo).await? {
-        return Ok(there.id == job.id); // Its own: an earlier run of this transaction has committed.
+        return Ok(there.id == job.id); // By an earlier run of this transaction, if it is this one.
     }
     if get(tx, job.photo).await?.is_none_or(|photo| photo.state != State::Ready) {
         return Ok(false);
