@@ -84,7 +84,7 @@ pub(crate) async fn byte_order_is_tuple_order(store: Store) {
         longer.push(random_element(&mut random, 0));
         tuples.push(longer);
     }
-    let keys: Vec<Vec<u8>> = tuples.iter().map(|tuple| pack(tuple)).collect();
+    let keys: Vec<Vec<u8>> = tuples.iter().map(pack).collect();
     for piece in keys.chunks(100) {
         let fill = |tx: Transaction| async move { piece.iter().try_for_each(|key| tx.set(key, b"")) };
         store.metadata.transact("fill", fill).await.expect("fill");
