@@ -83,7 +83,7 @@ fn copy_file(from: &Path, to: &Path) {
     target.set_len(length).expect("its size");
     for at in (0..length).step_by(PIECE_BYTES as usize) {
         let mut piece = Vec::new();
-        source.by_ref().take(PIECE_BYTES).read_to_end(&mut piece).expect("read");
+        Read::by_ref(&mut source).take(PIECE_BYTES).read_to_end(&mut piece).expect("read");
         if piece.iter().any(|byte| *byte != 0) {
             target.seek(SeekFrom::Start(at)).expect("seek");
             target.write_all(&piece).expect("write");
