@@ -36,6 +36,7 @@ pub mod view;
 use std::sync::Arc;
 
 use darkroom_actors::Pipeline;
+use tokio::sync::Semaphore;
 
 pub use options::HttpOptions;
 pub use serve::serve;
@@ -51,6 +52,8 @@ struct Inner {
     pipeline: Pipeline,
     options: HttpOptions,
     metrics: MetricsText,
+    /// The one place for a backup that is being taken.
+    backup_place: Arc<Semaphore>,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -59,7 +62,8 @@ pub type MetricsText = Box<dyn Fn() -> String + Send + Sync>;
 impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
-        Self { inner: Arc::new(Inner { pipeline, options, metrics }), health_only: false }
+        let backup_place = Arc::new(Semaphore::new(1));
+        Self { inner: Arc::new(Inner { pipeline, options, metrics, backup_place }), health_only: false }
     }
 
     /// The same, answering nothing but health and metrics.
@@ -79,6 +83,10 @@ impl Api {
 
     pub(crate) fn options(&self) -> &HttpOptions {
         &self.inner.options
+    }
+
+    pub(crate) fn backup_place(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.backup_place)
     }
 
     pub(crate) fn metrics(&self) -> String {

@@ -69,6 +69,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-connections", StatusCode::SERVICE_UNAVAILABLE, "Too many connections"),
     ("contended", StatusCode::SERVICE_UNAVAILABLE, "Too many changes of the same thing at once"),
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
+    ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
@@ -215,6 +216,7 @@ impl From<StoreError> for Problem {
                 Self::new("storage-full", "there is no room for more photos; tell the operator")
                     .retry_after(60)
             }
+            StoreError::Unsupported(instead) => Self::new("not-supported", instead),
             StoreError::CommitUnknown
             | StoreError::Busy { .. }
             | StoreError::Unavailable { .. }
@@ -234,6 +236,7 @@ impl From<StoreError> for Problem {
             | StoreError::TransactionOver
             | StoreError::Corrupt { .. }
             | StoreError::Mismatch(_)
+            | StoreError::BadBackup { .. }
             | StoreError::InvalidOption { .. } => {
                 tracing::error!(%error, "a request failed for a reason of the daemon's own");
                 Self::new(

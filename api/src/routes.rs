@@ -30,6 +30,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/admin/jobs/{id}"),
     ("DELETE", "/v1/admin/jobs/{id}"),
     ("POST", "/v1/admin/jobs/{id}/retry"),
+    ("POST", "/v1/admin/backup"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -186,6 +187,13 @@ async fn route(
             "/v1/admin/janitor",
             match method {
                 Method::POST => admin::janitor(api).await,
+                _ => not_allowed("POST"),
+            },
+        ),
+        ["v1", "admin", "backup"] => (
+            "/v1/admin/backup",
+            match method {
+                Method::POST => admin::backup(api).await,
                 _ => not_allowed("POST"),
             },
         ),

@@ -9,6 +9,7 @@
 //! | `peers` | `darkroom-bench peers`: the same work with sharp, pyvips and Pillow |
 //! | `sheet` | `darkroom-bench sheet`: a page of every variant, for eyes |
 //! | `photos` | `darkroom-bench photos`: writes generated photos, for uploads and for other tools |
+//! | `store` | `darkroom-bench store`: durable transactions a second of the metadata engine, beside redb |
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
 //! | `jobs` | `darkroom-bench jobs`: claims from the durable queue, against contention |
 //!
@@ -33,6 +34,7 @@ mod resize;
 mod samples;
 mod sheet;
 mod ssim;
+mod store;
 mod table;
 mod upload;
 
@@ -79,6 +81,12 @@ enum Command {
     Sheet(sheet::SheetArgs),
     /// Write generated photos to a folder.
     Photos(photos::PhotosArgs),
+    /// Measure durable transactions per second of the embedded metadata engine, beside redb and without syncs.
+    ///
+    /// A transaction reads one row and writes three of 200 bytes. First the disk's own rate is measured: 4 KiB appended
+    /// and synced. redb gets all transactions that wait in one commit, as the engine does; only the engine checks
+    /// conflicts. The sides take turns, and the medians of the rounds are told.
+    Store(store::StoreArgs),
     /// Upload photos over many connections and measure what the server acknowledges and finishes.
     ///
     /// This is a load generator: point it only at servers that are yours to load.
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
         Command::Peers(args) => peers::run(&args),
         Command::Sheet(args) => sheet::run(&args),
         Command::Photos(args) => photos::run(&args),
+        Command::Store(args) => store::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Jobs(args) => jobs::run(&args),
     };

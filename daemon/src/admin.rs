@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Method, Request};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 
 /// The socket's name in the data directory.
@@ -16,33 +17,66 @@ pub(crate) const SOCKET: &str = "admin.sock";
 /// Longest that a command waits for the daemon's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Longest that it waits for the next bytes of a long answer.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Asks the daemon that has `data`; `None` when none runs.
 pub(crate) async fn ask(data: &Path, method: Method, path: &str) -> anyhow::Result<Option<Bytes>> {
-    let socket = data.join(SOCKET);
-    let Ok(stream) = UnixStream::connect(&socket) else { return Ok(None) };
-    stream.set_nonblocking(true)?;
-    let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(stream, method, path)).await;
-    let answer = answer.context("the daemon did not answer in time")?;
-    answer.map(Some).with_context(|| format!("could not talk to the daemon at {}", socket.display()))
+    let Some(stream) = connect(data)? else { return Ok(None) };
+    let asking = async { Ok(exchange(stream, method, path).await?.into_body().collect().await?.to_bytes()) };
+    in_time(data, ANSWER_TIMEOUT, asking).await.map(Some)
 }
 
-async fn exchange(
-    stream: TokioIo<tokio::net::UnixStream>,
+/// As [`ask`], for an answer that is too long to be held: gives its bytes to `take` as they come. False when no daemon
+/// runs.
+pub(crate) async fn ask_for_stream(
+    data: &Path,
     method: Method,
     path: &str,
-) -> anyhow::Result<Bytes> {
+    mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let Some(stream) = connect(data)? else { return Ok(false) };
+    let mut body = in_time(data, ANSWER_TIMEOUT, exchange(stream, method, path)).await?.into_body();
+    loop {
+        let piece = in_time(data, PIECE_TIMEOUT, async { Ok(body.frame().await.transpose()?) }).await?;
+        let Some(piece) = piece else { return Ok(true) };
+        if let Some(bytes) = piece.data_ref() {
+            take(bytes)?;
+        }
+    }
+}
+
+type Stream = TokioIo<tokio::net::UnixStream>;
+
+/// A connection to the daemon that has `data`, if one runs.
+fn connect(data: &Path) -> anyhow::Result<Option<Stream>> {
+    let Ok(stream) = UnixStream::connect(data.join(SOCKET)) else { return Ok(None) };
+    stream.set_nonblocking(true)?;
+    Ok(Some(TokioIo::new(tokio::net::UnixStream::from_std(stream)?)))
+}
+
+async fn in_time<T>(
+    data: &Path,
+    limit: Duration,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let outcome = tokio::time::timeout(limit, work).await.context("the daemon did not answer in time")?;
+    outcome.with_context(|| format!("could not talk to the daemon at {}", data.join(SOCKET).display()))
+}
+
+/// Sends the request; the answer if it is a success.
+async fn exchange(stream: Stream, method: Method, path: &str) -> anyhow::Result<Response<Incoming>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     tokio::spawn(connection);
     let request =
         Request::builder().method(method).uri(path).header("host", "darkroomd").body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
     if !status.is_success() {
+        let body = answer.into_body().collect().await?.to_bytes();
         bail!("the daemon answered {status}: {}", detail(&body));
     }
-    Ok(body)
+    Ok(answer)
 }
 
 /// What an error's body says, for people.

@@ -53,6 +53,20 @@ enum Command {
         #[arg(long, required = true)]
         now: bool,
     },
+    /// Write the metadata as of now to a file, also while the daemon runs. Objects are not in it: see docs/backup.md.
+    Backup {
+        #[command(flatten)]
+        settings: Settings,
+        /// The file, which must not exist yet.
+        file: PathBuf,
+    },
+    /// Make the metadata of an empty data directory again from a backup.
+    Restore {
+        #[command(flatten)]
+        settings: Settings,
+        /// A file that `backup` wrote.
+        file: PathBuf,
+    },
     /// Show the running daemon's actors, budgets and jobs.
     Actors(Settings),
     /// Look into the durable queue, and retry or drop what is in it or was given up.
@@ -147,6 +161,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CheckConfig(settings) => commands::check_config(&settings.config()?),
         Command::DefaultConfig => commands::default_config(),
         Command::Janitor { settings, now: _ } => commands::janitor(&settings.config()?),
+        Command::Backup { settings, file } => commands::backup(&settings.config()?, &file),
+        Command::Restore { settings, file } => commands::restore(&settings.config()?, &file),
         Command::Actors(settings) => commands::actors(&settings.config()?),
         Command::Jobs(command) => commands::runtime()?.block_on(run_jobs(command)),
         Command::Bucket(BucketCommand::Apply { settings, yes }) => bucket::apply(&settings.config()?, yes),

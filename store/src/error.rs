@@ -133,6 +133,19 @@ pub enum StoreError {
     #[error("{0}")]
     Mismatch(String),
 
+    /// A backup that is cut, damaged, or of an unknown version. Nothing was written.
+    #[error("the backup cannot be used: {detail} (from byte {offset} on); take another copy of it")]
+    BadBackup {
+        /// The first byte of the part of the file that is not as it should be.
+        offset: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// What this engine cannot do. A sentence that says what does it instead.
+    #[error("{0}")]
+    Unsupported(&'static str),
+
     /// The store was closed. Nothing was written.
     #[error("the store is closed")]
     Closed,
@@ -142,10 +155,20 @@ impl StoreError {
     /// Whether running the same transaction again, from the start, is safe and may succeed.
     ///
     /// [`StoreError::CommitUnknown`] is not retryable blindly: only a function that reads its own marker on
-    /// every attempt may run again after it.
+    /// every attempt may run again after it. `Metadata::transact` asks for such functions, and runs them again where
+    /// the engine survives it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Conflict | Self::TooOld | Self::Busy { .. })
+    }
+
+    /// What an engine answers that cannot hold one snapshot for as long as a backup takes: FoundationDB, whose
+    /// transactions live 5 s at most.
+    #[must_use]
+    pub fn no_backup_on_foundationdb() -> Self {
+        Self::Unsupported(
+            "backups of FoundationDB are not taken through darkroomd: use fdbbackup and fdbrestore, which come with it",
+        )
     }
 
     /// An [`StoreError::Io`] that says what was being done.

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::backup::check_not_cut_off;
 use crate::metadata::Metadata;
 use crate::model::identity::{self, FORMAT_VERSION, Identity};
 use crate::model::{Epoch, Timestamp, nodes};
@@ -34,9 +35,10 @@ pub struct Life {
 /// a new epoch.
 ///
 /// # Errors
-/// [`StoreError::Mismatch`] if the two do not belong together, or if the format is not known to this
-/// daemon; those of the engine and of the object store.
+/// [`StoreError::Mismatch`] if the two do not belong together, if the format is not known to this daemon, or if a
+/// restore was cut off; those of the engine and of the object store.
 pub async fn begin(metadata: &Metadata, objects: &ObjectStore) -> Result<Life, StoreError> {
+    check_not_cut_off(metadata).await?;
     let identity = agree(metadata, objects).await?;
     let (process, now) = (Uuid::new_v4(), Timestamp::now());
     let nodes = if metadata.is_shared() { Nodes::Many } else { Nodes::Alone };

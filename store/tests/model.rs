@@ -9,12 +9,13 @@
 use std::time::Duration;
 
 use darkroom_store::StoreError;
-use darkroom_store::metadata::Metadata;
+use darkroom_store::metadata::{Metadata, RangeOptions};
 use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
     self, Created, Creation, Failure, Made, Original, Photo, Settled, Settling, State,
 };
+use darkroom_store::model::subspaces::PHOTOS;
 use darkroom_store::model::{
     ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, objects,
 };
@@ -55,6 +56,7 @@ cases! {
     a_variant_whose_intent_is_gone_is_not_published,
     a_photo_deleted_while_it_is_processed_stays_deleted,
     a_replaced_variant_is_buried_and_the_others_stay,
+    a_photo_may_have_more_variants_than_a_value_holds,
     a_failed_photo_is_tried_again_by_its_own_bytes,
 }
 
@@ -307,6 +309,29 @@ async fn a_replaced_variant_is_buried_and_the_others_stay(store: Store) {
     assert_eq!(store.tombstones().await.len(), 3);
     assert_eq!(ready.damage.as_deref(), Some("cut"));
     assert!(ready.looks.is_some());
+}
+
+/// Presets that were renamed leave their variants in the record, so that it may outgrow a value.
+async fn a_photo_may_have_more_variants_than_a_value_holds(store: Store) {
+    let (photo, job) = store.created(b"a").await;
+    let keys = &(0..400).map(|_| ObjectKey::new(ObjectKind::Variant)).collect::<Vec<_>>();
+    tx!(store, |tx| objects::intend(&tx, EPOCH, keys)).unwrap();
+    let template = store.variant("template").await;
+    let variants: Vec<_> = (0..400)
+        .map(|n| Variant { preset: format!("preset-{n}"), object: keys[n].clone(), ..template.clone() })
+        .collect();
+    assert!(matches!(store.publish(&settling(&photo, &job), &variants).await, Settled::Done(_)));
+    assert_eq!(store.photo(photo.id).await.unwrap().variants, variants);
+    let all = &PHOTOS.all();
+    let rows = async || tx!(store, |tx| tx.get_range(all, RangeOptions::default()).await).unwrap().len();
+    assert!(rows().await > 2, "it is in chunks");
+    let id = photo.id;
+    assert!(tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap());
+    assert_eq!(
+        (rows().await, store.tombstones().await.len()),
+        (0, 100),
+        "as many tombstones as were asked for"
+    );
 }
 
 async fn a_failed_photo_is_tried_again_by_its_own_bytes(store: Store) {

@@ -1,6 +1,7 @@
 //! End to end: the real binary, real HTTP, real files, killed and restarted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp, reason = "a test fails by panicking")]
 
+mod backup;
 mod bad_input;
 mod budgets;
 mod crashes;

@@ -32,6 +32,10 @@ pub(crate) const RESERVED_FIRST_BYTE: u8 = 0xFF;
 
 /// Accepts a key that may be read or written.
 pub(crate) fn check_key(key: &[u8]) -> Result<(), StoreError> {
+    // A bound may be one byte longer.
+    if key.len() > KEY_BYTES_MAX {
+        return Err(StoreError::KeyTooLarge { bytes: key.len() });
+    }
     check_bound(key)?;
     if key.first() == Some(&RESERVED_FIRST_BYTE) {
         return Err(StoreError::ReservedKey);

@@ -7,14 +7,20 @@
 //! - `retry`: runs a transaction's function until it commits or its deadline passes;
 //! - `transaction`: what a transaction can do, and the limits;
 //! - `range`, `watch`: the ranges it reads and the changes it waits for;
+//! - `pages`: ranges that are too long for one transaction;
+//! - `export`: every row as of one moment, for a backup;
 //! - `limits`, `size`: what every engine refuses alike;
 //! - `embedded`: the engine in this process, over fjall;
 //! - `foundationdb`: a cluster of machines, with the cargo feature of that name;
+//! - `faults`: commits whose outcome is unknown, for tests;
 //! - `telemetry`: their metrics.
 
 mod embedded;
+mod export;
+mod faults;
 mod foundationdb;
 mod limits;
+mod pages;
 mod range;
 mod retry;
 mod size;
@@ -28,10 +34,13 @@ use std::time::Instant;
 
 pub use self::foundationdb::FoundationDbOptions;
 pub use embedded::EmbeddedOptions;
+pub use export::Export;
+pub use faults::CommitFault;
 pub use limits::{
     KEY_BYTES_MAX, PREFIX_BYTES_MAX, STAMPED_VALUE_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX,
     VALUE_BYTES_MAX,
 };
+pub use pages::Pages;
 pub use range::{KeyRange, RangeOptions};
 pub use retry::RetryOptions;
 pub use telemetry::describe_metrics;
@@ -39,6 +48,7 @@ pub use transaction::Transaction;
 pub use watch::Watch;
 
 use crate::error::StoreError;
+use faults::Faults;
 use retry::Attempts;
 use transaction::Mode;
 
@@ -52,6 +62,7 @@ pub struct Metadata {
         expect(dead_code, reason = "the embedded engine has nobody to hold back")
     )]
     urgency: Urgency,
+    faults: Option<Faults>,
 }
 
 /// The engines behind the interface. Everything above it is written once and does not know which it has.
@@ -108,7 +119,7 @@ impl Metadata {
     pub async fn open_embedded(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::Embedded(embedded::Engine::open(path, options).await?);
-        Ok(Self { engine, retry, urgency: Urgency::Usual })
+        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None })
     }
 
     /// Opens the store that lies below [`FoundationDbOptions::prefix`] in a `FoundationDB` cluster, and waits until
@@ -120,7 +131,7 @@ impl Metadata {
     pub async fn open_foundationdb(options: FoundationDbOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::FoundationDb(foundationdb::Engine::open(&options).await?);
-        Ok(Self { engine, retry, urgency: Urgency::Usual })
+        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None })
     }
 
     /// A handle to the same store that tries again within other bounds.
@@ -146,6 +157,13 @@ impl Metadata {
         }
     }
 
+    /// The same store through a handle whose writing transactions meet the faults that `next` answers, one asked for
+    /// before each commit. After a commit whose outcome is unknown they run again, as on a cluster. For tests.
+    #[must_use]
+    pub fn with_faults(&self, next: impl Fn() -> CommitFault + Send + Sync + 'static) -> Self {
+        Self { faults: Some(Faults::new(next)), ..self.clone() }
+    }
+
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
     ///
     /// `f` may run more than once, so it has no side effects: ids and times are made outside of it. When `f`
@@ -157,7 +175,8 @@ impl Metadata {
     /// On `FoundationDB` an unknown outcome ([`StoreError::CommitUnknown`]) is tried again, too. So `f` reads a marker
     /// of its own and finds what an earlier run did: the record that it makes, a lease, a random id of its caller.
     /// It writes that marker together with everything else, so that of two runs at once only one commits. On the
-    /// embedded engine the process must end after an unknown outcome, and the caller gets it at once.
+    /// embedded engine the process must end after an unknown outcome, and the caller gets it at once. Injected faults
+    /// ([`Self::with_faults`]) are survived as on a cluster.
     pub async fn transact<T, F, Fut>(&self, name: &'static str, f: F) -> Result<T, StoreError>
     where
         F: Fn(Transaction) -> Fut + Send,
@@ -192,7 +211,7 @@ impl Metadata {
                     // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
                     let running = f(transaction.clone());
                     match running.await {
-                        Ok(value) => match self.commit(&transaction).await {
+                        Ok(value) => match self.commit(&transaction, mode).await {
                             Ok(()) => return Ok(value),
                             Err(error) => error,
                         },
@@ -211,6 +230,10 @@ impl Metadata {
 
     fn may_run_again_after(&self, error: &StoreError) -> bool {
         match &self.engine {
+            // An injected fault is survived like one of a cluster.
+            Engine::Embedded(_) if self.faults.is_some() => {
+                error.is_retryable() || matches!(error, StoreError::CommitUnknown)
+            }
             // An unknown outcome means that the disk has failed: the process must end.
             Engine::Embedded(_) => error.is_retryable(),
             #[cfg(feature = "foundationdb")]
@@ -233,13 +256,33 @@ impl Metadata {
         }
     }
 
-    async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
+    async fn commit(&self, transaction: &Transaction, mode: Mode) -> Result<(), StoreError> {
         let started = Instant::now();
-        let wrote = transaction.commit().await?;
+        let wrote = match &self.faults {
+            Some(faults) if mode == Mode::ReadWrite => faults.commit(transaction).await?,
+            _ => transaction.commit().await?,
+        };
         if wrote {
             metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
         }
         Ok(())
+    }
+
+    /// Every row as of now, for a backup: one snapshot, however long reading it takes.
+    ///
+    /// Fails with [`StoreError::Unsupported`] on an engine whose transactions are too short for that.
+    pub fn export(&self) -> Result<Export, StoreError> {
+        match &self.engine {
+            Engine::Embedded(engine) => Ok(Export::embedded(engine.export()?)),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(_) => Err(StoreError::no_backup_on_foundationdb()),
+        }
+    }
+
+    /// The rows of `range`, read page by page of at most `rows` rows, each page in a transaction of its own, which
+    /// `name` labels. See [`Pages`] for what that promises.
+    pub fn pages(&self, name: &'static str, range: KeyRange, rows: usize) -> Pages {
+        Pages::new(self.clone(), name, range, rows)
     }
 
     /// Ends, with a sentence that says why, when the store can never commit again in this process: a failed

@@ -196,6 +196,16 @@ impl Transaction {
         on_engine!(self, transaction => transaction.add_write_conflict_range(range))
     }
 
+    /// Has the versionstamps of this transaction, and so of all later ones, begin with a number above `floor`. The
+    /// transaction must also write something. For restoring a backup: stamps in it must stay below all new ones.
+    pub(crate) fn raise_version(&self, floor: u64) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Embedded(transaction) => transaction.raise_version(floor),
+            #[cfg(feature = "foundationdb")]
+            Engine::FoundationDb(_) => Err(StoreError::no_backup_on_foundationdb()),
+        }
+    }
+
     /// Watches `key` from this transaction's view of it: the watch, kept past the transaction, ends after the
     /// value has changed from what this transaction saw or wrote, or early. It starts when the transaction has
     /// committed, and ends at once if that fails. Watching adds no read conflict.

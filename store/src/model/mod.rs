@@ -7,6 +7,7 @@
 //! - [`subspaces`]: which key prefix holds what.
 //! - [`record`]: how a record is encoded, with a version in front.
 //! - [`ids`]: ids, times and content hashes.
+//! - [`chunks`]: records that may be larger than a value may be.
 //! - [`identity`]: the store's own identity and format version.
 //! - [`nodes`]: epochs, one for each life of a node; which of them live, and which are dead.
 //! - [`photos`]: a photo's record and its way from `processing` to `ready`, `failed` or deleted.
@@ -17,6 +18,7 @@
 
 pub mod blobs;
 pub mod changes;
+pub mod chunks;
 pub mod identity;
 pub mod ids;
 pub mod jobs;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
-use super::{blobs, jobs, objects, record};
+use super::{blobs, chunks, jobs, objects, record};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -148,11 +148,11 @@ pub const ORIGINAL_MISSING: &str = "original-missing";
 /// Those of the engine.
 pub async fn get(tx: &Transaction, id: PhotoId) -> Result<Option<Photo>, StoreError> {
     let key = PHOTOS.key(&(id.0,));
-    tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
+    chunks::read(tx, &key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
 }
 
-fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
-    tx.set(&PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?)
+async fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
+    chunks::write(tx, &PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?).await
 }
 
 /// The owner's photos, newest first, older than `before`, at most `limit`.
@@ -267,7 +267,7 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
         blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     tx.set(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), photo.id.0)), &[])?;
     tx.set(&by_content, &record::encode(&photo.id)?)?;
     jobs::enqueue(tx, &creation.job)?;
@@ -302,7 +302,7 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
     photo.failure = None;
     photo.updated = creation.photo.created;
     count(tx, photo.state, 1)?;
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     jobs::enqueue(tx, &creation.job.clone().for_photo(photo.id))?;
     Ok(Created::Retried(photo))
 }
@@ -375,7 +375,7 @@ pub async fn publish(tx: &Transaction, by: &Settling, made: &Made) -> Result<Set
     }
     photo.looks.clone_from(looks);
     photo.damage.clone_from(damage);
-    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo })?;
+    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await?;
     jobs::remove(tx, &job)?;
     Ok(Settled::Done(photo))
 }
@@ -396,7 +396,7 @@ pub async fn fail(
         Err(settled) => return Ok(settled),
     };
     jobs::remove(tx, &job)?;
-    end_failed(tx, photo, by, failure, wanted).map(Settled::Done)
+    end_failed(tx, photo, by, failure, wanted).await.map(Settled::Done)
 }
 
 /// As [`fail`], where another attempt might end otherwise and it is we who make none: the job's letter is kept for the
@@ -417,10 +417,10 @@ pub async fn give_up(
     jobs::remove(tx, &job)?;
     let (code, detail) = (failure.code.clone(), failure.detail.clone());
     jobs::bury(tx, &jobs::DeadJob { job, code, detail, died: by.now })?;
-    end_failed(tx, photo, by, failure, wanted).map(Settled::Done)
+    end_failed(tx, photo, by, failure, wanted).await.map(Settled::Done)
 }
 
-fn end_failed(
+async fn end_failed(
     tx: &Transaction,
     mut photo: Photo,
     by: &Settling,
@@ -429,10 +429,10 @@ fn end_failed(
 ) -> Result<Photo, StoreError> {
     if photo.state == State::Ready {
         photo.unrenderable = wanted.to_vec();
-        return transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo });
+        return transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await;
     }
     photo.failure = Some(failure.clone());
-    transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo })
+    transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo }).await
 }
 
 /// The photo's job is dropped: one that was being processed ends as failed, any other stays as it is. `by` is left on
@@ -447,35 +447,35 @@ pub(super) async fn give_up_unfinished(
 ) -> Result<(), StoreError> {
     let Some(mut photo) = get(tx, by.photo).await? else { return Ok(()) };
     if photo.state == State::Processing {
-        return end_failed(tx, photo, by, failure, &[]).map(|_| ());
+        return end_failed(tx, photo, by, failure, &[]).await.map(|_| ());
     }
     photo.settled_by = Some(by.lease.id);
-    put(tx, &photo)
+    put(tx, &photo).await
 }
 
 /// A failed photo is tried again. The caller adds its job.
 ///
 /// # Errors
 /// Those of the engine.
-pub(super) fn revive(tx: &Transaction, mut photo: Photo, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn revive(tx: &Transaction, mut photo: Photo, now: Timestamp) -> Result<(), StoreError> {
     count(tx, photo.state, -1)?;
     photo.state = State::Processing;
     photo.failure = None;
     photo.updated = now;
     count(tx, photo.state, 1)?;
-    put(tx, &photo)
+    put(tx, &photo).await
 }
 
 /// Variants that could not be made may be asked for again.
 ///
 /// # Errors
 /// Those of the engine.
-pub(super) fn forget_unrenderable(tx: &Transaction, mut photo: Photo) -> Result<(), StoreError> {
+pub(super) async fn forget_unrenderable(tx: &Transaction, mut photo: Photo) -> Result<(), StoreError> {
     photo.unrenderable.clear();
-    put(tx, &photo)
+    put(tx, &photo).await
 }
 
-fn transition(
+async fn transition(
     tx: &Transaction,
     mut photo: Photo,
     to: State,
@@ -487,7 +487,7 @@ fn transition(
     photo.state = to;
     photo.updated = by.now;
     photo.settled_by = Some(by.lease.id);
-    put(tx, &photo)?;
+    put(tx, &photo).await?;
     changes::append(tx, by.history, &Change { at: by.now, what })?;
     Ok(photo)
 }
@@ -532,7 +532,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
         tx.clear(&by_content)?;
     }
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
-    tx.clear(&PHOTOS.key(&(id.0,)))?;
+    chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)

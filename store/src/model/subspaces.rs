@@ -15,6 +15,8 @@ pub struct Subspace(u8);
 pub const IDENTITY: Subspace = Subspace(0x01);
 /// `()` → the newest epoch; `(epoch)` → [`nodes::Node`](super::nodes::Node).
 pub const NODES: Subspace = Subspace(0x02);
+/// `()` → a restore that has begun and not ended: see [`backup`](crate::backup).
+pub const RESTORE: Subspace = Subspace(0x03);
 /// `(photo)` → [`photos::Photo`](super::photos::Photo).
 pub const PHOTOS: Subspace = Subspace(0x10);
 /// `(owner, photo)` → nothing. Photos of an owner by time of creation.

@@ -31,6 +31,9 @@ pub(crate) async fn keys(store: Store) {
         assert!(matches!(outcome, Err(StoreError::KeyTooLarge { .. })), "{outcome:?}");
     };
     refused(try_write(&store, |tx| tx.set(&too_long, b"v")).await);
+    // As the bound of a range it would do: the range of the longest key alone ends with it.
+    let a_zero_more = [&longest[..], &[0]].concat();
+    refused(try_write(&store, |tx| tx.set(&a_zero_more, b"v")).await);
     refused(try_write(&store, |tx| tx.clear(&too_long)).await);
     refused(try_write(&store, |tx| tx.atomic_add(&too_long, 1)).await);
     refused(try_write(&store, |tx| tx.clear_range(&KeyRange::new(*b"a", too_long.clone()))).await);
@@ -105,4 +108,24 @@ pub(crate) async fn reserved_keys(store: Store) {
     refused(try_write(&store, |tx| tx.set(b"\xFF/status", b"")).await);
     refused(try_write(&store, |tx| tx.clear_range(&KeyRange::new([0], [0xFF, 1]))).await);
     try_write(&store, |tx| tx.clear_range(&KeyRange::all())).await.expect("up to where they begin");
+}
+
+/// What is read counts too: the keys of many conflict ranges are a transaction's size as its writes are.
+pub(crate) async fn conflict_ranges_count(store: Store) {
+    let read_many = |count: u32| {
+        let metadata = store.metadata.clone();
+        async move {
+            let read = |tx: Transaction| async move {
+                for number in 0..count {
+                    let key = [&number.to_be_bytes()[..], &[7; 9_000]].concat();
+                    tx.add_read_conflict_range(&KeyRange::single(&key))?;
+                }
+                tx.set(b"done", b"")
+            };
+            metadata.transact("read many", read).await
+        }
+    };
+    read_many(500).await.expect("9 MB of keys");
+    let outcome = read_many(600).await;
+    assert!(matches!(outcome, Err(StoreError::TransactionTooLarge { .. })), "{outcome:?}");
 }

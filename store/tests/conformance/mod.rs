@@ -1,10 +1,15 @@
 //! The cases of the contract, by subject, and what they share. They use the public interface only.
 
+pub(crate) mod chunks;
 pub(crate) mod durability;
+pub(crate) mod hermitage;
 pub(crate) mod isolation;
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod ranges;
+pub(crate) mod retries;
+pub(crate) mod tuples;
+pub(crate) mod unknown;
 pub(crate) mod versionstamps;
 pub(crate) mod watches;
 pub(crate) mod writes;

@@ -2,9 +2,12 @@
 //! environment repeats it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use darkroom_store::error::StoreError;
-use darkroom_store::metadata::{KeyRange, Metadata, RangeOptions, Transaction};
+use darkroom_store::metadata::{
+    KEY_BYTES_MAX, KeyRange, Metadata, RangeOptions, Transaction, VALUE_BYTES_MAX, Watch,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -25,7 +28,7 @@ enum Step {
     Max(Vec<u8>, u64),
 }
 
-fn random_generator(test: &str) -> StdRng {
+pub(crate) fn random_generator(test: &str) -> StdRng {
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
     println!("{test}: SEED={seed}");
     StdRng::seed_from_u64(seed)
@@ -51,7 +54,7 @@ fn random_step(random: &mut StdRng) -> Step {
         0..3 => Step::Get(key),
         3..6 => {
             let limit = if random.random() { usize::MAX } else { random.random_range(0..6) };
-            let options = RangeOptions { limit, reverse: random.random(), snapshot: false };
+            let options = RangeOptions { limit, reverse: random.random(), snapshot: random.random() };
             Step::GetRange(random_range(random), options)
         }
         6..8 => Step::Set(key, (0..random.random_range(0..12)).map(|_| random.random()).collect()),
@@ -65,6 +68,104 @@ fn random_step(random: &mut StdRng) -> Step {
 fn random_steps(random: &mut StdRng) -> Vec<Step> {
     (0..random.random_range(1..8)).map(|_| random_step(random)).collect()
 }
+
+/// How a transaction ends, after its steps.
+#[derive(Debug, Clone)]
+enum Ending {
+    Plain,
+    /// Given up: nothing of it may be seen.
+    GivenUp,
+    /// Asks for what is over a limit, which is refused and changes nothing of the rest.
+    OverLimit(Vec<u8>),
+    /// Writes a key that holds the versionstamp.
+    StampedKey(Vec<u8>, Vec<u8>),
+    /// Writes a value that holds it.
+    StampedValue(Vec<u8>, Vec<u8>),
+}
+
+/// Where a transaction with a versionstamp leaves it for the test.
+const STAMP: &[u8] = b"stamp";
+
+fn random_ending(random: &mut StdRng) -> Ending {
+    let key = random_key(random);
+    match random.random_range(0..10) {
+        0 | 1 => Ending::GivenUp,
+        2 => Ending::OverLimit(key),
+        3 => Ending::StampedKey(key, vec![random.random()]),
+        4 => Ending::StampedValue(key, vec![random.random()]),
+        _ => Ending::Plain,
+    }
+}
+
+/// Ends a transaction of the store so.
+async fn end_in_store(tx: &Transaction, ending: &Ending) -> Result<(), StoreError> {
+    match ending {
+        Ending::Plain => Ok(()),
+        Ending::GivenUp => Err(StoreError::Closed),
+        Ending::OverLimit(key) => {
+            let long = [&key[..], &vec![0; KEY_BYTES_MAX]].concat();
+            assert!(matches!(tx.set(&long, b""), Err(StoreError::KeyTooLarge { .. })));
+            assert!(matches!(tx.get(&long).await, Err(StoreError::KeyTooLarge { .. })));
+            let large = vec![0; VALUE_BYTES_MAX + 1];
+            assert!(matches!(tx.set(key, &large), Err(StoreError::ValueTooLarge { .. })));
+            Ok(())
+        }
+        Ending::StampedKey(prefix, suffix) => {
+            tx.set_versionstamped_key(prefix, suffix, b"stamped")?;
+            end_with_stamp(tx)
+        }
+        Ending::StampedValue(key, around) => {
+            tx.set_versionstamped_value(key, around, around)?;
+            end_with_stamp(tx)
+        }
+    }
+}
+
+fn end_with_stamp(tx: &Transaction) -> Result<(), StoreError> {
+    tx.set_versionstamped_value(STAMP, b"", b"")
+}
+
+/// Ends it in a map, now that the stamp is known.
+fn end_in_map(map: &mut Map, ending: &Ending, stamp: Option<Vec<u8>>) {
+    let Some(stamp) = stamp else { return };
+    match ending {
+        Ending::StampedKey(prefix, suffix) => {
+            map.insert([&prefix[..], &stamp, suffix].concat(), b"stamped".to_vec());
+        }
+        Ending::StampedValue(key, around) => {
+            map.insert(key.clone(), [&around[..], &stamp, around].concat());
+        }
+        Ending::Plain | Ending::GivenUp | Ending::OverLimit(_) => return,
+    }
+    map.insert(STAMP.to_vec(), stamp);
+}
+
+/// Watches that wait, each with its key and what it saw there.
+#[derive(Default)]
+struct Watching(Vec<(Vec<u8>, Option<Vec<u8>>, Watch)>);
+
+impl Watching {
+    async fn begin(&mut self, store: &Store, key: Vec<u8>) {
+        let watched = &key;
+        let watch = |tx: Transaction| async move { Ok((tx.get(watched).await?, tx.watch(watched)?)) };
+        let (seen, watch) = store.metadata.read("watch", watch).await.expect("watch");
+        self.0.push((key, seen, watch));
+    }
+
+    /// Those whose keys have changed, and stay so while nobody writes, end.
+    async fn end_where_changed(&mut self, map: &Map) {
+        for (key, seen, watch) in std::mem::take(&mut self.0) {
+            if map.get(&key) == seen.as_ref() {
+                self.0.push((key, seen, watch));
+            } else {
+                tokio::time::timeout(PATIENCE, watch).await.expect("the watch of a changed key ends");
+            }
+        }
+    }
+}
+
+/// Far longer than any change takes to be told.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Takes `steps` in a map, and answers what they saw.
 fn take_in_map(map: &mut Map, steps: &[Step]) -> Vec<Rows> {
@@ -125,35 +226,48 @@ async fn take_in_store(tx: &Transaction, steps: &[Step]) -> Result<Vec<Rows>, St
     Ok(seen)
 }
 
-/// Thousands of transactions, one after the other, some given up, with the store reopened now and then.
+/// Thousands of transactions, one after the other: some given up, some refused for a limit, some with versionstamps;
+/// with watches that end, and the store reopened now and then.
 pub(crate) async fn random_transactions_agree_with_a_map(mut store: Store) {
     const TRANSACTIONS: u32 = 3_000;
     let mut random = random_generator("random_transactions_agree_with_a_map");
-    let mut map = Map::new();
+    let (mut map, mut watching, mut last_stamp) = (Map::new(), Watching::default(), Vec::new());
     for number in 0..TRANSACTIONS {
-        let steps = &random_steps(&mut random);
-        let gives_up = random.random_ratio(1, 5);
+        let (steps, ending) = (random_steps(&mut random), random_ending(&mut random));
+        let (taken, ended) = (&steps, &ending);
         let mut expected = map.clone();
-        let expected_seen = take_in_map(&mut expected, steps);
+        let expected_seen = take_in_map(&mut expected, &steps);
+        let expected_seen = &expected_seen;
         let transaction = |tx: Transaction| async move {
-            let seen = take_in_store(&tx, steps).await?;
-            if gives_up { Err(StoreError::Unavailable { reason: format!("{seen:?}") }) } else { Ok(seen) }
+            let seen = take_in_store(&tx, taken).await?;
+            assert_eq!(seen, *expected_seen, "transaction {number}: {taken:?}");
+            end_in_store(&tx, ended).await
         };
         match store.metadata.transact("random", transaction).await {
-            Ok(seen) => {
-                assert_eq!(seen, expected_seen, "transaction {number}: {steps:?}");
+            Ok(()) => {
+                let stamped = matches!(ending, Ending::StampedKey(..) | Ending::StampedValue(..));
+                let stamp = if stamped { store.get(STAMP).await } else { None };
+                if let Some(stamp) = &stamp {
+                    assert!(*stamp > last_stamp, "transaction {number}: stamps ascend");
+                    last_stamp.clone_from(stamp);
+                }
+                end_in_map(&mut expected, &ending, stamp);
                 map = expected;
             }
-            Err(StoreError::Unavailable { reason }) => {
-                assert_eq!(reason, format!("{expected_seen:?}"), "transaction {number}: {steps:?}");
-            }
+            Err(StoreError::Closed) => assert!(matches!(ending, Ending::GivenUp), "transaction {number}"),
             Err(error) => panic!("transaction {number}: {error}"),
         }
-        if number % 500 == 499 {
-            store = store.reopen().await;
+        if number % 20 == 7 {
+            watching.begin(&store, random_key(&mut random)).await;
         }
         if number % 50 == 49 {
             assert_eq!(store.all().await, map.clone().into_iter().collect::<Rows>(), "after {number}");
+            watching.end_where_changed(&map).await;
+        }
+        if number % 500 == 499 {
+            // They end with the store that they watched.
+            watching = Watching::default();
+            store = store.reopen().await;
         }
     }
 }
@@ -191,7 +305,13 @@ async fn run_history(metadata: Metadata, task: u32, transactions: u32, mut rando
     let mut history = History::new();
     for turn in 0..transactions {
         let number = &[task.to_be_bytes(), turn.to_be_bytes()].concat();
-        let steps = random_steps(&mut random);
+        let mut steps = random_steps(&mut random);
+        // A snapshot read promises nothing about the order of commits.
+        for step in &mut steps {
+            if let Step::GetRange(_, options) = step {
+                options.snapshot = false;
+            }
+        }
         let taken = &steps;
         let transaction = |tx: Transaction| async move {
             tx.set_versionstamped_key(b"log", b"", number)?;

@@ -118,3 +118,74 @@ pub(crate) async fn pages_cover_a_range(store: Store) {
     backward.reverse();
     assert_eq!(backward, names);
 }
+
+/// The helper that reads page by page: every edge of a page's size, and rows that come and go meanwhile.
+pub(crate) async fn pages_need_no_open_transaction(store: Store) {
+    let names: Vec<Vec<u8>> = (0..20_u8).map(|index| vec![b'p', index]).collect();
+    let written = &names;
+    let fill = |tx: Transaction| async move { written.iter().try_for_each(|name| tx.set(name, b"")) };
+    store.metadata.transact("fill", fill).await.expect("fill");
+    for rows in [1, 3, 19, 20, 21, usize::MAX] {
+        let mut pages = store.metadata.pages("pages", KeyRange::prefix(*b"p"), rows);
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await.expect("page") {
+            assert!(!page.is_empty() && page.len() <= rows, "pages of {rows}");
+            found.extend(page.into_iter().map(|(key, _)| key));
+        }
+        assert_eq!(found, names, "pages of {rows}");
+        assert!(pages.next().await.expect("past the end").is_none());
+    }
+    for nothing in [KeyRange::prefix(*b"q"), KeyRange::new(*b"z", *b"a"), KeyRange::new(*b"p", *b"p")] {
+        assert!(store.metadata.pages("nothing", nothing, 5).next().await.expect("page").is_none());
+    }
+
+    let mut pages = store.metadata.pages("moving", KeyRange::prefix(*b"p"), 5);
+    pages.next().await.expect("page").expect("the first five");
+    let change = |tx: Transaction| async move {
+        tx.set(&[b'p', 2, 0], b"behind")?;
+        tx.clear(&[b'p', 7])?;
+        tx.set(&[b'p', 9, 0], b"ahead")
+    };
+    store.metadata.transact("change", change).await.expect("change");
+    let mut rest = Vec::new();
+    while let Some(page) = pages.next().await.expect("page") {
+        rest.extend(page.into_iter().map(|(key, _)| key));
+    }
+    let mut expected: Vec<Vec<u8>> = names[5..].iter().filter(|name| name[1] != 7).cloned().collect();
+    expected.push(vec![b'p', 9, 0]);
+    expected.sort();
+    assert_eq!(rest, expected);
+}
+
+/// Keys of nothing but 0x00 and 0xFF, the key of no bytes, and what lies just before the end of all keys: each range
+/// with each of them as a bound has exactly the rows that the order of bytes says.
+pub(crate) async fn every_edge_as_a_bound(store: Store) {
+    let edges: [&[u8]; 9] = [
+        b"",
+        b"\x00",
+        b"\x00\x00",
+        b"\x00\xFF",
+        b"\x01",
+        b"\x7F\xFF\x00",
+        b"\xFE",
+        b"\xFE\x00",
+        b"\xFE\xFF\xFF\xFF",
+    ];
+    fill(&store, &edges).await;
+    let ends = edges.into_iter().chain([&b"\xFF"[..]]);
+    for (begin, end) in edges.into_iter().flat_map(|begin| ends.clone().map(move |end| (begin, end))) {
+        let range = KeyRange::new(begin, end);
+        let inside: Vec<Vec<u8>> =
+            edges.iter().filter(|key| begin <= **key && **key < end).map(|key| key.to_vec()).collect();
+        let mut reversed = inside.clone();
+        reversed.reverse();
+        assert_eq!(keys(&store, &range, RangeOptions::default()).await, inside, "{range:?}");
+        assert_eq!(keys(&store, &range, RangeOptions::last(usize::MAX)).await, reversed, "{range:?}");
+        // One less than there are, exactly as many, and one more.
+        for limit in inside.len().saturating_sub(1)..inside.len() + 2 {
+            let most = limit.min(inside.len());
+            assert_eq!(keys(&store, &range, RangeOptions::first(limit)).await, inside[..most], "{range:?}");
+            assert_eq!(keys(&store, &range, RangeOptions::last(limit)).await, reversed[..most], "{range:?}");
+        }
+    }
+}

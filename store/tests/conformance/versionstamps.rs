@@ -112,3 +112,17 @@ pub(crate) async fn a_cleared_key_is_readable_again(store: Store) {
     store.metadata.transact("write", write).await.expect("write");
     assert_eq!(store.all().await, super::rows(&[(b"position", b"known")]), "the clear came after the append");
 }
+
+/// Two entries of one transaction with the same prefix and suffix are one key, and with different ones stand beside each
+/// other; those of an earlier transaction stand before both.
+pub(crate) async fn entries_of_one_transaction(store: Store) {
+    append(&store.metadata, b"earlier").await;
+    let write = |tx: Transaction| async move {
+        tx.set_versionstamped_key(LOG, b"b", b"second")?;
+        tx.set_versionstamped_key(LOG, b"a", b"lost")?;
+        tx.set_versionstamped_key(LOG, b"a", b"first")
+    };
+    store.metadata.transact("write", write).await.expect("write");
+    let values: Vec<_> = store.all().await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, [&b"earlier"[..], b"first", b"second"]);
+}

@@ -61,3 +61,47 @@ pub(crate) async fn a_watch_of_an_own_write_ends_after_the_next_one(store: Store
     store.set(b"k", b"next").await;
     ends(watch).await;
 }
+
+/// Whoever waits is told of every change that stays: here each writer waits for the other's.
+pub(crate) async fn watchers_hand_a_turn_to_and_fro(store: Store) {
+    const TURNS: u8 = 20;
+    let player = |parity: u8| {
+        let metadata = store.metadata.clone();
+        tokio::spawn(async move {
+            loop {
+                let look = |tx: Transaction| async move {
+                    let mut turn = tx.get(b"turn").await?.map_or(0, |value| value[0]);
+                    if turn < TURNS && turn % 2 == parity {
+                        turn += 1;
+                        tx.set(b"turn", &[turn])?;
+                    }
+                    Ok((turn, tx.watch(b"turn")?))
+                };
+                let (turn, watch) = metadata.transact("look", look).await.expect("look");
+                if turn >= TURNS {
+                    return;
+                }
+                ends(watch).await;
+            }
+        })
+    };
+    let (even, odd) = (player(0), player(1));
+    even.await.expect("even");
+    odd.await.expect("odd");
+    assert_eq!(store.get(b"turn").await, Some(vec![TURNS]));
+}
+
+/// Every watch of a key ends by one change, and those of other keys still wait for theirs.
+pub(crate) async fn all_watches_of_a_key_end(store: Store) {
+    let mut watches = Vec::new();
+    for _ in 0..50 {
+        watches.push(watch(&store, b"k").await);
+    }
+    let other = watch(&store, b"other").await;
+    store.set(b"k", b"changed").await;
+    for watch in watches {
+        ends(watch).await;
+    }
+    store.set(b"other", b"changed").await;
+    ends(other).await;
+}

@@ -19,6 +19,8 @@ pub(super) struct Buffer {
     pub(super) read_ranges: Vec<KeyRange>,
     /// Ranges that count as written without being so.
     pub(super) write_ranges: Vec<KeyRange>,
+    /// The transaction's version, and so all later ones, lie above it.
+    pub(super) version_floor: u64,
     /// Watches that start when the transaction ends well.
     pub(super) watches: Vec<(Vec<u8>, WatchSender)>,
     pending: BTreeMap<Vec<u8>, Pending>,

@@ -101,6 +101,11 @@ impl Conflicts {
         later.map(|(_, range)| range)
     }
 
+    /// Begins a group that will be `version`, if any of its transactions is accepted.
+    pub(super) fn begin(&mut self, version: u64) {
+        self.current_version = version;
+    }
+
     /// Adds what an accepted transaction of the current group writes.
     pub(super) fn add(&mut self, keys: impl IntoIterator<Item = Vec<u8>>, ranges: Vec<KeyRange>) {
         for key in keys {

@@ -1,7 +1,7 @@
 //! fjall, as the engine uses it: where the files lie, how rows are laid out in it, and its errors in our words.
 //!
-//! Layout of the directory: `lock` is ours, and held as long as anything of the database is in use; `fjall/` is the
-//! database. A new database is made in `fjall.new/` and renamed, because fjall cannot open what a crash left of
+//! Layout of the directory: `lock` is ours, and held as long as anything of the database is in use; `closed` tells what
+//! the last orderly end left; `fjall/` is the database. A new database is made in `fjall.new/` and renamed, because fjall cannot open what a crash left of
 //! an unfinished creation.
 //!
 //! One keyspace holds everything. A second one for the few rows of bookkeeping would never fill its memtable,
@@ -11,7 +11,9 @@
 //! Rows carry no checksum of their own, because fjall's suffice to tell corruption from absence: every block of
 //! a table file (data, index and filter) has an xxh3 of 128 bits that is checked whenever it is read from disk
 //! (`lsm_tree::table::block::Block::from_file`), and every batch in a journal has one that is checked when it is
-//! replayed. A mismatch is an error, never "not found".
+//! replayed. A mismatch is an error, never "not found". What fjall takes for the end of a journal is looked at by
+//! [`journal`](super::journal), and that nothing is missing at its very end is told by the file `closed`, which holds the
+//! version at the last orderly end.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use fjall::{
 };
 
 use super::options::EmbeddedOptions;
+use super::{closed, journal};
 use crate::error::StoreError;
 use crate::metadata::range::KeyRange;
 
@@ -29,7 +32,7 @@ const ENGINE: u8 = 0;
 /// First byte of the user's rows.
 const DATA: u8 = 1;
 /// The engine's row with the version of the last group, 8 bytes big-endian.
-const VERSION_KEY: [u8; 2] = [ENGINE, b'v'];
+pub(super) const VERSION_KEY: [u8; 2] = [ENGINE, b'v'];
 
 /// The open database. Dropping the last reference closes it and frees the directory.
 pub(super) struct Disk {
@@ -39,6 +42,7 @@ pub(super) struct Disk {
     _lock: File,
     path: PathBuf,
     memtable_bytes: u64,
+    durability: PersistMode,
 }
 
 impl Disk {
@@ -51,12 +55,40 @@ impl Disk {
         let exists = home
             .try_exists()
             .map_err(|error| StoreError::io(format!("finding {}", home.display()), error))?;
-        if !exists {
+        if exists {
+            journal::check(&home)?;
+        } else {
             create(path, &home, options)?;
         }
         let (database, keyspace) = open_database(&home, options)?;
         let memtable_bytes = options.memtable_bytes;
-        Ok(Self { keyspace, database, _lock: lock, path: path.to_owned(), memtable_bytes })
+        let durability = if options.unsafe_no_sync { PersistMode::Buffer } else { PersistMode::SyncData };
+        let disk =
+            Self { keyspace, database, _lock: lock, path: path.to_owned(), memtable_bytes, durability };
+        disk.check_version()?;
+        Ok(disk)
+    }
+
+    /// Refuses a database that does not reach as far as it did when it was last closed.
+    fn check_version(&self) -> Result<(), StoreError> {
+        let (closed, version) = (closed::read(&self.path)?, self.version()?);
+        if version >= closed {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            what: self.path.display().to_string(),
+            detail: format!(
+                "the store was closed at version {closed}, but its files only reach version {version}"
+            ),
+        })
+    }
+
+    /// Notes that `version` is the last one of an orderly end.
+    pub(super) fn note_close(&self, version: u64) {
+        if let Err(error) = closed::write(&self.path, version) {
+            // The next opening then has an older version to compare with, and misses less than nothing.
+            tracing::warn!(%error, "the version at the end could not be noted");
+        }
     }
 
     /// What is committed, as of now. Only the writer calls it, between commits.
@@ -117,8 +149,8 @@ impl Disk {
     /// memtables, `snapshot_tracker.publish`), all under the journal's lock. So no snapshot ever shows what is not
     /// on disk. A commit without a durability followed by `Database::persist` would publish first and sync later.
     pub(super) fn batch(&self, version: u64, rows: usize) -> Batch<'_> {
-        let batch = OwnedWriteBatch::with_capacity(self.database.clone(), rows + 1)
-            .durability(Some(PersistMode::SyncData));
+        let batch =
+            OwnedWriteBatch::with_capacity(self.database.clone(), rows + 1).durability(Some(self.durability));
         let mut batch = Batch { disk: self, batch };
         batch.batch.insert(&self.keyspace, VERSION_KEY, version.to_be_bytes());
         batch

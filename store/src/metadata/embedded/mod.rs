@@ -10,13 +10,17 @@
 //! - `request`, `writer`: the way to the commit thread, and its loop;
 //! - `conflicts`: whether somebody wrote what a transaction had read;
 //! - `group`: what the accepted transactions make of the keys;
-//! - `disk`: fjall;
+//! - `disk`: fjall; `journal`: its journals, before it opens them; `closed`: how far they reached at the last end;
+//! - `export`: all rows of one state, for a backup;
 //! - `watches`: who is told afterwards.
 
 mod buffer;
+mod closed;
 mod conflicts;
 mod disk;
+mod export;
 mod group;
+mod journal;
 mod mutation;
 mod options;
 mod published;
@@ -34,6 +38,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+pub(super) use export::Export;
 pub use options::EmbeddedOptions;
 pub(super) use transaction::Transaction;
 
@@ -122,6 +127,11 @@ impl Engine {
 
     pub(super) fn is_shared(&self) -> bool {
         self.declared_shared
+    }
+
+    /// All rows as of now.
+    pub(super) fn export(&self) -> Result<Export, StoreError> {
+        Ok(Export::new(self.latest()?))
     }
 
     fn transaction_age_max(&self) -> Duration {

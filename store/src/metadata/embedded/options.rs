@@ -37,6 +37,9 @@ pub struct EmbeddedOptions {
     /// Declares the store shared, so that several pipelines of one process over this engine behave as the nodes of a
     /// cluster do. For tests: nobody else can open the store. Default false.
     pub shared: bool,
+    /// Leaves every sync out, so that a power cut loses what was acknowledged and may leave a store that does not open.
+    /// For measuring what syncing costs, and for nothing else: the configuration does not have it. Default false.
+    pub unsafe_no_sync: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -52,6 +55,7 @@ impl Default for EmbeddedOptions {
             transaction_age_max: TRANSACTION_AGE_MAX,
             retry: RetryOptions::default(),
             shared: false,
+            unsafe_no_sync: false,
         }
     }
 }

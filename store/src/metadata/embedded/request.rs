@@ -19,6 +19,8 @@ pub(super) struct CommitRequest {
     /// Ranges that count as written without being so.
     pub(super) write_ranges: Vec<KeyRange>,
     pub(super) watches: Vec<PendingWatch>,
+    /// Its version, and so all later ones, lie above it.
+    pub(super) version_floor: u64,
     /// Its size as the limit counts it.
     pub(super) bytes: usize,
 }

@@ -23,6 +23,7 @@ async fn open_with(path: &Path, options: EmbeddedOptions, persist: Persist) -> M
         engine: crate::metadata::Engine::Embedded(engine),
         retry,
         urgency: crate::metadata::Urgency::Usual,
+        faults: None,
     }
 }
 

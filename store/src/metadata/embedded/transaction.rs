@@ -197,6 +197,11 @@ impl Transaction {
         self.writing()?.add_write_range(range)
     }
 
+    pub(in crate::metadata) fn raise_version(&self, floor: u64) -> Result<(), StoreError> {
+        self.writing()?.version_floor = floor;
+        Ok(())
+    }
+
     pub(in crate::metadata) fn watch(&self, key: &[u8]) -> Result<Watch, StoreError> {
         // What the watch compares with is this transaction's view.
         self.published()?;
@@ -241,6 +246,7 @@ impl Transaction {
             read_ranges: buffer.read_ranges,
             mutations: buffer.mutations,
             write_ranges: buffer.write_ranges,
+            version_floor: buffer.version_floor,
             watches,
         })
     }

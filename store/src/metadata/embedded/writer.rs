@@ -74,17 +74,21 @@ impl Writer {
     /// Commits until it is told to close, nobody can commit any more, or the disk has failed.
     pub(super) fn run(mut self) {
         let _report = ReportPanic(Arc::clone(&self.shared));
-        while !self.closing {
+        let mut failed = false;
+        while !self.closing && !failed {
             let waiting = self.gather();
             if waiting.is_empty() {
                 break;
             }
             if let Err(reason) = self.commit(waiting) {
                 self.shared.fail(reason);
-                break;
+                failed = true;
             }
         }
         self.refuse_the_rest();
+        if !failed {
+            self.disk.note_close(self.published.version);
+        }
     }
 
     /// Waits for a transaction and takes with it what else is there. Empty when there will be none.
@@ -116,7 +120,9 @@ impl Writer {
             return Ok(());
         }
         let base = Arc::clone(&self.published);
-        let version = base.version + 1;
+        let floor = waiting.iter().map(|waiting| waiting.request.version_floor).max();
+        let version = base.version.max(floor.unwrap_or_default()) + 1;
+        self.conflicts.begin(version);
         let mut group = Group::new(&base, version);
         let mut answers = Vec::with_capacity(waiting.len());
         let mut watches = Vec::new();

@@ -58,11 +58,11 @@ pub async fn retry(tx: &Transaction, id: JobId, by: &Operation) -> Result<Retrie
     let Some(letter) = dead(tx, id).await? else { return Ok(Retried::NotFound) };
     match letter.job.work {
         Work::Process { photo } => match wanting(tx, photo, State::Failed).await? {
-            Some(photo) => photos::revive(tx, photo, by.now)?,
+            Some(photo) => photos::revive(tx, photo, by.now).await?,
             None => return Ok(Retried::Unneeded),
         },
         Work::Render { photo } => match wanting(tx, photo, State::Ready).await? {
-            Some(photo) => photos::forget_unrenderable(tx, photo)?,
+            Some(photo) => photos::forget_unrenderable(tx, photo).await?,
             None => return Ok(Retried::Unneeded),
         },
     }
