@@ -115,6 +115,7 @@ fn strikes_now(fault: &Fault, passed: &AtomicU32) -> bool {
 fn strike(fault: &Fault) {
     match fault.action {
         Action::Panic => panic!("injected fault at {:?}", fault.point),
+        // The whole thread, as a process that stands still would: nothing of it is to go on meanwhile.
         Action::Pause => std::thread::sleep(Duration::from_millis(fault.millis)),
         // Whoever is about to do it asks `skips`.
         Action::Skip => {}
