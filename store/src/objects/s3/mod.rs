@@ -129,7 +129,7 @@ impl Bucket {
 
     pub(super) fn begin_put(&self, key: &ObjectKey) -> Result<BucketWriter, StoreError> {
         // Said before the body is read, where it is known already.
-        self.available()?;
+        self.line().may_be_asked()?;
         BucketWriter::new(self.clone(), key)
     }
 
@@ -171,15 +171,11 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
-        let mut names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?.into_iter();
-        // The first goes alone: where it is the one that finds out whether the server is back, the refusal of those
-        // beside it would end it before it knows.
-        let Some(first) = names.next() else { return Ok(0) };
-        let first = self.delete_name(&first).await?;
+        let names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?;
         // One request each: DeleteObjects is not there on every server, and wants checksums of its own.
         let deletes = stream::iter(names).map(|name| async move { self.delete_name(&name).await });
         let deleted: Vec<bool> = deletes.buffer_unordered(DELETES_AT_ONCE).try_collect().await?;
-        Ok(deleted.into_iter().chain([first]).filter(|deleted| *deleted).count())
+        Ok(deleted.into_iter().filter(|deleted| *deleted).count())
     }
 
     /// Deletes what has this name. Most servers answer the same whether it was there or not.
