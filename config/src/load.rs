@@ -103,7 +103,7 @@ mod tests {
                     kms_key = 'k'\nstorage_class_original = 'STANDARD_IA'\nstorage_class_variant = 'ONEZONE_IA'\n\
                     multipart_threshold = '6 MiB'\npart_size = '7 MiB'\nparts_at_once = 3\nconnect_timeout = '1s'\n\
                     attempt_timeout = '4s'\noperation_deadline = '5s'\nbreaker_failures = 2\nbreaker_pause = '7s'\n\
-                    lifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
+                    late_request_max = '9s'\nlifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
                     lifecycle_originals_class = 'GLACIER_IR'";
         let config = load_text(file, &[]).unwrap();
         config.validate().unwrap();
@@ -126,6 +126,7 @@ mod tests {
             operation_deadline: Duration::from_secs(5),
             breaker_failures: 2,
             breaker_pause: Duration::from_secs(7),
+            late_request_max: Duration::from_secs(9),
             lifecycle: LifecycleOptions {
                 abort_uploads_after_days: 2,
                 originals_after_days: Some(30),
