@@ -222,10 +222,12 @@ mod tests {
 
     #[test]
     fn every_setting_of_jobs_and_nodes_reaches_the_pipeline() {
-        let file = "[jobs]\nshares = [5, 4, 3]\nchoose_among = 2\ndead_age_max = '1d'\ndead_max = 6\n\
+        let file = "[jobs]\nshares = [5, 4, 3]\nchoose_among = 2\ninterruption_pause_max = '3s'\n\
+                    dead_age_max = '1d'\ndead_max = 6\n\
                     [nodes]\ntimeout = '7s'\nclock_skew_max = '8s'\nsweep_delay = '9s'";
         let options = load_text(file, &[]).unwrap().pipeline_options();
         assert_eq!((options.class_shares, options.claim_among), ([5, 4, 3], 2));
+        assert_eq!(options.interruption_pause_max.as_secs(), 3);
         assert_eq!((options.dead_jobs_age_max.as_secs(), options.dead_jobs_max), (86400, 6));
         assert_eq!((options.node_timeout.as_secs(), options.clock_skew_max.as_secs()), (7, 8));
         assert_eq!(options.dead_node_sweep_delay.as_secs(), 9);

@@ -139,11 +139,14 @@ async fn fail(house: &House, failed: FailedPhoto) -> bool {
     }
 }
 
-/// Not the photo's fault: due again, later each time, and not counted.
+/// Not the photo's fault: due again, later each time up to a bound, and not counted.
 async fn interrupted(house: &House, envelope: Envelope, reason: String) -> bool {
     tracing::warn!(photo = %envelope.photo.id, reason, "processing interrupted; the job goes back to the queue");
+    let pause = envelope.held.job.interruption_pause(house.options.interruption_pause_max);
+    // Those that were interrupted together do not come back in step.
+    let jitter = rand::rng().random_range(0.5..=1.0);
     let now = Timestamp::now();
-    let how = GiveBack { now, due: now, counts: false, error: Some(reason) };
+    let how = GiveBack { now, due: now.after(pause.mul_f64(jitter)), counts: false, error: Some(reason) };
     give_back(house, envelope, how).await
 }
 
