@@ -40,10 +40,29 @@ pub async fn get(tx: &Transaction) -> Result<Option<Identity>, StoreError> {
     }
 }
 
-/// Writes the identity.
+/// The store's identity: `proposed`, or the one that another node was faster to write. `proposed` is made by the caller.
 ///
 /// # Errors
 /// Those of the engine.
-pub fn put(tx: &Transaction, identity: &Identity) -> Result<(), StoreError> {
+pub async fn agree(tx: &Transaction, proposed: &Identity) -> Result<Identity, StoreError> {
+    if let Some(found) = get(tx).await? {
+        return Ok(found);
+    }
+    put(tx, proposed)?;
+    Ok(proposed.clone())
+}
+
+/// Notes that the object store holds the id too.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn confirm(tx: &Transaction, store_id: Uuid) -> Result<(), StoreError> {
+    match get(tx).await? {
+        Some(found) if found.store_id == store_id => put(tx, &Identity { confirmed: true, ..found }),
+        _ => Ok(()),
+    }
+}
+
+fn put(tx: &Transaction, identity: &Identity) -> Result<(), StoreError> {
     tx.set(&IDENTITY.key(&()), &record::encode(identity)?)
 }
