@@ -8,9 +8,11 @@
 //! - `transaction`: what a transaction can do, and the limits;
 //! - `range`, `watch`: the ranges it reads and the changes it waits for;
 //! - `embedded`: the engine in this process, over fjall;
-//! - `telemetry`: its metrics.
+//! - `telemetry`: its metrics;
+//! - `gate`: where tests hold transactions up.
 
 mod embedded;
+mod gate;
 mod limits;
 mod range;
 mod retry;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use embedded::EmbeddedOptions;
+pub use gate::{Gate, Moment, Passing};
 pub use limits::{KEY_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
 pub use range::{KeyRange, RangeOptions};
 pub use retry::RetryOptions;
@@ -39,6 +42,7 @@ use transaction::Mode;
 pub struct Metadata {
     engine: Engine,
     retry: Arc<RetryOptions>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 /// The engines behind the interface. Everything above it is written once and does not know which it has.
@@ -73,7 +77,13 @@ impl Metadata {
     pub async fn open_embedded(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::Embedded(embedded::Engine::open(path, options).await?);
-        Ok(Self { engine, retry })
+        Ok(Self { engine, retry, gate: None })
+    }
+
+    /// The same store, whose transactions pass `gate`. For tests.
+    #[must_use]
+    pub fn gated(self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
@@ -111,11 +121,12 @@ impl Metadata {
     {
         let mut attempts = Attempts::new(name, &self.retry);
         loop {
+            self.pass(name, Moment::Begun).await?;
             let transaction = self.begin(mode);
             // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
             let running = f(transaction.clone());
             let error = match running.await {
-                Ok(value) => match self.commit(&transaction).await {
+                Ok(value) => match self.commit(name, &transaction).await {
                     Ok(()) => return Ok(value),
                     Err(error) => error,
                 },
@@ -135,13 +146,21 @@ impl Metadata {
         }
     }
 
-    async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
+    async fn commit(&self, name: &'static str, transaction: &Transaction) -> Result<(), StoreError> {
+        self.pass(name, Moment::Decided).await?;
         let started = Instant::now();
-        let wrote = transaction.commit().await?;
-        if wrote {
-            metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
+        if !transaction.commit().await? {
+            return Ok(());
         }
-        Ok(())
+        metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
+        self.pass(name, Moment::Committed).await
+    }
+
+    async fn pass(&self, name: &'static str, moment: Moment) -> Result<(), StoreError> {
+        match &self.gate {
+            Some(gate) => gate.pass(name, moment).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends, with a sentence that says why, when the store can never commit again in this process: a failed

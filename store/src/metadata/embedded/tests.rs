@@ -19,7 +19,7 @@ async fn open(path: &Path, options: EmbeddedOptions) -> Metadata {
 async fn open_with(path: &Path, options: EmbeddedOptions, persist: Persist) -> Metadata {
     let engine = Engine::open_with(path, options, persist).await.expect("open");
     let retry = Arc::new(RetryOptions::default());
-    Metadata { engine: crate::metadata::Engine::Embedded(engine), retry }
+    Metadata { engine: crate::metadata::Engine::Embedded(engine), retry, gate: None }
 }
 
 async fn set(metadata: &Metadata, key: &[u8]) -> Result<(), StoreError> {
