@@ -3,6 +3,7 @@
 //! The configuration takes them only together with `--open`, so that nobody can run a public daemon that
 //! kills itself. Without faults a point costs one look at an empty list.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum Point {
     /// The original is in the object store; nothing refers to it yet.
     OriginalStored,
+    /// The photo's transaction has decided and is about to commit.
+    BeforeCommit,
     /// The photo's transaction has committed; the client does not know.
     PhotoCommitted,
     /// In the Decoder's message handler.
@@ -24,6 +27,8 @@ pub enum Point {
     VariantStored,
     /// Every variant is in the object store; nothing refers to them yet.
     VariantsStored,
+    /// The publishing transaction has decided and is about to commit.
+    BeforePublish,
     /// The publishing transaction has committed.
     Published,
 }
@@ -49,6 +54,9 @@ pub struct Fault {
     /// Only for photos shown in this width; for all without.
     #[serde(default)]
     pub width: Option<u32>,
+    /// Nothing before this file exists counts: a test makes it when the moment has come.
+    #[serde(default)]
+    pub armed_by: Option<PathBuf>,
     /// How many photos pass before it strikes.
     #[serde(default)]
     pub skip: u32,
@@ -73,6 +81,9 @@ impl Faults {
     pub(crate) fn pass(&self, point: Point, width: u32) {
         for (fault, passed) in &*self.0 {
             if fault.point != point || fault.width.is_some_and(|wanted| wanted != width) {
+                continue;
+            }
+            if fault.armed_by.as_ref().is_some_and(|file| !file.exists()) {
                 continue;
             }
             let number = passed.fetch_add(1, Ordering::Relaxed);
@@ -101,10 +112,20 @@ mod tests {
 
     #[test]
     fn a_fault_strikes_where_when_and_as_often_as_it_says() {
-        let fault =
-            Fault { point: Point::Decode, action: Action::Panic, width: Some(100), skip: 1, times: Some(2) };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("armed");
+        let fault = Fault {
+            point: Point::Decode,
+            action: Action::Panic,
+            width: Some(100),
+            armed_by: Some(file.clone()),
+            skip: 1,
+            times: Some(2),
+        };
         let faults = Faults::new(&[fault]);
         let strikes = |point, width| std::panic::catch_unwind(|| faults.pass(point, width)).is_err();
+        assert!((0..9).all(|_| !strikes(Point::Decode, 100)), "before it is armed");
+        std::fs::write(file, "").unwrap();
         assert!(!strikes(Point::Decode, 99), "another width");
         assert!(!strikes(Point::Published, 100), "another point");
         let outcomes: Vec<_> = (0..4).map(|_| strikes(Point::Decode, 100)).collect();
