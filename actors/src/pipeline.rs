@@ -133,7 +133,7 @@ impl Pipeline {
         let arguments = SupervisorArguments {
             house: house.clone(),
             counters: counters.clone(),
-            sweep: Sweep { metadata, objects, epoch: life.epoch, keys: Some(keys) },
+            sweep: Sweep { keys: Some(keys), ..Sweep::new(metadata, objects, life.epoch) },
             nudge: nudge_janitor.clone(),
             health: health_sender,
         };
@@ -379,7 +379,7 @@ impl Pipeline {
 }
 
 /// Leases of earlier epochs are void: on the embedded engine their processes are dead.
-async fn void_old_leases(metadata: &Metadata, life: &Life) -> Result<(), StoreError> {
+pub(crate) async fn void_old_leases(metadata: &Metadata, life: &Life) -> Result<(), StoreError> {
     let (epoch, now) = (life.epoch, Timestamp::now());
     let (mut cursor, mut voided) = (None, 0);
     loop {

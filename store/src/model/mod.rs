@@ -17,6 +17,7 @@
 
 pub mod blobs;
 pub mod changes;
+pub mod healing;
 pub mod identity;
 pub mod ids;
 pub mod jobs;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Timestamp, record, subspaces::NODES};
+use super::{Epoch, Timestamp, objects, record, subspaces::NODES};
 use crate::StoreError;
 use crate::metadata::{RangeOptions, Transaction};
 
@@ -63,10 +63,24 @@ pub async fn epochs_before(tx: &Transaction, newest: Epoch, limit: usize) -> Res
     Ok(epochs)
 }
 
-/// Forgets a dead epoch, once nothing is left that carries it.
+/// Whether the epoch has its record. Read by whoever adds what carries the epoch, so that nothing is added to one that
+/// was forgotten: nobody would ever look for it.
 ///
 /// # Errors
 /// Those of the engine.
-pub fn forget(tx: &Transaction, epoch: Epoch) -> Result<(), StoreError> {
-    tx.clear(&NODES.key(&(epoch.0,)))
+pub async fn is_known(tx: &Transaction, epoch: Epoch) -> Result<bool, StoreError> {
+    Ok(tx.get(&NODES.key(&(epoch.0,))).await?.is_some())
+}
+
+/// Forgets a dead epoch, unless it has an intent left, or again: a process that was taken for dead may go on until it
+/// finds out. Returns whether the epoch is forgotten.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn forget(tx: &Transaction, epoch: Epoch) -> Result<bool, StoreError> {
+    if objects::has_intents(tx, epoch).await? {
+        return Ok(false);
+    }
+    tx.clear(&NODES.key(&(epoch.0,)))?;
+    Ok(true)
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,15 @@ impl ObjectStore {
         }
     }
 
+    /// How long after its process has died, or has given up waiting for it, a put may still arrive. Until then what may
+    /// have been put is not deleted for good.
+    pub fn late_put_max(&self) -> Duration {
+        match self {
+            // The lock on the data directory is free only when the last file call of its process has ended.
+            Self::Filesystem(_) => Duration::ZERO,
+        }
+    }
+
     /// Keys of a kind in their own order, after `after`, at most `limit`. For `verify` and tests only: what
     /// is an orphan is known from the metadata.
     ///
@@ -185,7 +194,7 @@ impl ObjectStore {
     }
 
     /// A URL at which a client may fetch the object by itself, where the store offers that.
-    pub fn presign_get(&self, _key: &ObjectKey, _valid: std::time::Duration) -> Option<String> {
+    pub fn presign_get(&self, _key: &ObjectKey, _valid: Duration) -> Option<String> {
         match self {
             Self::Filesystem(_) => None,
         }
