@@ -105,6 +105,12 @@ impl Bucket {
         self.0.line.available()
     }
 
+    /// For how long a put that was given up may still appear: an attempt that was cut off at its deadline may have been
+    /// received whole, and a server answers it in the time of one more attempt at most.
+    pub(super) fn late_put_max(&self) -> Duration {
+        self.0.options.operation_deadline + self.0.options.attempt_timeout
+    }
+
     fn options(&self) -> &S3Options {
         &self.0.options
     }
