@@ -18,10 +18,10 @@ test:
 test-features:
     cargo test -p darkroom-media --all-features
 
-# The end-to-end tests at full size: 200 photos of 12 MP, 20 kills, on an optimised daemon.
+# The end-to-end tests at full size: 200 photos of 12 MP, 100 kills, on an optimised daemon.
 test-full:
     cargo build --release -p darkroomd
-    DARKROOMD_BIN="$PWD/target/release/darkroomd" DARKROOM_TEST_PHOTOS=200 DARKROOM_TEST_KILLS=20 DARKROOM_TEST_KILL_WIDTH=4032 \
+    DARKROOMD_BIN="$PWD/target/release/darkroomd" DARKROOM_TEST_PHOTOS=200 DARKROOM_TEST_KILLS=100 DARKROOM_TEST_KILL_WIDTH=4032 \
         cargo test --release -p darkroom-tests -- --nocapture --test-threads 1
 
 # Photos per second through the ladder, by threads and stage.

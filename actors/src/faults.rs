@@ -3,6 +3,7 @@
 //! The configuration takes them only together with `--open`, so that nobody can run a public daemon that
 //! kills itself. Without faults a point costs one look at an empty list.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub enum Point {
     /// The original is in the object store; nothing refers to it yet.
     OriginalStored,
+    /// The photo's transaction has decided and is about to commit.
+    BeforeCommit,
     /// The photo's transaction has committed; the client does not know.
     PhotoCommitted,
     /// In the Decoder's message handler.
@@ -25,6 +28,8 @@ pub enum Point {
     VariantStored,
     /// Every variant is in the object store; nothing refers to them yet.
     VariantsStored,
+    /// The publishing transaction has decided and is about to commit.
+    BeforePublish,
     /// The publishing transaction has committed.
     Published,
     /// The heart is about to beat: leases to be extended, this node's record to be renewed. Only `skip` is for it.
@@ -56,6 +61,9 @@ pub struct Fault {
     /// Only for photos shown in this width; for all without.
     #[serde(default)]
     pub width: Option<u32>,
+    /// Nothing before this file exists counts: a test makes it when the moment has come.
+    #[serde(default)]
+    pub armed_by: Option<PathBuf>,
     /// How many photos pass before it strikes.
     #[serde(default)]
     pub skip: u32,
@@ -70,7 +78,7 @@ pub struct Fault {
 impl Fault {
     /// One that strikes every time, and pauses for no time.
     pub fn at(point: Point, action: Action) -> Self {
-        Self { point, action, width: None, skip: 0, times: None, millis: 0 }
+        Self { point, action, width: None, armed_by: None, skip: 0, times: None, millis: 0 }
     }
 }
 
@@ -107,6 +115,9 @@ impl Faults {
 }
 
 fn strikes_now(fault: &Fault, passed: &AtomicU32) -> bool {
+    if fault.armed_by.as_ref().is_some_and(|file| !file.exists()) {
+        return false;
+    }
     let number = passed.fetch_add(1, Ordering::Relaxed);
     let ends = fault.times.map_or(u32::MAX, |times| fault.skip.saturating_add(times));
     (fault.skip..ends).contains(&number)
@@ -133,10 +144,19 @@ mod tests {
 
     #[test]
     fn a_fault_strikes_where_when_and_as_often_as_it_says() {
-        let fault =
-            Fault { width: Some(100), skip: 1, times: Some(2), ..Fault::at(Point::Decode, Action::Panic) };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("armed");
+        let fault = Fault {
+            width: Some(100),
+            armed_by: Some(file.clone()),
+            skip: 1,
+            times: Some(2),
+            ..Fault::at(Point::Decode, Action::Panic)
+        };
         let faults = Faults::new(&[fault]);
         let strikes = |point, width| std::panic::catch_unwind(|| faults.pass(point, width)).is_err();
+        assert!((0..9).all(|_| !strikes(Point::Decode, 100)), "before it is armed");
+        std::fs::write(file, "").unwrap();
         assert!(!strikes(Point::Decode, 99), "another width");
         assert!(!strikes(Point::Published, 100), "another point");
         let outcomes: Vec<_> = (0..4).map(|_| strikes(Point::Decode, 100)).collect();

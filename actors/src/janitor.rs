@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::{Epoch, Timestamp, blobs, jobs, nodes, objects};
+use darkroom_store::model::blobs::{self, Checked};
+use darkroom_store::model::{ContentHash, Epoch, Timestamp, healing, jobs, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,14 @@ use tokio::sync::Notify;
 use crate::PipelineOptions;
 use crate::errand::Errand;
 use crate::heart::void_leases;
-use crate::keys::Keys;
+use crate::keys::{GivenUp, Keys};
 use crate::line::StageCounters;
 use crate::stages::{send, start};
 
 /// Rows handled in one transaction.
 const BATCH: usize = 200;
+/// Photos corrected in one transaction: each has a record of up to 100 kB.
+const FOLLOWERS: usize = 20;
 /// Objects deleted in one call.
 const DELETE_BATCH: usize = 64;
 
@@ -44,7 +47,8 @@ pub struct JanitorReport {
     pub objects_deleted: usize,
     /// Intents that stand: keys reserved by live processes.
     pub intents_standing: usize,
-    /// Objects still to be deleted: 0 after a sweep without errors.
+    /// Objects still to be deleted. After a sweep without errors: those of which a put may still be on its way, which
+    /// never are any on a filesystem.
     pub tombstones_left: usize,
 }
 
@@ -77,13 +81,16 @@ pub struct Sweep {
     pub letters: LettersKept,
     /// This process's keys; none for a command that runs without a pipeline.
     pub(crate) keys: Option<Keys>,
+    /// See [`ObjectStore::late_put_max`].
+    pub(crate) late_put_max: Duration,
 }
 
 impl Sweep {
     /// A sweep without a pipeline beside it.
     pub fn new(metadata: Metadata, objects: ObjectStore, epoch: Epoch) -> Self {
         let letters = LettersKept::by(&PipelineOptions::default());
-        Self { metadata, objects, epoch, letters, keys: None }
+        let late_put_max = objects.late_put_max();
+        Self { metadata, objects, epoch, letters, keys: None, late_put_max }
     }
 
     /// The same, keeping these letters.
@@ -97,11 +104,16 @@ impl Sweep {
     /// # Errors
     /// Those of the engine and of the object store. What was begun goes on with the next sweep.
     pub async fn run(&self) -> Result<JanitorReport, StoreError> {
+        self.run_at(Timestamp::now()).await
+    }
+
+    pub(crate) async fn run_at(&self, now: Timestamp) -> Result<JanitorReport, StoreError> {
         let mut report = JanitorReport::default();
-        self.bury_abandoned(&mut report).await?;
-        self.bury_dead_epochs(&mut report).await?;
-        self.collect_blobs(&mut report).await?;
-        self.delete_buried(&mut report).await?;
+        let late = now.after(self.late_put_max);
+        self.bury_abandoned(late, &mut report).await?;
+        self.bury_dead_epochs(now, &mut report).await?;
+        self.check_blobs(&mut report).await?;
+        self.delete_buried(now, &mut report).await?;
         self.trim_letters(&mut report).await?;
         (report.intents_standing, report.tombstones_left) = self
             .metadata
@@ -111,37 +123,42 @@ impl Sweep {
         Ok(report)
     }
 
-    async fn bury_abandoned(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+    async fn bury_abandoned(&self, late: Timestamp, report: &mut JanitorReport) -> Result<(), StoreError> {
         let Some(keys) = &self.keys else { return Ok(()) };
-        let mut abandoned = keys.take_abandoned();
-        while !abandoned.is_empty() {
-            let rest = abandoned.split_off(abandoned.len().min(BATCH));
-            match self.abandon(self.epoch, &abandoned).await {
-                Ok(buried) => report.intents_voided += buried,
+        let GivenUp { mut abandoned, mut disowned } = keys.take_given_up();
+        while !(abandoned.is_empty() && disowned.is_empty()) {
+            let later = |keys: &mut Vec<ObjectKey>| keys.split_off(keys.len().min(BATCH));
+            let rest = GivenUp { abandoned: later(&mut abandoned), disowned: later(&mut disowned) };
+            let (epoch, ours, nobodys) = (self.epoch, &abandoned, &disowned);
+            let buried = self
+                .metadata
+                .transact("bury what was given up", |tx| async move {
+                    objects::disown(&tx, epoch, nobodys, late)?;
+                    objects::abandon(&tx, epoch, ours, late).await
+                })
+                .await;
+            match buried {
+                Ok(buried) => report.intents_voided += buried + disowned.len(),
                 Err(error) => {
-                    keys.keep_abandoned(abandoned);
-                    keys.keep_abandoned(rest);
+                    keys.keep_given_up(GivenUp { abandoned, disowned });
+                    keys.keep_given_up(rest);
                     return Err(error);
                 }
             }
-            abandoned = rest;
+            GivenUp { abandoned, disowned } = rest;
         }
         Ok(())
     }
 
-    async fn abandon(
-        &self,
-        epoch: Epoch,
-        keys: &[darkroom_store::objects::ObjectKey],
-    ) -> Result<usize, StoreError> {
+    async fn abandon(&self, epoch: Epoch, keys: &[ObjectKey], late: Timestamp) -> Result<usize, StoreError> {
         self.metadata
-            .transact("void intents", |tx| async move { objects::abandon(&tx, epoch, keys).await })
+            .transact("void intents", |tx| async move { objects::abandon(&tx, epoch, keys, late).await })
             .await
     }
 
     /// Of dead epochs only: what another node that lives has intended is about to be written.
-    async fn bury_dead_epochs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
-        let now = Timestamp::now();
+    async fn bury_dead_epochs(&self, now: Timestamp, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let late = now.after(self.late_put_max);
         let dead =
             self.metadata.read("list dead epochs", |tx| async move { nodes::dead(&tx, now).await }).await?;
         for (epoch, may_be_swept) in dead {
@@ -149,13 +166,18 @@ impl Sweep {
             // before it noticed are among them.
             report.leases_voided += void_leases(&self.metadata, epoch).await?;
             if may_be_swept {
-                self.bury_epoch(epoch, report).await?;
+                self.bury_epoch(epoch, late, report).await?;
             }
         }
         Ok(())
     }
 
-    async fn bury_epoch(&self, epoch: Epoch, report: &mut JanitorReport) -> Result<(), StoreError> {
+    async fn bury_epoch(
+        &self,
+        epoch: Epoch,
+        late: Timestamp,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
         loop {
             let keys = self
                 .metadata
@@ -167,7 +189,7 @@ impl Sweep {
                     .transact("forget epoch", |tx| async move { nodes::forget(&tx, epoch) })
                     .await;
             }
-            report.intents_voided += self.abandon(epoch, &keys).await?;
+            report.intents_voided += self.abandon(epoch, &keys, late).await?;
         }
     }
 
@@ -188,7 +210,7 @@ impl Sweep {
         }
     }
 
-    async fn collect_blobs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+    async fn check_blobs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
         loop {
             let hashes = self
                 .metadata
@@ -198,29 +220,48 @@ impl Sweep {
                 return Ok(());
             }
             for hash in &hashes {
-                let collected = self
+                let checked = self
                     .metadata
-                    .transact("collect blob", |tx| async move { blobs::collect(&tx, hash).await })
+                    .transact("check blob", |tx| async move { blobs::collect(&tx, hash).await })
                     .await?;
-                report.blobs_collected += usize::from(collected);
+                match checked {
+                    Checked::Kept => {}
+                    Checked::Buried => report.blobs_collected += 1,
+                    Checked::Replaced(object) => self.replace(hash, &object).await?,
+                }
             }
         }
     }
 
-    /// Goes through the tombstones once. One whose object cannot be deleted stays, and does not hold up those
-    /// behind it.
-    async fn delete_buried(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+    /// Has the photos of a blob follow it to the object that took the place of a lost one, and buries that.
+    async fn replace(&self, hash: &ContentHash, object: &ObjectKey) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let follow = |tx| async move { healing::follow(&tx, hash, after, FOLLOWERS).await };
+            after = self.metadata.transact("follow blob", follow).await?;
+            if after.is_none() {
+                break;
+            }
+        }
+        let bury = |tx| async move { healing::bury_former(&tx, hash, object).await };
+        self.metadata.transact("bury former object", bury).await
+    }
+
+    /// Goes through the tombstones once. One that is not due, or whose object cannot be deleted, stays, and does not
+    /// hold up those behind it.
+    async fn delete_buried(&self, now: Timestamp, report: &mut JanitorReport) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let from: Option<&ObjectKey> = after.as_ref();
-            let keys =
-                self.metadata
-                    .read("list tombstones", |tx| async move {
-                        objects::tombstones(&tx, from, DELETE_BATCH).await
-                    })
-                    .await?;
+            let list = |tx| async move { objects::tombstones(&tx, from, DELETE_BATCH).await };
+            let found = self.metadata.read("list tombstones", list).await?;
+            let Some(last) = found.last() else { return Ok(()) };
+            let next = Some(last.key.clone());
+            let due = found.into_iter().filter(|tombstone| tombstone.due <= now);
+            let keys: Vec<_> = due.map(|tombstone| tombstone.key).collect();
+            after = next;
             if keys.is_empty() {
-                return Ok(());
+                continue;
             }
             match self.objects.delete(&keys).await {
                 Ok(deleted) => {
@@ -231,7 +272,6 @@ impl Sweep {
                 Err(error @ StoreError::Unavailable { .. }) => return Err(error),
                 Err(_) => report.objects_deleted += self.delete_one_by_one(&keys).await?,
             }
-            after = keys.into_iter().next_back();
         }
     }
 

@@ -2,20 +2,23 @@
 //!
 //! An intent must be committed before its object is put. Reserving keys in blocks takes that commit off
 //! every photo's way. A key that was handed out and not referenced in the end is abandoned: the Janitor
-//! takes its intent away and deletes what may have been put.
+//! takes its intent away and deletes what may have been put. So it must not be before the put has ended: puts run in
+//! tasks of their own that own the key, however many of those who wait for them are cut off.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::{Epoch, nodes, objects};
-use darkroom_store::objects::{ObjectKey, ObjectKind};
+use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter, Receipt};
 
-/// Keys reserved in one transaction.
-const BLOCK: usize = 256;
+/// Keys reserved in one transaction. Few in tests, so that they meet the end of a block.
+const BLOCK: usize = if cfg!(test) { 16 } else { 256 };
 /// When so few are left, the next block is reserved in the background.
-const LOW: usize = 64;
+const LOW: usize = BLOCK / 4;
 
 /// The reserved keys of this process. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +35,16 @@ struct Shared {
     epoch: Epoch,
     originals: Pool,
     variants: Pool,
-    abandoned: Mutex<Vec<ObjectKey>>,
+    given_up: Mutex<GivenUp>,
+}
+
+/// Keys that were handed out and came to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    /// A transaction may have referred to them all the same: their intents tell.
+    pub(crate) abandoned: Vec<ObjectKey>,
+    /// Nothing refers to them, and their intents are gone.
+    pub(crate) disowned: Vec<ObjectKey>,
 }
 
 #[derive(Debug)]
@@ -62,7 +74,7 @@ impl Keys {
             epoch,
             originals: Pool::new(ObjectKind::Original),
             variants: Pool::new(ObjectKind::Variant),
-            abandoned: Mutex::default(),
+            given_up: Mutex::default(),
         }))
     }
 
@@ -79,7 +91,9 @@ impl Keys {
             if let Some(key) = key {
                 return Ok(ReservedKey { key, keys: Some(self.clone()) });
             }
-            self.refill(kind).await?;
+            let keys = self.clone();
+            // Whoever waits may be cut off: a block that is reserved then is not lost.
+            to_the_end(async move { keys.refill(kind).await }).await?;
         }
     }
 
@@ -125,14 +139,27 @@ impl Keys {
         Ok(())
     }
 
-    /// Keys that were handed out and came to nothing since the last call.
-    pub(crate) fn take_abandoned(&self) -> Vec<ObjectKey> {
-        std::mem::take(&mut *self.0.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Keys that came to nothing since the last call.
+    pub(crate) fn take_given_up(&self) -> GivenUp {
+        std::mem::take(&mut *self.given_up())
     }
 
     /// Puts back what the Janitor could not bury now.
-    pub(crate) fn keep_abandoned(&self, keys: Vec<ObjectKey>) {
-        self.0.abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    pub(crate) fn keep_given_up(&self, keys: GivenUp) {
+        let mut given_up = self.given_up();
+        given_up.abandoned.extend(keys.abandoned);
+        given_up.disowned.extend(keys.disowned);
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, GivenUp> {
+        self.0.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells, afterwards too, whether anybody has these keys or one of them.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> impl Fn() -> bool + use<> {
+        let keys = Arc::downgrade(&self.0);
+        move || keys.strong_count() > 0
     }
 
     /// Forgets the intents of keys that nobody took, at a clean shutdown.
@@ -164,16 +191,108 @@ impl ReservedKey {
         &self.key
     }
 
+    /// Puts a whole object under this key.
+    ///
+    /// # Errors
+    /// Those of the object store. Then the key is abandoned.
+    pub(crate) async fn put(
+        self,
+        objects: &ObjectStore,
+        bytes: Bytes,
+    ) -> Result<(Self, Receipt), StoreError> {
+        let objects = objects.clone();
+        to_the_end(async move {
+            let receipt = objects.put(&self.key, bytes).await?;
+            Ok((self, receipt))
+        })
+        .await
+    }
+
+    /// Finishes the object that `writer` has begun under this key.
+    ///
+    /// # Errors
+    /// Those of the object store. Then the key is abandoned.
+    pub(crate) async fn finish(self, writer: ObjectWriter) -> Result<(Self, Receipt), StoreError> {
+        to_the_end(async move {
+            let receipt = writer.finish().await?;
+            Ok((self, receipt))
+        })
+        .await
+    }
+
     /// The object is referenced: its intent was cleared by the transaction that refers to it.
     pub(crate) fn referenced(mut self) {
         self.keys = None;
     }
+
+    /// The transaction that was to refer to the object did not find its intent, and never will: it was swept by somebody
+    /// who took this process for dead, perhaps before the object was put.
+    pub(crate) fn swept(mut self) {
+        if let Some(keys) = self.keys.take() {
+            keys.given_up().disowned.push(self.key.clone());
+        }
+    }
+}
+
+/// Has `work` run to its end, also if nobody waits for it any more.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let cut_off =
+        |error| StoreError::Unavailable { reason: format!("the work on an object key was cut off: {error}") };
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(cut_off(error)))
 }
 
 impl Drop for ReservedKey {
     fn drop(&mut self) {
         if let Some(keys) = self.keys.take() {
-            keys.keep_abandoned(vec![self.key.clone()]);
+            keys.given_up().abandoned.push(self.key.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_store::life;
+    use darkroom_store::metadata::EmbeddedOptions;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    async fn keys(home: &tempfile::TempDir) -> (Keys, ObjectStore) {
+        let options = EmbeddedOptions::default();
+        let metadata = Metadata::open_embedded(&home.path().join("metadata"), options).await.unwrap();
+        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let life = life::begin(&metadata, &objects).await.unwrap();
+        (Keys::new(metadata, life.epoch), objects)
+    }
+
+    #[tokio::test]
+    async fn a_key_is_not_given_up_before_its_put_has_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let (keys, objects) = keys(&home).await;
+        let key = keys.take(ObjectKind::Original).await.unwrap();
+        let name = key.key().clone();
+        // Begun, and cut off at once.
+        assert!(key.put(&objects, Bytes::from_static(b"a photo")).now_or_never().is_none());
+        let given_up = loop {
+            let given_up = keys.take_given_up().abandoned;
+            if !given_up.is_empty() {
+                break given_up;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(given_up, std::slice::from_ref(&name));
+        assert!(objects.head(&name).await.unwrap().is_some(), "it would appear after it was swept");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_taken_for_dead_reserves_nothing_more() {
+        let home = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(&home).await;
+        let (metadata, epoch) = (&keys.0.metadata, keys.0.epoch);
+        metadata.transact("forget epoch", |tx| async move { nodes::forget(&tx, epoch) }).await.unwrap();
+        let error = keys.take(ObjectKind::Variant).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Unavailable { .. }), "{error}");
     }
 }

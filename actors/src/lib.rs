@@ -33,6 +33,8 @@ mod originals;
 pub mod outcomes;
 pub mod permits;
 pub mod pipeline;
+#[cfg(test)]
+mod races;
 mod reconciler;
 mod stages;
 mod supervisor;

@@ -144,7 +144,7 @@ impl Pipeline {
         let arguments = SupervisorArguments {
             house: house.clone(),
             counters: counters.clone(),
-            sweep: Sweep { metadata, objects, epoch: life.epoch, letters, keys: Some(keys) },
+            sweep: Sweep { letters, keys: Some(keys), ..Sweep::new(metadata, objects, life.epoch) },
             nudge: nudge_janitor.clone(),
             health: health_sender,
         };
@@ -454,7 +454,7 @@ impl Pipeline {
 }
 
 /// Leases of dead epochs are void.
-async fn void_old_leases(metadata: &Metadata) -> Result<(), StoreError> {
+pub(crate) async fn void_old_leases(metadata: &Metadata) -> Result<(), StoreError> {
     let now = Timestamp::now();
     let dead = metadata.read("list dead epochs", |tx| async move { nodes::dead(&tx, now).await }).await?;
     let mut voided = 0;

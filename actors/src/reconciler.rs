@@ -322,7 +322,8 @@ async fn load_one(tx: &Transaction, due: &Due) -> Result<Option<(Job, Option<Pho
     Ok(Some((job, photo, deaths)))
 }
 
-async fn photo_of(tx: &Transaction, job: &Job) -> Result<Option<Photo>, StoreError> {
+/// The photo that the job is about, unless it was deleted.
+pub(crate) async fn photo_of(tx: &Transaction, job: &Job) -> Result<Option<Photo>, StoreError> {
     match &job.work {
         Work::Process { photo } | Work::Render { photo } => photos::get(tx, *photo).await,
     }

@@ -63,46 +63,26 @@ pub async fn end(metadata: &Metadata, epoch: Epoch) -> Result<(), StoreError> {
     metadata.transact("end epoch", |tx| async move { nodes::end(&tx, epoch, now).await }).await
 }
 
+/// Several nodes may start on a new store at once. Each writes the metadata before the objects, and looks at them in that
+/// order too, so that a store id without metadata is either a mismatch or another node's start in between.
 async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, StoreError> {
-    let recorded = metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await?;
-    let in_objects = objects.store_id().await?;
-    let identity = match (recorded, in_objects) {
+    let read = || metadata.read("read identity", |tx| async move { identity::get(&tx).await });
+    let (mut recorded, found) = (read().await?, objects.store_id().await?);
+    if recorded.is_none() && found.is_some() {
+        recorded = read().await?;
+    }
+    let identity = match (recorded, found) {
         (None, None) => {
-            let identity = Identity {
+            let proposed = &Identity {
                 store_id: Uuid::new_v4(),
                 format_version: FORMAT_VERSION,
                 history: 0,
                 confirmed: false,
             };
-            establish(metadata, &identity).await?
+            establish(metadata, proposed).await?
         }
         (Some(identity), found) => {
-            if identity.format_version != FORMAT_VERSION {
-                return Err(StoreError::Mismatch(format!(
-                    "the store has format version {}, this daemon knows {FORMAT_VERSION}: run the daemon that \
-                     wrote it, or a newer one that can read it",
-                    identity.format_version
-                )));
-            }
-            match found {
-                Some(id) if id == identity.store_id => {}
-                // A first start that ended between its two writes.
-                None if !identity.confirmed => {}
-                Some(id) => {
-                    return Err(StoreError::Mismatch(format!(
-                        "the metadata belongs to store {}, the objects to store {id}: point both at the same \
-                         store",
-                        identity.store_id
-                    )));
-                }
-                None => {
-                    return Err(StoreError::Mismatch(format!(
-                        "the metadata belongs to store {}, but the object store has no id (no store-id): point \
-                         it at the right place, or restore the objects",
-                        identity.store_id
-                    )));
-                }
-            }
+            check(&identity, found)?;
             identity
         }
         (None, Some(id)) => {
@@ -112,15 +92,39 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
             )));
         }
     };
-    if identity.confirmed {
-        return Ok(identity);
+    if !identity.confirmed {
+        let id = identity.store_id;
+        objects.set_store_id(id).await?;
+        metadata.transact("confirm identity", |tx| async move { identity::confirm(&tx, id).await }).await?;
     }
-    objects.set_store_id(identity.store_id).await?;
-    metadata.transact("confirm identity", |tx| async move { identity::confirm(&tx).await }).await?;
-    Ok(Identity { confirmed: true, ..identity })
+    Ok(identity)
 }
 
 /// The identity that the store has from now on: of nodes that begin at once, one gives its own.
 async fn establish(metadata: &Metadata, fresh: &Identity) -> Result<Identity, StoreError> {
     metadata.transact("write identity", |tx| async move { identity::establish(&tx, fresh).await }).await
+}
+
+fn check(identity: &Identity, found: Option<Uuid>) -> Result<(), StoreError> {
+    if identity.format_version != FORMAT_VERSION {
+        return Err(StoreError::Mismatch(format!(
+            "the store has format version {}, this daemon knows {FORMAT_VERSION}: run the daemon that wrote it, or a \
+             newer one that can read it",
+            identity.format_version
+        )));
+    }
+    match found {
+        Some(id) if id == identity.store_id => Ok(()),
+        // A first start that ended between its two writes.
+        None if !identity.confirmed => Ok(()),
+        Some(id) => Err(StoreError::Mismatch(format!(
+            "the metadata belongs to store {}, the objects to store {id}: point both at the same store",
+            identity.store_id
+        ))),
+        None => Err(StoreError::Mismatch(format!(
+            "the metadata belongs to store {}, but the object store has no id (no store-id): point it at the right \
+             place, or restore the objects",
+            identity.store_id
+        ))),
+    }
 }

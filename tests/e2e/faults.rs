@@ -122,12 +122,16 @@ async fn killed_at(point: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_death_before_the_commit_leaves_nothing() {
-    assert!(killed_at("original_stored").await.is_empty());
+    for point in ["original_stored", "before_commit"] {
+        assert!(killed_at(point).await.is_empty(), "{point}");
+    }
 }
 
 #[tokio::test]
 async fn a_death_after_the_commit_leaves_a_photo_that_becomes_ready() {
-    for point in ["photo_committed", "decode", "variant_stored", "variants_stored", "published"] {
+    for point in
+        ["photo_committed", "decode", "variant_stored", "variants_stored", "before_publish", "published"]
+    {
         let found = killed_at(point).await;
         assert_eq!(found.len(), 1, "{point}");
         assert_eq!(found[0]["state"], "ready", "{point}");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use darkroom_store::StoreError;
-use darkroom_store::model::photos::{self, Failure};
-use darkroom_store::model::{ContentHash, jobs};
+use darkroom_store::model::photos::{self, Failure, Original};
+use darkroom_store::model::{ContentHash, blobs, jobs};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::publisher::PublisherMessage;
@@ -81,7 +81,10 @@ impl Actor for Decoder {
     }
 }
 
-async fn decode(house: House, photo: AcceptedPhoto) -> Result<Box<DecodedPhoto>, Box<FailedPhoto>> {
+pub(crate) async fn decode(
+    house: House,
+    photo: AcceptedPhoto,
+) -> Result<Box<DecodedPhoto>, Box<FailedPhoto>> {
     let AcceptedPhoto { mut envelope, probe, body, pixels } = photo;
     let original = match prepare(&house, &mut envelope).await {
         Ok(original) => original,
@@ -126,7 +129,7 @@ fn unharmed(original: &[u8], uploaded: &ContentHash) -> Result<(), Fault> {
 /// Reads the original and then counts the attempt durably: only then may a decoder touch the bytes, so that a file
 /// that kills the process is known by it; and a process that ends while the store is slow has not died of this photo.
 async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Fault> {
-    let original = match house.objects.get_whole(&envelope.photo.original.object).await {
+    let original = match read_original(house, &envelope.photo.original).await {
         Ok(Some(original)) => Ok(original),
         Ok(None) => {
             tracing::error!(
@@ -153,6 +156,21 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
         }
         Ok(ControlFlow::Break(())) => Err(elsewhere("the job's lease was lost")),
         Err(error) => Err(elsewhere(&error.to_string())),
+    }
+}
+
+/// The original's bytes, `None` if they are nowhere. The photo's record may be older than its blob's: bytes that were lost
+/// and uploaded again are elsewhere now.
+async fn read_original(house: &House, original: &Original) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some(bytes) = house.objects.get_whole(&original.object).await? {
+        return Ok(Some(bytes));
+    }
+    let hash = &original.hash;
+    let blob =
+        house.metadata.read("look for the original", |tx| async move { blobs::get(&tx, hash).await }).await?;
+    match blob {
+        Some(blob) if blob.object != original.object => house.objects.get_whole(&blob.object).await,
+        _ => Ok(None),
     }
 }
 

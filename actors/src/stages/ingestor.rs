@@ -127,7 +127,10 @@ impl Actor for Ingestor {
     }
 }
 
-async fn ingest(house: &House, upload: Upload) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
+pub(crate) async fn ingest(
+    house: &House,
+    upload: Upload,
+) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
     let Upload { lease: Lease { slot, window }, body, owner, declared_type, allow_duplicate } = upload;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
@@ -139,7 +142,12 @@ async fn ingest(house: &House, upload: Upload) -> Result<(Option<AcceptedPhoto>,
     let creation = Creation { photo, job, epoch: house.epoch, allow_duplicate };
     let created = {
         let creation = &creation;
-        house.metadata.transact("create photo", |tx| async move { photos::create(&tx, creation).await }).await
+        let create = |tx| async move {
+            let created = photos::create(&tx, creation).await?;
+            house.faults.pass(Point::BeforeCommit, creation.photo.original.width);
+            Ok(created)
+        };
+        house.metadata.transact("create photo", create).await
     };
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -149,6 +157,7 @@ async fn ingest(house: &House, upload: Upload) -> Result<(Option<AcceptedPhoto>,
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
         Created::IntentGone => {
+            key.swept();
             return Err(IngestError::Store(darkroom_store::StoreError::Unavailable {
                 reason: "the upload took so long that its place in the object store was swept; send it again"
                     .to_owned(),
@@ -285,7 +294,7 @@ async fn receive(
         Some(writing) => writing,
         None => open(house, &mut early).await?,
     };
-    let receipt = writer.finish().await?;
+    let (key, receipt) = key.finish(writer).await?;
     Ok((probe, receipt, key))
 }
 

@@ -98,21 +98,29 @@ fn settling(house: &House, envelope: &Envelope) -> Settling {
     }
 }
 
-async fn publish(house: &House, photo: StoredPhoto) -> bool {
+pub(crate) async fn publish(house: &House, photo: StoredPhoto) -> bool {
     let StoredPhoto { envelope, made, keys } = photo;
     let (by, made) = (settling(house, &envelope), &made);
-    let result = house
-        .metadata
-        .transact("publish photo", |tx| async move { photos::publish(&tx, &by, made).await })
-        .await;
-    if matches!(result, Ok(Settled::Done(_))) {
-        house.faults.pass(Point::Published, envelope.photo.original.width);
-        keys.into_iter().for_each(ReservedKey::referenced);
+    let width = envelope.photo.original.width;
+    let publish = |tx| async move {
+        let settled = photos::publish(&tx, &by, made).await?;
+        house.faults.pass(Point::BeforePublish, width);
+        Ok(settled)
+    };
+    let result = house.metadata.transact("publish photo", publish).await;
+    match result {
+        Ok(Settled::Done(_)) => {
+            house.faults.pass(Point::Published, width);
+            keys.into_iter().for_each(ReservedKey::referenced);
+        }
+        Ok(Settled::IntentGone) => keys.into_iter().for_each(ReservedKey::swept),
+        // On an error the commit may have happened all the same: then the Janitor finds no intents.
+        _ => drop(keys),
     }
     conclude(house, envelope, result, "ready").await
 }
 
-async fn fail(house: &House, failed: FailedPhoto) -> bool {
+pub(crate) async fn fail(house: &House, failed: FailedPhoto) -> bool {
     let FailedPhoto { envelope, why } = failed;
     match why {
         Fault::Photo(failure) => settle_failed(house, envelope, failure, Letter::None).await,

@@ -68,7 +68,7 @@ impl Actor for Resizer {
     }
 }
 
-async fn resize(house: House, photo: DecodedPhoto) -> Result<Box<EncodedPhoto>, Box<FailedPhoto>> {
+pub(crate) async fn resize(house: House, photo: DecodedPhoto) -> Result<Box<EncodedPhoto>, Box<FailedPhoto>> {
     let DecodedPhoto { envelope, frame, pixels } = photo;
     let wanted = envelope.wanted.clone();
     let rendered = house

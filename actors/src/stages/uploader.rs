@@ -84,7 +84,7 @@ impl Actor for Uploader {
     }
 }
 
-async fn upload(
+pub(crate) async fn upload(
     house: House,
     network: Arc<Semaphore>,
     photo: EncodedPhoto,
@@ -123,7 +123,7 @@ async fn store(
 ) -> Result<(photos::Variant, ReservedKey), StoreError> {
     let _slot = network.acquire().await.map_err(|_| StoreError::Closed)?;
     let key = house.keys.take(ObjectKind::Variant).await?;
-    let receipt = house.objects.put(key.key(), Bytes::from(variant.bytes)).await?;
+    let (key, receipt) = key.put(&house.objects, Bytes::from(variant.bytes)).await?;
     house.faults.pass(Point::VariantStored, width);
     metrics::counter!("darkroom_object_written_bytes_total", "kind" => "variant").increment(receipt.bytes);
     let stored = photos::Variant {

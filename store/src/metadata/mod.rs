@@ -13,12 +13,14 @@
 //! - `embedded`: the engine in this process, over fjall;
 //! - `foundationdb`: a cluster of machines, with the cargo feature of that name;
 //! - `faults`: commits whose outcome is unknown, for tests;
+//! - `gate`: where tests hold transactions up;
 //! - `telemetry`: their metrics.
 
 mod embedded;
 mod export;
 mod faults;
 mod foundationdb;
+mod gate;
 mod limits;
 mod pages;
 mod range;
@@ -36,6 +38,7 @@ pub use self::foundationdb::FoundationDbOptions;
 pub use embedded::EmbeddedOptions;
 pub use export::Export;
 pub use faults::CommitFault;
+pub use gate::{Gate, Moment, Passing};
 pub use limits::{
     KEY_BYTES_MAX, PREFIX_BYTES_MAX, STAMPED_VALUE_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -63,6 +66,7 @@ pub struct Metadata {
     )]
     urgency: Urgency,
     faults: Option<Faults>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 /// The engines behind the interface. Everything above it is written once and does not know which it has.
@@ -119,7 +123,7 @@ impl Metadata {
     pub async fn open_embedded(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::Embedded(embedded::Engine::open(path, options).await?);
-        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None })
+        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None, gate: None })
     }
 
     /// Opens the store that lies below [`FoundationDbOptions::prefix`] in a `FoundationDB` cluster, and waits until
@@ -131,7 +135,7 @@ impl Metadata {
     pub async fn open_foundationdb(options: FoundationDbOptions) -> Result<Self, StoreError> {
         let retry = Arc::new(options.retry.clone());
         let engine = Engine::FoundationDb(foundationdb::Engine::open(&options).await?);
-        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None })
+        Ok(Self { engine, retry, urgency: Urgency::Usual, faults: None, gate: None })
     }
 
     /// A handle to the same store that tries again within other bounds.
@@ -162,6 +166,12 @@ impl Metadata {
     #[must_use]
     pub fn with_faults(&self, next: impl Fn() -> CommitFault + Send + Sync + 'static) -> Self {
         Self { faults: Some(Faults::new(next)), ..self.clone() }
+    }
+
+    /// The same store through a handle whose transactions pass `gate`. For tests.
+    #[must_use]
+    pub fn gated(&self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate: Some(gate), ..self.clone() }
     }
 
     /// Runs `f` in a transaction until it commits, and answers what it returned then.
@@ -205,13 +215,13 @@ impl Metadata {
     {
         let mut attempts = Attempts::new(name, &self.retry);
         loop {
-            let error = match self.begin(mode).await {
+            let error = match self.begin(name, mode).await {
                 Ok(transaction) => {
                     let transaction = transaction.repeating(attempts.may_have_committed());
                     // Bound first: a borrow of `f` held while waiting would ask for `F: Sync`.
                     let running = f(transaction.clone());
                     match running.await {
-                        Ok(value) => match self.commit(&transaction, mode).await {
+                        Ok(value) => match self.commit(name, &transaction, mode).await {
                             Ok(()) => return Ok(value),
                             Err(error) => error,
                         },
@@ -241,11 +251,8 @@ impl Metadata {
         }
     }
 
-    #[cfg_attr(
-        not(feature = "foundationdb"),
-        expect(clippy::unused_async, reason = "only a cluster is asked for a read version")
-    )]
-    async fn begin(&self, mode: Mode) -> Result<Transaction, StoreError> {
+    async fn begin(&self, name: &'static str, mode: Mode) -> Result<Transaction, StoreError> {
+        self.pass(name, Moment::Begun).await?;
         match &self.engine {
             Engine::Embedded(engine) => Ok(Transaction::embedded(engine.begin(mode))),
             #[cfg(feature = "foundationdb")]
@@ -256,16 +263,30 @@ impl Metadata {
         }
     }
 
-    async fn commit(&self, transaction: &Transaction, mode: Mode) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        name: &'static str,
+        transaction: &Transaction,
+        mode: Mode,
+    ) -> Result<(), StoreError> {
+        self.pass(name, Moment::Decided).await?;
         let started = Instant::now();
         let wrote = match &self.faults {
             Some(faults) if mode == Mode::ReadWrite => faults.commit(transaction).await?,
             _ => transaction.commit().await?,
         };
-        if wrote {
-            metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
+        if !wrote {
+            return Ok(());
         }
-        Ok(())
+        metrics::histogram!(telemetry::COMMIT_SECONDS).record(started.elapsed());
+        self.pass(name, Moment::Committed).await
+    }
+
+    async fn pass(&self, name: &'static str, moment: Moment) -> Result<(), StoreError> {
+        match &self.gate {
+            Some(gate) => gate.pass(name, moment).await,
+            None => Ok(()),
+        }
     }
 
     /// Every row as of now, for a backup: one snapshot, however long reading it takes.

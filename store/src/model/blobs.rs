@@ -19,6 +19,9 @@ pub struct Blob {
     pub object: ObjectKey,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Where it was before its bytes were lost and uploaded again; see [`healing`](super::healing).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<ObjectKey>,
 }
 
 fn hash_key(hash: &ContentHash) -> (&[u8],) {
@@ -57,10 +60,33 @@ pub fn add_reference(tx: &Transaction, hash: &ContentHash, photo: PhotoId) -> Re
 /// Those of the engine.
 pub fn remove_reference(tx: &Transaction, hash: &ContentHash, photo: PhotoId) -> Result<(), StoreError> {
     tx.clear(&BLOB_REFERENCES.key(&(&hash.0[..], photo.0)))?;
+    ask_to_check(tx, hash)
+}
+
+/// Asks the Janitor to look at the blob.
+pub(super) fn ask_to_check(tx: &Transaction, hash: &ContentHash) -> Result<(), StoreError> {
     tx.set(&BLOBS_TO_CHECK.key(&hash_key(hash)), &[])
 }
 
-/// Blobs that lost a reference, at most `limit`.
+/// Photos that have this content, those after `after`, at most `limit`. A look that conflicts with nobody.
+pub(super) async fn references(
+    tx: &Transaction,
+    hash: &ContentHash,
+    after: Option<PhotoId>,
+    limit: usize,
+) -> Result<Vec<PhotoId>, StoreError> {
+    let all = BLOB_REFERENCES.range(&hash_key(hash));
+    let range = match after {
+        Some(photo) => all.after(&BLOB_REFERENCES.key(&(&hash.0[..], photo.0))),
+        None => all,
+    };
+    let rows = tx.get_range(&range, RangeOptions { limit, snapshot: true, ..Default::default() }).await?;
+    let id =
+        |(key, _): &(Vec<u8>, Vec<u8>)| Ok(PhotoId(BLOB_REFERENCES.unpack::<(Vec<u8>, uuid::Uuid)>(key)?.1));
+    rows.iter().map(id).collect()
+}
+
+/// Blobs that lost a reference or were replaced, at most `limit`.
 ///
 /// # Errors
 /// Those of the engine.
@@ -76,22 +102,38 @@ pub async fn to_check(tx: &Transaction, limit: usize) -> Result<Vec<ContentHash>
         .collect()
 }
 
-/// Moves the blob's object to a tombstone if no photo refers to it any more; returns whether it did.
+/// What the Janitor found a blob to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Gone already, or some photo refers to it.
+    Kept,
+    /// No photo referred to it: its object has a tombstone now.
+    Buried,
+    /// It was replaced by this object, which its photos have to be told. It is to be checked again afterwards.
+    Replaced(ObjectKey),
+}
+
+/// Moves the blob's object to a tombstone if no photo refers to it any more.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn collect(tx: &Transaction, hash: &ContentHash) -> Result<bool, StoreError> {
+pub async fn collect(tx: &Transaction, hash: &ContentHash) -> Result<Checked, StoreError> {
     let blob = get(tx, hash).await?;
     let references = BLOB_REFERENCES.range(&hash_key(hash));
     let referenced =
         !tx.get_range(&references, RangeOptions { limit: 1, ..Default::default() }).await?.is_empty();
-    tx.clear(&BLOBS_TO_CHECK.key(&hash_key(hash)))?;
     match blob {
+        Some(blob) if referenced && !blob.former.is_empty() => Ok(Checked::Replaced(blob.object)),
         Some(blob) if !referenced => {
+            tx.clear(&BLOBS_TO_CHECK.key(&hash_key(hash)))?;
             tx.clear(&BLOBS.key(&hash_key(hash)))?;
+            blob.former.iter().try_for_each(|former| objects::bury(tx, former))?;
             objects::bury(tx, &blob.object)?;
-            Ok(true)
+            Ok(Checked::Buried)
         }
-        _ => Ok(false),
+        _ => {
+            tx.clear(&BLOBS_TO_CHECK.key(&hash_key(hash)))?;
+            Ok(Checked::Kept)
+        }
     }
 }

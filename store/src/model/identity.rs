@@ -52,13 +52,13 @@ pub async fn establish(tx: &Transaction, fresh: &Identity) -> Result<Identity, S
     Ok(fresh.clone())
 }
 
-/// Notes that the object store holds the id, too.
+/// Notes that the object store holds the id `store_id` too.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn confirm(tx: &Transaction) -> Result<(), StoreError> {
+pub async fn confirm(tx: &Transaction, store_id: Uuid) -> Result<(), StoreError> {
     match get(tx).await? {
-        Some(identity) if !identity.confirmed => put(tx, &Identity { confirmed: true, ..identity }),
+        Some(found) if found.store_id == store_id => put(tx, &Identity { confirmed: true, ..found }),
         _ => Ok(()),
     }
 }

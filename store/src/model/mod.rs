@@ -19,6 +19,7 @@
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod healing;
 pub mod identity;
 pub mod ids;
 pub mod jobs;

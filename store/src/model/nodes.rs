@@ -224,7 +224,7 @@ pub async fn all(tx: &Transaction) -> Result<Vec<(Epoch, Node)>, StoreError> {
     rows.iter().map(|(key, bytes)| Ok((Epoch(NODES.unpack::<(u64,)>(key)?.0), decode(key, bytes)?))).collect()
 }
 
-/// Forgets a dead epoch, once nothing is left that carries it.
+/// Forgets a dead epoch, once nothing is left that carries it: whoever adds anything reads [`is_alive`].
 ///
 /// # Errors
 /// Those of the engine.

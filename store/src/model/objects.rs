@@ -4,8 +4,12 @@
 //! it. The transaction that makes the object referenced reads and clears the intent, and must not go on if
 //! it is gone. Whatever is put and never referenced is thereby known. Deleting goes the other way: a
 //! transaction moves the key to a *tombstone*, then the object is deleted, then the tombstone.
+//!
+//! The put of a process that is dead, or that gave up waiting, may still arrive at a store on another machine. So
+//! the tombstone of what may never have been put whole says from when on the object is to be deleted: by then no
+//! put of it is on its way any more.
 
-use super::{Epoch, subspaces};
+use super::{Epoch, Timestamp, record, subspaces};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -42,22 +46,40 @@ pub fn fulfil(tx: &Transaction, epoch: Epoch, key: &ObjectKey) -> Result<(), Sto
     tx.clear(&INTENTS.key(&(epoch.0, key.as_str())))
 }
 
-/// Takes the intents of `keys` away and lays tombstones for those that still had one: the objects, if they
-/// exist, are nobody's. A key whose intent is gone has been referenced, and stays. Returns how many were
-/// buried.
+/// Takes the intents of `keys` away and lays tombstones, due at `due`, for those that still had one: the objects, if
+/// they exist, are nobody's. A key whose intent is gone has been referenced or abandoned before, and stays as it is.
+/// Returns how many were buried.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn abandon(tx: &Transaction, epoch: Epoch, keys: &[ObjectKey]) -> Result<usize, StoreError> {
+pub async fn abandon(
+    tx: &Transaction,
+    epoch: Epoch,
+    keys: &[ObjectKey],
+    due: Timestamp,
+) -> Result<usize, StoreError> {
     let mut buried = 0;
     for key in keys {
         if is_intended(tx, epoch, key).await? {
             fulfil(tx, epoch, key)?;
-            bury(tx, key)?;
+            bury_until(tx, key, due)?;
             buried += 1;
         }
     }
     Ok(buried)
+}
+
+/// Takes the intents of `keys` away where they still stand, and lays tombstones, due at `due`, for all of them. The
+/// caller knows that nothing refers to them and nothing ever will: the transaction that would have did not find its
+/// intents. Whoever took those away may have deleted the object before it was put.
+///
+/// # Errors
+/// Those of the engine.
+pub fn disown(tx: &Transaction, epoch: Epoch, keys: &[ObjectKey], due: Timestamp) -> Result<(), StoreError> {
+    keys.iter().try_for_each(|key| {
+        fulfil(tx, epoch, key)?;
+        bury_until(tx, key, due)
+    })
 }
 
 /// Forgets intents of keys that were never handed to anyone, at a clean shutdown.
@@ -78,12 +100,25 @@ pub async fn intents_of(tx: &Transaction, epoch: Epoch, limit: usize) -> Result<
     rows.iter().map(|(key, _)| Ok(ObjectKey::from_stored(INTENTS.unpack::<(u64, String)>(key)?.1))).collect()
 }
 
-/// Lays a tombstone: the object is to be deleted.
+/// Lays a tombstone: the object, which was put whole, is to be deleted.
 ///
 /// # Errors
 /// Those of the engine.
 pub fn bury(tx: &Transaction, key: &ObjectKey) -> Result<(), StoreError> {
-    tx.set(&TOMBSTONES.key(&(key.as_str(),)), &[])
+    bury_until(tx, key, Timestamp::default())
+}
+
+fn bury_until(tx: &Transaction, key: &ObjectKey, due: Timestamp) -> Result<(), StoreError> {
+    tx.set(&TOMBSTONES.key(&(key.as_str(),)), &due.0.to_be_bytes())
+}
+
+/// An object to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Which.
+    pub key: ObjectKey,
+    /// From when on. Before, a put of it may still be on its way.
+    pub due: Timestamp,
 }
 
 /// Objects to be deleted, in the order of their keys, those after `after`, at most `limit`.
@@ -94,12 +129,24 @@ pub async fn tombstones(
     tx: &Transaction,
     after: Option<&ObjectKey>,
     limit: usize,
-) -> Result<Vec<ObjectKey>, StoreError> {
+) -> Result<Vec<Tombstone>, StoreError> {
     let options = RangeOptions { limit, snapshot: true, ..Default::default() };
     let all = TOMBSTONES.all();
     let range = after.map_or(all.clone(), |after| all.after(&TOMBSTONES.key(&(after.as_str(),))));
     let rows = tx.get_range(&range, options).await?;
-    rows.iter().map(|(key, _)| Ok(ObjectKey::from_stored(TOMBSTONES.unpack::<(String,)>(key)?.0))).collect()
+    let read = |(key, due): &(Vec<u8>, Vec<u8>)| {
+        // A daemon one version older wrote none: due at once.
+        let due = if due.is_empty() { [0; 8] } else { due[..].try_into().map_err(|_| no_time(key))? };
+        Ok(Tombstone {
+            key: ObjectKey::from_stored(TOMBSTONES.unpack::<(String,)>(key)?.0),
+            due: Timestamp(u64::from_be_bytes(due)),
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+fn no_time(key: &[u8]) -> StoreError {
+    record::corrupt_key(key, "not an 8-byte time")
 }
 
 /// Takes tombstones away, after their objects are gone.

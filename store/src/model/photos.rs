@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
-use super::{blobs, chunks, jobs, objects, record};
+use super::{blobs, chunks, healing, jobs, objects, record};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -151,7 +151,7 @@ pub async fn get(tx: &Transaction, id: PhotoId) -> Result<Option<Photo>, StoreEr
     chunks::read(tx, &key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
 }
 
-async fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
+pub(super) async fn put(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
     chunks::write(tx, &PHOTOS.key(&(photo.id.0,)), &record::encode(photo)?).await
 }
 
@@ -264,7 +264,8 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
             return Ok(Created::IntentGone);
         }
         objects::fulfil(tx, creation.epoch, &object)?;
-        blobs::put(tx, &photo.original.hash, &blobs::Blob { object, bytes: photo.original.bytes })?;
+        let blob = blobs::Blob { object, bytes: photo.original.bytes, former: Vec::new() };
+        blobs::put(tx, &photo.original.hash, &blob)?;
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
     put(tx, &photo).await?;
@@ -283,15 +284,12 @@ async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> R
     }
     let fresh = &creation.photo.original;
     if photo.failure.as_ref().is_some_and(|failure| failure.code == ORIGINAL_MISSING) {
-        // The stored bytes are lost: these take their place, for every photo that has them.
+        // The stored bytes are lost: these take their place.
         if !objects::is_intended(tx, creation.epoch, &fresh.object).await? {
             return Ok(Created::IntentGone);
         }
         objects::fulfil(tx, creation.epoch, &fresh.object)?;
-        objects::bury(tx, &photo.original.object)?;
-        let blob = blobs::Blob { object: fresh.object.clone(), bytes: fresh.bytes };
-        blobs::put(tx, &fresh.hash, &blob)?;
-        photo.original.object = fresh.object.clone();
+        healing::heal(tx, &mut photo, fresh).await?;
     }
     count(tx, photo.state, -1)?;
     // What is read of the same bytes may be more than the daemon that took the first upload read.

@@ -31,7 +31,7 @@ pub const BLOB_REFERENCES: Subspace = Subspace(0x21);
 pub const BLOBS_TO_CHECK: Subspace = Subspace(0x22);
 /// `(epoch, object key)` → nothing. Object keys that may have been written and are not yet referenced.
 pub const INTENTS: Subspace = Subspace(0x28);
-/// `(object key)` → nothing. Objects that nothing refers to, to be deleted.
+/// `(object key)` → when it is due, 8 bytes big-endian milliseconds. Objects that nothing refers to, to be deleted.
 pub const TOMBSTONES: Subspace = Subspace(0x29);
 /// `(job)` → [`jobs::Job`](super::jobs::Job).
 pub const JOBS: Subspace = Subspace(0x30);

@@ -146,11 +146,10 @@ impl Filesystem {
             let mut folders = BTreeSet::new();
             let mut deleted = 0;
             for path in &paths {
+                // Also of a file that is not there: an earlier call may have removed it and ended before its sync.
+                folders.extend(path.parent());
                 match fs::remove_file(path) {
-                    Ok(()) => {
-                        deleted += 1;
-                        folders.extend(path.parent());
-                    }
+                    Ok(()) => deleted += 1,
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(failed("delete", path, e)),
                 }

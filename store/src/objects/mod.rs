@@ -239,6 +239,16 @@ impl ObjectStore {
         }
     }
 
+    /// How long after its process has died, or has given up waiting for it, a put may still arrive. Until then what may
+    /// have been put is not deleted for good.
+    pub fn late_put_max(&self) -> Duration {
+        match self {
+            // The lock on the data directory is free only when the last file call of its process has ended.
+            Self::Filesystem(_) => Duration::ZERO,
+            Self::S3(bucket) => bucket.late_put_max(),
+        }
+    }
+
     /// Keys of a kind in their own order, after `after`, at most `limit`. For `verify` and tests only: what
     /// is an orphan is known from the metadata.
     ///

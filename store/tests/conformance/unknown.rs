@@ -266,7 +266,7 @@ async fn live(faulty: &Faulty, cast: &Cast, course: &[CommitFault]) {
     let (id, hash) = (cast.first.photo.id, &cast.first.photo.original.hash);
     step!(faulty, course, |tx| photos::delete(&tx, id, NOW, 0).await);
     step!(faulty, course, |tx| blobs::collect(&tx, hash).await);
-    step!(faulty, course, |tx| objects::abandon(&tx, EPOCH, &cast.unused).await);
+    step!(faulty, course, |tx| objects::abandon(&tx, EPOCH, &cast.unused, NOW).await);
     let buried = &keys[..1];
     step!(faulty, course, |tx| objects::unbury(&tx, buried));
 }

@@ -24,6 +24,7 @@ async fn open_with(path: &Path, options: EmbeddedOptions, persist: Persist) -> M
         retry,
         urgency: crate::metadata::Urgency::Usual,
         faults: None,
+        gate: None,
     }
 }
 
