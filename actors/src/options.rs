@@ -47,7 +47,7 @@ pub struct PipelineOptions {
     pub compute_threads: usize,
     /// Objects written to the store at once.
     pub network_slots: usize,
-    /// Attempts after which a photo whose processing panics is failed.
+    /// Attempts after which a photo is failed whose processing panics, or whose stored original is damaged.
     pub attempts_max: u32,
     /// How long a job's lease lasts without a heartbeat.
     pub lease_duration: Duration,
@@ -64,6 +64,9 @@ pub struct PipelineOptions {
     /// On a shared engine: a job is chosen at random among so many of the longest due of its class, so that nodes that
     /// look at the same time choose different ones. A node that is alone takes the longest due.
     pub claim_among: usize,
+    /// Longest that a job waits which was interrupted for a reason that is not its photo's: what waits for a store that
+    /// is away is taken up so long after it is back. The first time it waits half a second, then twice as long each time.
+    pub interruption_pause_max: Duration,
     /// How long the letter of a job that was given up is kept.
     pub dead_jobs_age_max: Duration,
     /// How many letters of jobs that were given up are kept, the newest.
@@ -97,6 +100,7 @@ impl Default for PipelineOptions {
             dead_node_sweep_delay: Duration::from_secs(600),
             class_shares: jobs::SHARES_DEFAULT,
             claim_among: 64,
+            interruption_pause_max: Duration::from_secs(20),
             dead_jobs_age_max: Duration::from_secs(30 * 24 * 3600),
             dead_jobs_max: 10_000,
             backlog_photos_max: 1_000_000,
@@ -165,6 +169,13 @@ impl PipelineOptions {
                 "jobs.choose_among is {}: set it from 1 to {CLAIM_AMONG_MAX}",
                 self.claim_among
             ));
+        }
+        if !(jobs::INTERRUPTION_PAUSE_FIRST..=LEASE_MAX).contains(&self.interruption_pause_max) {
+            return Err(
+                "jobs.interruption_pause_max must be from 500 ms to 1 h: set it to what acknowledged photos may \
+                 wait after the object store is back"
+                    .to_owned(),
+            );
         }
         if self.class_shares.iter().any(|share| !(1..=SHARE_MAX).contains(share)) {
             return Err(format!(
@@ -290,6 +301,8 @@ mod tests {
         assert!(refused(skew).contains("nodes.clock_skew_max"));
         let among = PipelineOptions { claim_among: 0, ..Default::default() };
         assert!(refused(among).contains("jobs.choose_among"));
+        let pause = PipelineOptions { interruption_pause_max: zero, ..Default::default() };
+        assert!(refused(pause).contains("jobs.interruption_pause_max"));
         let shares = PipelineOptions { class_shares: [8, 3, 0], ..Default::default() };
         assert!(refused(shares).contains("jobs.shares"));
     }

@@ -79,6 +79,9 @@ pub(crate) enum Fault {
     Photo(Failure),
     /// Not the photo's, or not known to be: it is not tried again by itself, but an operator may.
     GivenUp(Failure),
+    /// The stored original is not what was uploaded, in the words for the log. It may have been damaged on its way: it is
+    /// read again, and counts as an attempt, since nothing else would ever end it.
+    Damaged(String),
     /// Processing panicked at this stage: it may be tried again, and counts as an attempt.
     Panicked {
         /// Where.

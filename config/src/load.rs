@@ -103,7 +103,7 @@ mod tests {
                     kms_key = 'k'\nstorage_class_original = 'STANDARD_IA'\nstorage_class_variant = 'ONEZONE_IA'\n\
                     multipart_threshold = '6 MiB'\npart_size = '7 MiB'\nparts_at_once = 3\nconnect_timeout = '1s'\n\
                     attempt_timeout = '4s'\noperation_deadline = '5s'\nbreaker_failures = 2\nbreaker_pause = '7s'\n\
-                    lifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
+                    late_request_max = '9s'\nlifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
                     lifecycle_originals_class = 'GLACIER_IR'";
         let config = load_text(file, &[]).unwrap();
         config.validate().unwrap();
@@ -126,6 +126,7 @@ mod tests {
             operation_deadline: Duration::from_secs(5),
             breaker_failures: 2,
             breaker_pause: Duration::from_secs(7),
+            late_request_max: Duration::from_secs(9),
             lifecycle: LifecycleOptions {
                 abort_uploads_after_days: 2,
                 originals_after_days: Some(30),
@@ -221,10 +222,12 @@ mod tests {
 
     #[test]
     fn every_setting_of_jobs_and_nodes_reaches_the_pipeline() {
-        let file = "[jobs]\nshares = [5, 4, 3]\nchoose_among = 2\ndead_age_max = '1d'\ndead_max = 6\n\
+        let file = "[jobs]\nshares = [5, 4, 3]\nchoose_among = 2\ninterruption_pause_max = '3s'\n\
+                    dead_age_max = '1d'\ndead_max = 6\n\
                     [nodes]\ntimeout = '7s'\nclock_skew_max = '8s'\nsweep_delay = '9s'";
         let options = load_text(file, &[]).unwrap().pipeline_options();
         assert_eq!((options.class_shares, options.claim_among), ([5, 4, 3], 2));
+        assert_eq!(options.interruption_pause_max.as_secs(), 3);
         assert_eq!((options.dead_jobs_age_max.as_secs(), options.dead_jobs_max), (86400, 6));
         assert_eq!((options.node_timeout.as_secs(), options.clock_skew_max.as_secs()), (7, 8));
         assert_eq!(options.dead_node_sweep_delay.as_secs(), 9);

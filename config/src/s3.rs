@@ -60,6 +60,8 @@ section! {
         breaker_failures: u32 = S3Options::default().breaker_failures,
         #[serde(with = "humantime_serde")]
         breaker_pause: Duration = S3Options::default().breaker_pause,
+        #[serde(with = "humantime_serde")]
+        late_request_max: Duration = S3Options::default().late_request_max,
         lifecycle_abort_uploads_days: u32 = LifecycleOptions::default().abort_uploads_after_days,
         lifecycle_originals_days: u32 = LifecycleOptions::default().originals_after_days.unwrap_or(0),
         lifecycle_originals_class: String = LifecycleOptions::default().originals_class,
@@ -101,6 +103,7 @@ impl S3 {
             operation_deadline: self.operation_deadline,
             breaker_failures: self.breaker_failures,
             breaker_pause: self.breaker_pause,
+            late_request_max: self.late_request_max,
             lifecycle: LifecycleOptions {
                 abort_uploads_after_days: self.lifecycle_abort_uploads_days,
                 originals_after_days: Some(self.lifecycle_originals_days).filter(|days| *days > 0),

@@ -143,6 +143,8 @@ section! {
         shares: [u32; 3] = PipelineOptions::default().class_shares,
         choose_among: usize = PipelineOptions::default().claim_among,
         #[serde(with = "humantime_serde")]
+        interruption_pause_max: Duration = PipelineOptions::default().interruption_pause_max,
+        #[serde(with = "humantime_serde")]
         dead_age_max: Duration = PipelineOptions::default().dead_jobs_age_max,
         dead_max: u64 = PipelineOptions::default().dead_jobs_max,
     }
@@ -290,6 +292,7 @@ impl Config {
             dead_node_sweep_delay: self.nodes.sweep_delay,
             class_shares: self.jobs.shares,
             claim_among: self.jobs.choose_among,
+            interruption_pause_max: self.jobs.interruption_pause_max,
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
             idle_poll: defaults.idle_poll,

@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 /// All attempts at one thing together, as configured below.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// How long after a put has failed its object may appear, as configured below.
+const LATE: Duration = Duration::from_secs(5);
 /// How long the breaker keeps the daemon from asking, as configured below.
 const PAUSE: Duration = Duration::from_secs(2);
 /// What a busy machine may add.
@@ -36,7 +38,7 @@ fn on(server: &Server, more: &str) -> Setup {
     let config = format!(
         "[objects]\nstore = 's3'\n[objects.s3]\nbucket = '{BUCKET}'\nendpoint = '{}'\nregion = '{REGION}'\n\
          path_style = true\nattempt_timeout = '2s'\noperation_deadline = '{}s'\nbreaker_failures = 5\n\
-         breaker_pause = '{}s'\n{more}",
+         breaker_pause = '{}s'\nlate_request_max = '1s'\n{more}",
         server.endpoint(),
         DEADLINE.as_secs(),
         PAUSE.as_secs(),
@@ -90,10 +92,19 @@ async fn nothing_is_left_behind(server: &Server, daemon: Daemon, setup: &Setup) 
         count += 1;
     }
     let home = daemon.stop();
-    let report = run_as(setup, &home, &["janitor", "--now", "--open"]);
-    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
-    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-    assert_eq!((&report["intents_standing"], &report["tombstones_left"]), (&0.into(), &0.into()), "{report}");
+    let began = Instant::now();
+    loop {
+        let report = run_as(setup, &home, &["janitor", "--now", "--open"]);
+        assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        assert_eq!(report["intents_standing"], 0, "{report}");
+        if report["tombstones_left"] == 0 {
+            break;
+        }
+        // Some puts have failed, and may yet come about.
+        assert!(began.elapsed() < LATE + SLACK, "{report}");
+        tokio::time::sleep(POLL).await;
+    }
     let mut found = BTreeMap::new();
     for key in server.objects().into_keys() {
         let kind = key.split_once('/').map_or(key.clone(), |(kind, _)| kind.to_owned());

@@ -1,4 +1,5 @@
-//! The Decoder: reads the original, counts the attempt, turns the bytes into a frame on the compute pool.
+//! The Decoder: reads the original, counts the attempt, sees that the bytes are those that were uploaded, and turns
+//! them into a frame on the compute pool.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use darkroom_store::StoreError;
 use darkroom_store::model::photos::{self, Failure, Original};
-use darkroom_store::model::{blobs, jobs};
+use darkroom_store::model::{ContentHash, blobs, jobs};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::publisher::PublisherMessage;
@@ -90,8 +91,8 @@ pub(crate) async fn decode(
         Err(why) => return Err(Box::new(FailedPhoto { envelope, why })),
     };
     let moves = probe.moves(&envelope.wanted, &house.options.limits);
-    let (faults, limits, width) =
-        (house.faults.clone(), house.options.limits.clone(), envelope.photo.original.width);
+    let (faults, limits) = (house.faults.clone(), house.options.limits.clone());
+    let (width, uploaded) = (envelope.photo.original.width, envelope.photo.original.hash);
     // The permits move into the closure that uses the memory: should this task be dropped while the
     // closure runs, they come back only when the memory does.
     let decoded = house
@@ -99,7 +100,9 @@ pub(crate) async fn decode(
         .run(Priority::Decode, move |scratch| {
             let (_body, pixels) = (body, pixels);
             faults.pass(Point::Decode, width);
-            let frame = darkroom_media::decode(&original, &probe, &limits, scratch)?;
+            unharmed(&original, &uploaded)?;
+            let decoded = darkroom_media::decode(&original, &probe, &limits, scratch);
+            let frame = decoded.map_err(|error| Fault::media(&error))?;
             // Its price contains motion exactly when it moves, and with it the original, which is read again frame by frame.
             let frame = if moves { frame.with_motion(original.into(), &probe) } else { frame };
             Ok((frame, pixels))
@@ -107,17 +110,27 @@ pub(crate) async fn decode(
         .await;
     let why = match decoded {
         Ok(Ok((frame, pixels))) => return Ok(Box::new(DecodedPhoto { envelope, frame, pixels })),
-        Ok(Err(error)) => Fault::media(&error),
+        Ok(Err(fault)) => fault,
         Err(panicked) => Fault::Panicked { stage: "decoder", message: panicked.0 },
     };
     Err(Box::new(FailedPhoto { envelope, why }))
+}
+
+/// Whether the original is what was uploaded. Not every store knows that of what it reads, and damaged bytes may well
+/// decode, to another picture. At gigabytes per second it costs little beside decoding.
+fn unharmed(original: &[u8], uploaded: &ContentHash) -> Result<(), Fault> {
+    let stored = ContentHash::of(original);
+    if stored == *uploaded {
+        return Ok(());
+    }
+    Err(Fault::Damaged(format!("its {} bytes have BLAKE3 {stored}, and had {uploaded}", original.len())))
 }
 
 /// Reads the original and then counts the attempt durably: only then may a decoder touch the bytes, so that a file
 /// that kills the process is known by it; and a process that ends while the store is slow has not died of this photo.
 async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Fault> {
     let original = match read_original(house, &envelope.photo.original).await {
-        Ok(Some(original)) => original,
+        Ok(Some(original)) => Ok(original),
         Ok(None) => {
             tracing::error!(
                 photo = %envelope.photo.id, object = %envelope.photo.original.object,
@@ -128,6 +141,8 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
                 detail: "the stored original cannot be found; upload the photo again".to_owned(),
             }));
         }
+        // The store knows by itself. That is an attempt like any other: what is damaged there stays so.
+        Err(error @ StoreError::Corrupt { .. }) => Err(Fault::Damaged(error.to_string())),
         Err(error) => return Err(elsewhere(&error.to_string())),
     };
     let (job, lease) = (envelope.held.job.id, envelope.held.lease);
@@ -137,7 +152,7 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
     match attempt.await {
         Ok(ControlFlow::Continue(job)) => {
             envelope.held.job = job;
-            Ok(original)
+            original
         }
         Ok(ControlFlow::Break(())) => Err(elsewhere("the job's lease was lost")),
         Err(error) => Err(elsewhere(&error.to_string())),

@@ -20,6 +20,9 @@ use crate::work::{Envelope, FailedPhoto, Fault, StoredPhoto};
 const TRANSACTIONS: usize = 64;
 /// Wait before the second attempt of a photo that panicked; doubles with each.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// Wait before another attempt of one whose original came damaged: if that is the fault of the way to it, or of this
+/// node, it may pass, or another node may take the job.
+const PAUSE_DAMAGED: Duration = Duration::from_secs(5);
 
 pub(crate) enum PublisherMessage {
     Publish(Box<StoredPhoto>),
@@ -127,31 +130,61 @@ pub(crate) async fn fail(house: &House, failed: FailedPhoto) -> bool {
             metrics::counter!("darkroom_panics_total", "stage" => stage).increment(1);
             let attempts = envelope.held.job.attempts;
             tracing::error!(photo = %envelope.photo.id, stage, attempts, panic = message, "processing panicked");
-            if attempts >= house.options.attempts_max {
-                let failure = Failure {
-                    code: "processing-panicked".to_owned(),
-                    detail: format!(
-                        "processing this photo failed {attempts} times for a reason of our own; the original is \
-                         kept, and uploading it again tries again"
-                    ),
-                };
-                return settle_failed(house, envelope, failure, Letter::Kept).await;
-            }
+            let failure = Failure {
+                code: "processing-panicked".to_owned(),
+                detail: format!(
+                    "processing this photo failed {attempts} times for a reason of our own; the original is kept, and \
+                     uploading it again tries again"
+                ),
+            };
             let backoff = BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1).min(6));
-            let jitter = rand::rng().random_range(0.5..1.5);
-            let now = Timestamp::now();
-            let due = now.after(backoff.mul_f64(jitter));
-            let error = Some(format!("{stage} panicked: {message}"));
-            give_back(house, envelope, GiveBack { now, due, counts: true, error }).await
+            attempt_failed(house, envelope, failure, format!("{stage} panicked: {message}"), backoff).await
+        }
+        Fault::Damaged(detail) => {
+            tracing::error!(
+                photo = %envelope.photo.id, object = %envelope.photo.original.object,
+                attempts = envelope.held.job.attempts, detail,
+                "the original is damaged in the object store: restore it from a backup"
+            );
+            let failure = Failure {
+                // Uploading it again puts the bytes in its place, as where it is missing.
+                code: photos::ORIGINAL_MISSING.to_owned(),
+                detail: "the stored original is damaged: its bytes are not those that were uploaded; upload the photo \
+                         again"
+                    .to_owned(),
+            };
+            let error = format!("the stored original is damaged: {detail}");
+            attempt_failed(house, envelope, failure, error, PAUSE_DAMAGED).await
         }
     }
 }
 
-/// Not the photo's fault: due again, later each time, and not counted.
+/// An attempt that counts came to nothing: another one is made after about this pause, and after the last the photo
+/// fails.
+async fn attempt_failed(
+    house: &House,
+    envelope: Envelope,
+    failure: Failure,
+    error: String,
+    pause: Duration,
+) -> bool {
+    if envelope.held.job.attempts >= house.options.attempts_max {
+        return settle_failed(house, envelope, failure, Letter::Kept).await;
+    }
+    let jitter = rand::rng().random_range(0.5..1.5);
+    let now = Timestamp::now();
+    let due = now.after(pause.mul_f64(jitter));
+    give_back(house, envelope, GiveBack { now, due, counts: true, error: Some(error) }).await
+}
+
+/// Not the photo's fault: due again, later each time up to a bound, and not counted.
 async fn interrupted(house: &House, envelope: Envelope, reason: String) -> bool {
     tracing::warn!(photo = %envelope.photo.id, reason, "processing interrupted; the job goes back to the queue");
+    let pause = envelope.held.job.interruption_pause(house.options.interruption_pause_max);
+    // Those that were interrupted together do not come back in step.
+    let jitter = rand::rng().random_range(0.5..=1.0);
     let now = Timestamp::now();
-    let how = GiveBack { now, due: now, counts: false, error: Some(reason) };
+    let how = GiveBack { now, due: now.after(pause.mul_f64(jitter)), counts: false, error: Some(reason) };
     give_back(house, envelope, how).await
 }
 

@@ -7,6 +7,7 @@ mod cases;
 mod files;
 mod s3_faults;
 mod s3_links;
+mod s3_parts;
 mod s3_requests;
 mod s3_start;
 mod store;

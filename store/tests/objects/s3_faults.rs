@@ -16,21 +16,21 @@ use crate::store::{PART_BYTES, THRESHOLD_BYTES, options};
 /// An attempt may take so long.
 const ATTEMPT: Duration = Duration::from_millis(600);
 /// All attempts together.
-const DEADLINE: Duration = Duration::from_millis(2_500);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(2_500);
 /// Failed attempts that open the breaker.
 const FAILURES: u32 = 5;
 /// For how long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What a busy machine may add.
-const SLACK: Duration = Duration::from_secs(5);
+pub(crate) const SLACK: Duration = Duration::from_secs(5);
 /// A failure that asks nobody.
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// Between two looks at a condition that tells nobody when it comes true.
-const POLL: Duration = Duration::from_millis(2);
+pub(crate) const POLL: Duration = Duration::from_millis(2);
 /// The bytes of an object that is put in one request, and of one in parts.
 const SIZES: [usize; 2] = [1_000_000, THRESHOLD_BYTES + PART_BYTES];
 
-async fn open(more: impl FnOnce(S3Options) -> S3Options) -> (Server, ObjectStore) {
+pub(crate) async fn open(more: impl FnOnce(S3Options) -> S3Options) -> (Server, ObjectStore) {
     let server = Server::start();
     let options = more(S3Options { breaker_failures: FAILURES, breaker_pause: PAUSE, ..options(&server) });
     let objects = ObjectStore::open_s3(options).await.unwrap();
@@ -43,17 +43,17 @@ async fn hasty() -> (Server, ObjectStore) {
 }
 
 /// The same for large ones, whose parts take their time on a busy machine.
-async fn hasty_for_parts() -> (Server, ObjectStore) {
+pub(crate) async fn hasty_for_parts() -> (Server, ObjectStore) {
     open(|options| S3Options { attempt_timeout: 2 * DEADLINE, operation_deadline: 2 * DEADLINE, ..options })
         .await
 }
 
 /// The same, with patience for many failures in a row.
-async fn patient() -> (Server, ObjectStore) {
+pub(crate) async fn patient() -> (Server, ObjectStore) {
     open(|options| S3Options { breaker_failures: 100, ..options }).await
 }
 
-fn is_unavailable<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
+pub(crate) fn is_unavailable<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable { .. }))
 }
 
@@ -323,37 +323,72 @@ async fn while_the_breaker_is_open_nothing_is_asked_and_then_one_asks_for_all() 
     recovers(&objects, &key).await;
 }
 
-#[tokio::test]
-async fn a_put_in_parts_that_fails_leaves_nothing_behind() {
-    let (server, objects) = hasty_for_parts().await;
-    let denied = Fault::Refuse(hyper::StatusCode::FORBIDDEN, "AccessDenied");
-    for fault in [denied, Fault::CorruptRequest] {
-        server.faults().set([fault.on(Method::PUT, "originals/").query("partNumber=2")]);
-        let key = ObjectKey::new(ObjectKind::Original);
-        assert!(is_unavailable(&objects.put(&key, content(4 * PART_BYTES)).await));
-        let began = Instant::now();
-        while !server.open_uploads().is_empty() {
-            assert!(began.elapsed() < SLACK, "{:?}", server.open_uploads());
-            tokio::time::sleep(POLL).await;
-        }
-        assert!(server.objects().is_empty());
+/// Opens the breaker, sees to it that the server is well again, and waits until it may be asked.
+async fn well_again_unnoticed(server: &Server, objects: &ObjectStore, key: &ObjectKey) {
+    server.faults().set([Fault::internal_error().always()]);
+    assert!(is_unavailable(&objects.head(key).await));
+    server.faults().clear();
+    let began = Instant::now();
+    while objects.available().is_err() {
+        assert!(began.elapsed() < PAUSE + SLACK, "nothing is ever asked again");
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// Some servers forget an upload with its end: then the object itself tells that it came about.
 #[tokio::test]
-async fn an_upload_whose_end_is_not_remembered_has_ended_all_the_same() {
-    let (server, objects) = patient().await;
-    let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(SIZES[1]));
-    let end = |fault: Fault| fault.on(Method::POST, "originals/").query("uploadId").times(1);
-    let forgotten = Fault::Refuse(hyper::StatusCode::NOT_FOUND, "NoSuchUpload");
-    server.faults().set([end(Fault::LoseAnswer), end(forgotten.clone())]);
-    let receipt = objects.put(&key, bytes.clone()).await.unwrap();
-    assert_eq!((receipt.bytes, server.faults().hits()), (bytes.len() as u64, 2));
-    assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
-    // Without an object it has not.
-    server.faults().set([end(forgotten)]);
-    assert!(objects.put(&ObjectKey::new(ObjectKind::Original), bytes).await.is_err());
+async fn a_crowd_that_finds_the_server_back_is_served() {
+    let (server, objects) = hasty().await;
+    let key = put(&objects, ObjectKind::Original).await;
+    for slow in [Duration::ZERO, ATTEMPT / 4] {
+        well_again_unnoticed(&server, &objects, &key).await;
+        let asked = server.seen().len();
+        server.faults().set([Fault::Slow(slow).on(Method::HEAD, "originals/").times(1)]);
+        let crowd = (0..20).map(|_| objects.head(&key));
+        let found = futures_util::future::join_all(crowd).await;
+        assert!(found.iter().all(Result::is_ok), "{found:?}");
+        assert_eq!(server.seen().len(), asked + 20);
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_finds_the_server_still_away_is_refused_and_one_of_it_has_asked() {
+    let (server, objects) = hasty().await;
+    let key = put(&objects, ObjectKind::Original).await;
+    well_again_unnoticed(&server, &objects, &key).await;
+    let asked = server.seen().len();
+    server.faults().set([Fault::internal_error().always()]);
+    let crowd = (0..20).map(|_| objects.head(&key));
+    let found = futures_util::future::join_all(crowd).await;
+    assert!(found.iter().all(is_unavailable), "{found:?}");
+    assert_eq!(server.seen().len(), asked + 1);
+}
+
+#[tokio::test]
+async fn many_deletes_at_once_find_the_server_back() {
+    let (server, objects) = hasty().await;
+    let mut keys = Vec::new();
+    for _ in 0..40 {
+        keys.push(put(&objects, ObjectKind::Variant).await);
+    }
+    well_again_unnoticed(&server, &objects, &keys[0]).await;
+    assert_eq!(objects.delete(&keys).await.unwrap(), keys.len());
+    assert!(server.objects().is_empty(), "{:?}", server.objects());
+}
+
+/// Whoever deletes what failed puts have left is told how long that may appear.
+#[tokio::test]
+async fn a_put_that_has_failed_may_come_about_late() {
+    let (server, objects) = hasty().await;
+    let key = ObjectKey::new(ObjectKind::Original);
+    server.faults().set([Fault::Late(Duration::from_secs(2)).on(Method::PUT, "originals/")]);
+    assert!(is_unavailable(&objects.put(&key, content(1_000)).await));
+    let failed = Instant::now();
+    while !server.objects().contains_key(key.as_str()) {
+        assert!(failed.elapsed() < SLACK, "it never came about");
+        tokio::time::sleep(POLL).await;
+    }
+    let ObjectStore::S3(bucket) = &objects else { panic!("it is a bucket") };
+    assert!(failed.elapsed() < bucket.late_put_max(), "{:?}", failed.elapsed());
 }
 
 /// What the server refuses is not tried again, and no reason to leave it alone.

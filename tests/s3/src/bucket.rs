@@ -2,7 +2,7 @@
 //!
 //! - Checksums are compared before anything is stored, those of parts too.
 //! - Multipart uploads can be listed, and completing one again answers as the first time.
-//! - Objects written in parts tell their checksum, where it was asked to be of the whole object.
+//! - Objects written in parts tell their checksum: of the whole object where that was asked for, else that of the parts'.
 //! - Any storage class is taken and remembered. A bucket keeps lifecycle rules.
 //! - Nothing makes a bucket but [`Bucket::new`]: s3s-fs would with the first object.
 
@@ -16,7 +16,7 @@ use s3s::dto::*;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
-use crate::checksums::{Announced, difference, kind_of, same_kinds};
+use crate::checksums::{Announced, composite, difference, kind_of, same_kinds};
 
 /// Keys of one call to delete many.
 const DELETE_MAX: usize = 1000;
@@ -59,8 +59,8 @@ pub struct Bucket {
 struct Notes {
     stored: HashMap<String, Stored>,
     uploads: HashMap<String, Upload>,
-    /// Checksums of objects that were written in parts.
-    whole: HashMap<String, Checksum>,
+    /// Checksums of objects that were written in parts, as they are told.
+    of_parts: HashMap<String, Checksum>,
     lifecycle: Option<LifecycleRules>,
 }
 
@@ -98,6 +98,15 @@ impl Bucket {
         let notes = self.notes.lock().unwrap();
         let open = notes.uploads.values().filter(|upload| upload.completed.is_none());
         open.map(|upload| upload.key.clone()).collect()
+    }
+
+    /// Changes one bit of an object, as a bad disk does.
+    pub(crate) fn damage(&self, key: &str) {
+        let path = self.root.join(self.name).join(key);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
     }
 
     /// How an object was asked to be stored.
@@ -143,6 +152,16 @@ macro_rules! announced {
     };
 }
 
+/// Tells the checksum of an object that was written in parts.
+macro_rules! tell {
+    ($output:expr, $sum:expr) => {
+        $output.checksum_crc32.clone_from(&$sum.checksum_crc32);
+        $output.checksum_crc32c.clone_from(&$sum.checksum_crc32c);
+        $output.checksum_crc64nvme.clone_from(&$sum.checksum_crc64nvme);
+        $output.checksum_type.clone_from(&$sum.checksum_type);
+    };
+}
+
 /// The kind of this name, where it is told.
 macro_rules! told {
     ($value:expr) => {
@@ -173,12 +192,8 @@ impl S3 for Bucket {
         self.check_exists(&request.input.bucket)?;
         let (key, range) = (request.input.key.clone(), request.input.range.is_some());
         let mut answer = self.files.get_object(request).await?;
-        if let Some(whole) = self.notes.lock().unwrap().whole.get(&key).filter(|_| !range) {
-            let output = &mut answer.output;
-            output.checksum_crc32.clone_from(&whole.checksum_crc32);
-            output.checksum_crc32c.clone_from(&whole.checksum_crc32c);
-            output.checksum_crc64nvme.clone_from(&whole.checksum_crc64nvme);
-            output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
+        if let Some(sum) = self.notes.lock().unwrap().of_parts.get(&key).filter(|_| !range) {
+            tell!(answer.output, sum);
         }
         Ok(answer)
     }
@@ -187,7 +202,12 @@ impl S3 for Bucket {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        self.files.head_object(request).await
+        let (key, mode) = (request.input.key.clone(), request.input.checksum_mode.is_some());
+        let mut answer = self.files.head_object(request).await?;
+        if let Some(sum) = self.notes.lock().unwrap().of_parts.get(&key).filter(|_| mode) {
+            tell!(answer.output, sum);
+        }
+        Ok(answer)
     }
 
     async fn delete_object(
@@ -283,13 +303,14 @@ impl S3 for Bucket {
         if let Some(answered) = self.check_completion(&request.input)? {
             return Ok(S3Response::new(answered));
         }
-        let announced = checksums_of!(request.input);
+        let sum = self.sum_of(&request.input);
         let mut answer = self.files.complete_multipart_upload(request).await?;
         // s3s-fs gives its answer while the body is sent.
         if let Some(answering) = answer.output.future.take() {
             answer.output = answering.await?;
         }
-        self.completed(&id, &key, &announced, again(&answer.output)).await?;
+        tell!(answer.output, sum);
+        self.completed(&id, &key, sum, again(&answer.output)).await?;
         Ok(answer)
     }
 
@@ -402,11 +423,26 @@ impl Bucket {
         Ok(None)
     }
 
+    /// The checksum of the object that this makes: as announced, where it was to be of the whole, else of the parts'.
+    fn sum_of(&self, input: &CompleteMultipartUploadInput) -> Checksum {
+        let notes = self.notes.lock().unwrap();
+        let upload = &notes.uploads[&input.upload_id];
+        if upload.whole {
+            let kind = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
+            return Checksum { checksum_type: kind, ..checksums_of!(input) };
+        }
+        let named = input.multipart_upload.iter().flat_map(|upload| upload.parts.iter().flatten());
+        let parts = named.filter_map(|part| upload.parts.get(&part.part_number?));
+        let checksum_crc32c = composite(parts);
+        let kind = checksum_crc32c.as_ref().map(|_| ChecksumType::from_static(ChecksumType::COMPOSITE));
+        Checksum { checksum_crc32c, checksum_type: kind, ..Checksum::default() }
+    }
+
     async fn completed(
         &self,
         id: &str,
         key: &str,
-        announced: &Checksum,
+        sum: Checksum,
         output: CompleteMultipartUploadOutput,
     ) -> S3Result<()> {
         let path = self.root.join(self.name).join(key);
@@ -416,14 +452,11 @@ impl Bucket {
         upload.completed = Some(output);
         let (stored, whole) = (upload.stored.clone(), upload.whole);
         notes.stored.insert(key.to_owned(), stored);
-        if !whole {
-            return Ok(());
-        }
-        if let Some(name) = difference(announced, &same_kinds(announced, &bytes)) {
+        if whole && let Some(name) = difference(&sum, &same_kinds(&sum, &bytes)) {
             std::fs::remove_file(&path).map_err(|error| s3_error!(InternalError, "{error}"))?;
             return Err(s3_error!(BadDigest, "{name} is not the object's"));
         }
-        notes.whole.insert(key.to_owned(), announced.clone());
+        notes.of_parts.insert(key.to_owned(), sum);
         Ok(())
     }
 }
@@ -434,6 +467,10 @@ fn again(output: &CompleteMultipartUploadOutput) -> CompleteMultipartUploadOutpu
         bucket: output.bucket.clone(),
         key: output.key.clone(),
         e_tag: output.e_tag.clone(),
+        checksum_crc32: output.checksum_crc32.clone(),
+        checksum_crc32c: output.checksum_crc32c.clone(),
+        checksum_crc64nvme: output.checksum_crc64nvme.clone(),
+        checksum_type: output.checksum_type.clone(),
         ..Default::default()
     }
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     CutAnswer(usize),
     /// It is carried out, and the connection ends instead of an answer.
     LoseAnswer,
+    /// The connection ends when it has come whole; it is carried out so much later.
+    Late(Duration),
     /// One bit of its body is another when it arrives.
     CorruptRequest,
     /// One bit of the answer's body is another when it arrives.

@@ -11,6 +11,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpError};
 
 use crate::body::Harm;
+use crate::checksums::{falsify, other_digit};
 use crate::faults::{Fault, Faults};
 
 /// A request that reached the server.
@@ -94,6 +95,16 @@ impl Layer {
                 let _ = answer.into_body().collect().await;
                 Err(cut())
             }
+            Fault::Late(delay) => {
+                let (head, body) = request.into_parts();
+                let Ok(body) = body.collect().await else { return Err(cut()) };
+                let (service, request) = (self.service.clone(), Request::from_parts(head, body.to_bytes()));
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await; // Being late is what is asked for.
+                    let _ = service.call(request.map(Body::from)).await;
+                });
+                Err(cut())
+            }
             Fault::CorruptRequest => {
                 let harm = Harm::change(content_length(request.headers()));
                 self.service.call(request.map(|body| harm.done_to(body))).await
@@ -106,7 +117,7 @@ impl Layer {
             Fault::WrongChecksum => {
                 let mut answer = self.service.call(request.map(Body::from)).await?;
                 falsify_checksums(answer.headers_mut());
-                Ok(answer)
+                falsify_body(answer).await
             }
         }
     }
@@ -161,8 +172,17 @@ fn falsify_checksums(headers: &mut HeaderMap) {
     }
     for (name, value) in told {
         let mut text = value.to_str().unwrap().to_owned();
-        let first = if text.starts_with('A') { "B" } else { "A" };
-        text.replace_range(..1, first);
+        text.replace_range(..1, other_digit(value.to_str().unwrap()));
         headers.insert(name, text.parse().unwrap());
     }
+}
+
+/// The same for what the answer tells in XML, as that to the completion of an upload does. Its length stays.
+async fn falsify_body(answer: Response<Body>) -> Result<Response<Body>, HttpError> {
+    if answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "application/xml") {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|_| cut())?.to_bytes();
+    Ok(Response::from_parts(head, Body::from(Bytes::from(falsify(&body)))))
 }

@@ -89,6 +89,11 @@ impl Server {
         self.bucket.open_uploads()
     }
 
+    /// Changes one bit of an object, as a bad disk does: no checksum that was kept with it is its own any more.
+    pub fn damage(&self, key: &str) {
+        self.bucket.damage(key);
+    }
+
     /// How an object was asked to be stored.
     pub fn stored(&self, key: &str) -> Option<Stored> {
         self.bucket.stored(key)

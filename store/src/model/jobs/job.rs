@@ -12,6 +12,9 @@ const FAILURES_KEPT: usize = 8;
 /// Attempts whose fate is not known that a record keeps: the last so many.
 const UNSETTLED_KEPT: usize = 8;
 
+/// How long a job waits after its first interruption.
+pub const INTERRUPTION_PAUSE_FIRST: Duration = Duration::from_millis(500);
+
 /// What is to be done, and to what. A job of another kind (one without a photo) is another variant here; stored, it
 /// is the job's field `kind` and whatever its variant holds beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,11 +280,11 @@ impl Job {
         self.unsettled = attempts;
     }
 
-    /// How long to wait after an interruption that is not the photo's fault: doubles with each, to four minutes.
-    pub(super) fn interruption_pause(&self) -> Duration {
-        const FIRST: Duration = Duration::from_millis(500);
-        const DOUBLED_MAX: u32 = 9;
-        FIRST * 2_u32.pow(self.interruptions.min(DOUBLED_MAX))
+    /// How long to wait after another interruption that is not the photo's fault: [`INTERRUPTION_PAUSE_FIRST`], doubled
+    /// by each before it, at most `max`. Without a bound of its own, the photos that wait for a store would wait on for
+    /// as long as it was away, after it is back.
+    pub fn interruption_pause(&self, max: Duration) -> Duration {
+        INTERRUPTION_PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(self.interruptions)).min(max)
     }
 
     /// Its row in the queue.
@@ -328,12 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn interruptions_wait_longer_each_time_up_to_four_minutes() {
+    fn interruptions_wait_longer_each_time_up_to_a_bound() {
         let mut job = Job::new(JobId::new(), Kind::Process, PhotoId::new(), Timestamp(0));
-        assert_eq!(job.interruption_pause(), Duration::from_millis(500));
+        let max = Duration::from_secs(20);
+        assert_eq!(job.interruption_pause(max), Duration::from_millis(500));
         job.interruptions = 3;
-        assert_eq!(job.interruption_pause(), Duration::from_secs(4));
-        job.interruptions = u32::MAX;
-        assert_eq!(job.interruption_pause(), Duration::from_secs(256));
+        assert_eq!(job.interruption_pause(max), Duration::from_secs(4));
+        // As after a minute without the store, and as an older daemon may have left it.
+        for interruptions in [6, 12, u32::MAX] {
+            job.interruptions = interruptions;
+            assert_eq!(job.interruption_pause(max), max);
+        }
     }
 }

@@ -27,7 +27,7 @@ mod queue;
 mod turns;
 
 pub use dead::{DeadJob, bury, count_dead, dead, trim_dead, unbury};
-pub use job::{Class, Failed, Job, Kind, Lease, Work};
+pub use job::{Class, Failed, INTERRUPTION_PAUSE_FIRST, Job, Kind, Lease, Work};
 pub use lease::{
     GiveBack, begin_attempt, claim, deaths, end_attempt, extend, give_back, held, void_leases_of,
 };

@@ -4,13 +4,14 @@
 //!
 //! - [`options`](S3Options): how the bucket is used. `start`: is it there, and may we use it?
 //! - `retry`: attempts within a deadline. `breaker`: a server that is away is left alone. `error`: what answers mean.
-//! - `writer`: a put, in one request or in parts. `checksum`: what goes with it. `reader`: a get that goes on where a
-//!   connection broke.
+//! - `writer`: a put, in one request or in parts. `beginning`: of the latter. `checksum`: what goes with it.
+//! - `reader`: a get that goes on where a connection broke.
 //! - `presign`: URLs for clients. [`lifecycle`]: what the bucket does by itself.
 //!
 //! A key is `<prefix><kind>/<uuidv7>`, written once and never used again. So no write is conditional (which some
 //! servers ignore), every operation may be repeated, and a read may be continued.
 
+mod beginning;
 mod breaker;
 mod checksum;
 mod error;
@@ -35,6 +36,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use bytes::Bytes;
@@ -87,6 +90,12 @@ impl Bucket {
         Ok(Self(Arc::new(Inner { client, line: Line::new(&options), options })))
     }
 
+    /// How long after a caller gave up a put its object may still appear: see [`S3Options::late_put_max`].
+    #[must_use]
+    pub fn late_put_max(&self) -> Duration {
+        self.options().late_put_max()
+    }
+
     /// Opens the bucket, and checks that objects can be written, read, listed and deleted in it.
     ///
     /// # Errors
@@ -103,12 +112,6 @@ impl Bucket {
 
     pub(super) fn available(&self) -> Result<(), StoreError> {
         self.0.line.available()
-    }
-
-    /// For how long a put that was given up may still appear: an attempt that was cut off at its deadline may have been
-    /// received whole, and a server answers it in the time of one more attempt at most.
-    pub(super) fn late_put_max(&self) -> Duration {
-        self.0.options.operation_deadline + self.0.options.attempt_timeout
     }
 
     fn options(&self) -> &S3Options {
@@ -135,7 +138,7 @@ impl Bucket {
 
     pub(super) fn begin_put(&self, key: &ObjectKey) -> Result<BucketWriter, StoreError> {
         // Said before the body is read, where it is known already.
-        self.available()?;
+        self.line().may_be_asked()?;
         BucketWriter::new(self.clone(), key)
     }
 
@@ -162,30 +165,40 @@ impl Bucket {
     }
 
     async fn head_name(&self, name: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let asked = self.line().call("head", || async {
-            self.client().head_object().bucket(self.bucket()).key(name).send().await.map_err(Failure::of)
-        });
-        let found = match asked.await? {
-            Ok(found) => found,
-            Err(failure) if failure.is_missing() => return Ok(None),
-            Err(failure) => return Err(failure.into_error(&format!("head of {name}"))),
-        };
+        let Some(found) = self.ask_head(name, None).await? else { return Ok(None) };
         let modified = found.last_modified().and_then(|time| SystemTime::try_from(*time).ok());
-        let bytes = found.content_length().and_then(|bytes| u64::try_from(bytes).ok());
-        let bytes = bytes.ok_or_else(|| no_length(name))?;
+        let bytes = length(name, &found)?;
         Ok(Some(ObjectInfo { bytes, modified: modified.unwrap_or(SystemTime::UNIX_EPOCH) }))
     }
 
+    /// Length of an object, and its CRC-32C, where the server tells it.
+    async fn head_sum(&self, name: &str) -> Result<Option<(u64, Option<String>)>, StoreError> {
+        let Some(found) = self.ask_head(name, Some(ChecksumMode::Enabled)).await? else { return Ok(None) };
+        Ok(Some((length(name, &found)?, found.checksum_crc32_c().map(str::to_owned))))
+    }
+
+    async fn ask_head(
+        &self,
+        name: &str,
+        checksum: Option<ChecksumMode>,
+    ) -> Result<Option<HeadObjectOutput>, StoreError> {
+        let asked = self.line().call("head", || async {
+            let request = self.client().head_object().bucket(self.bucket()).key(name);
+            request.set_checksum_mode(checksum.clone()).send().await.map_err(Failure::of)
+        });
+        match asked.await? {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is_missing() => Ok(None),
+            Err(failure) => Err(failure.into_error(&format!("head of {name}"))),
+        }
+    }
+
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
-        let mut names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?.into_iter();
-        // The first goes alone: where it is the one that finds out whether the server is back, the refusal of those
-        // beside it would end it before it knows.
-        let Some(first) = names.next() else { return Ok(0) };
-        let first = self.delete_name(&first).await?;
+        let names = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>, _>>()?;
         // One request each: DeleteObjects is not there on every server, and wants checksums of its own.
         let deletes = stream::iter(names).map(|name| async move { self.delete_name(&name).await });
         let deleted: Vec<bool> = deletes.buffer_unordered(DELETES_AT_ONCE).try_collect().await?;
-        Ok(deleted.into_iter().chain([first]).filter(|deleted| *deleted).count())
+        Ok(deleted.into_iter().filter(|deleted| *deleted).count())
     }
 
     /// Deletes what has this name. Most servers answer the same whether it was there or not.
@@ -249,6 +262,11 @@ impl Bucket {
         let content = Bytes::from(format!("{id}\n"));
         writer::put_one(self, &self.store_id_name(), None, &[content]).await
     }
+}
+
+fn length(name: &str, found: &HeadObjectOutput) -> Result<u64, StoreError> {
+    let bytes = found.content_length().and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.ok_or_else(|| no_length(name))
 }
 
 fn no_length(name: &str) -> StoreError {

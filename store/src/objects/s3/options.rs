@@ -85,6 +85,11 @@ pub struct S3Options {
     pub breaker_failures: u32,
     /// For how long.
     pub breaker_pause: Duration,
+    /// How long a request that nobody waits for any more may still be on its way, and be carried out. What the kernel
+    /// holds of a connection that was closed it goes on sending: Linux for some 100 s (`tcp_orphan_retries`), longer on
+    /// slow ways. A server that has a request whole carries it out in its own time: AWS has the completion of an upload
+    /// in parts take "several minutes" (API reference, CompleteMultipartUpload).
+    pub late_request_max: Duration,
     /// Rules that `bucket apply` gives the bucket.
     pub lifecycle: LifecycleOptions,
 }
@@ -132,6 +137,7 @@ impl Default for S3Options {
             operation_deadline: Duration::from_secs(20),
             breaker_failures: 10,
             breaker_pause: Duration::from_secs(5),
+            late_request_max: Duration::from_secs(600),
             lifecycle: LifecycleOptions::default(),
         }
     }
@@ -144,6 +150,17 @@ impl S3Options {
     pub fn window_bytes(&self) -> u64 {
         let parts = self.part_bytes.saturating_mul(self.parts_at_once as u64 + 1);
         self.multipart_threshold_bytes.max(parts).saturating_add(PIECE_BYTES)
+    }
+
+    /// How long after whoever had asked for a put has gone, died or got an error its object may still appear. For
+    /// whoever deletes what such puts leave: a DELETE before that may come before its PUT.
+    ///
+    /// An operation that goes on although nobody waits for it ends with `operation_deadline`, all its attempts and
+    /// pauses included, and nothing is begun after it: a put in parts that was dropped sends no further part, and is
+    /// not completed. Then its last request may be on its way for `late_request_max`.
+    #[must_use]
+    pub fn late_put_max(&self) -> Duration {
+        self.operation_deadline.saturating_add(self.late_request_max)
     }
 
     /// Refuses what S3 or its client could not do.
@@ -211,6 +228,7 @@ impl S3Options {
             ("attempt_timeout", self.attempt_timeout),
             ("operation_deadline", self.operation_deadline),
             ("breaker_pause", self.breaker_pause),
+            ("late_request_max", self.late_request_max),
         ] {
             if time.is_zero() {
                 return Err(invalid(option, "is 0: set it to some seconds"));
@@ -321,6 +339,14 @@ mod tests {
         assert_eq!(options.window_bytes(), 26 * MIB);
         options.multipart_threshold_bytes = 64 * MIB;
         assert_eq!(options.window_bytes(), 65 * MIB);
+    }
+
+    #[test]
+    fn a_put_may_be_late_by_all_its_attempts_and_what_its_last_request_takes() {
+        let options = S3Options { operation_deadline: Duration::from_secs(90), ..options() };
+        assert_eq!(options.late_put_max(), Duration::from_secs(690), "with the default for one request");
+        let forever = S3Options { operation_deadline: Duration::MAX, ..options };
+        assert_eq!(forever.late_put_max(), Duration::MAX);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use aws_sdk_s3::presigning::{PresignedRequest as SdkRequest, PresigningConfig};
 use aws_sdk_s3::types::CompletedPart;
 
-use super::writer::{abort_upload, begin_upload, complete_upload, encryption, kms_key, storage_class};
+use super::beginning::begin_upload;
+use super::writer::{abort_upload, complete_upload, encryption, kms_key, storage_class};
 use super::{Bucket, Checksum, Failure};
 use crate::StoreError;
 use crate::objects::ObjectKey;
@@ -62,10 +63,12 @@ impl Bucket {
         request.presigned(config(valid)?).await.map(|signed| described(&signed)).map_err(|e| failed(&name, e))
     }
 
-    /// Begins an upload in parts that a client sends by itself; its id, for the other calls.
+    /// Begins an upload in parts that a client sends by itself; its id, for the other calls. A key has one upload at a
+    /// time.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`]: then take another key, since what may have begun under this one is about to be
+    /// removed.
     pub async fn begin_parts(&self, key: &ObjectKey) -> Result<String, StoreError> {
         let (kind, _) = key.parts()?;
         // S3 refuses parts without the checksum that was announced, and clients send none.
@@ -106,6 +109,7 @@ impl Bucket {
         let parts = parts.iter().map(part).collect();
         complete_upload(self, &name, upload, parts)
             .await?
+            .map(drop)
             .map_err(|failure: Failure| failure.into_error(&format!("complete of {name}")))
     }
 

@@ -10,10 +10,13 @@
 //! credentials or a missing bucket; and anything once the breaker is open.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 use super::S3Options;
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Leave, State};
 use super::error::{Cause, Failure};
 use crate::StoreError;
 use crate::objects::telemetry;
@@ -29,6 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Line {
     breaker: Mutex<Breaker>,
+    /// Told when a trial has ended, to those who wait for its outcome.
+    trial_ended: Notify,
     attempt_timeout: Duration,
     deadline: Duration,
 }
@@ -38,6 +43,7 @@ impl Line {
         telemetry::breaker_state(0);
         Self {
             breaker: Mutex::new(Breaker::new(options.breaker_failures, options.breaker_pause)),
+            trial_ended: Notify::new(),
             attempt_timeout: options.attempt_timeout,
             deadline: options.operation_deadline,
         }
@@ -53,9 +59,23 @@ impl Line {
         self.attempt_timeout
     }
 
-    /// Whether the server may be asked now. Looks only.
+    /// Whether the server is not known to be away: for whoever had better not begin if it is. While a trial is under
+    /// way it is, so that no crowd gathers behind one that may take long to fail. Looks only.
     pub(super) fn available(&self) -> Result<(), StoreError> {
-        let left = self.lock().closed_for(Instant::now());
+        self.may_be_asked()?;
+        match self.lock().state() {
+            State::HalfOpen => Err(StoreError::Unavailable {
+                reason: "the S3 server has not answered lately, and is being asked whether it is back"
+                    .to_owned(),
+            }),
+            State::Closed { .. } | State::Open { .. } => Ok(()),
+        }
+    }
+
+    /// Whether a call would not be refused at once: for whoever has begun, and would wait for a trial's outcome. Looks
+    /// only.
+    pub(super) fn may_be_asked(&self) -> Result<(), StoreError> {
+        let left = self.lock().open_for(Instant::now());
         left.map_or(Ok(()), |left| Err(resting(left, None)))
     }
 
@@ -72,9 +92,9 @@ impl Line {
         let started = Instant::now();
         let (mut pause_max, mut last) = (PAUSE_FIRST, None);
         for made in 1_u32.. {
-            self.admit().map_err(|left| resting(left, last.as_deref()))?;
+            let pass = self.admit(self.deadline.saturating_sub(started.elapsed()), last.as_deref()).await?;
             let left = self.deadline.saturating_sub(started.elapsed());
-            let (cause, reason) = match self.once(left, attempt()).await {
+            let (cause, reason) = match self.once(pass, left, attempt()).await {
                 Err(Failure::Passing { cause, reason }) => (cause, reason),
                 answered => return Ok(answered),
             };
@@ -117,50 +137,95 @@ impl Line {
 
     async fn once<T>(
         &self,
+        pass: Pass<'_>,
         left: Duration,
         attempt: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
         let limit = self.attempt_timeout.min(left);
-        let result = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+        let result = timeout(limit, attempt).await.unwrap_or_else(|_| {
             Err(Failure::passing(Cause::Timeout, format!("no answer within {:.1} s", limit.as_secs_f32())))
         });
         match &result {
-            Err(Failure::Passing { cause, reason }) if cause.is_outage() => self.failed(reason),
+            Err(Failure::Passing { cause, reason }) if cause.is_outage() => pass.failed(reason),
             // Whoever refuses is there.
-            _ => self.succeeded(),
+            _ => pass.succeeded(),
         }
         result
     }
 
-    fn admit(&self) -> Result<(), Duration> {
-        let mut breaker = self.lock();
-        let admitted = breaker.admit(Instant::now());
-        telemetry::breaker_state(breaker.state().number());
-        admitted
+    /// Leave for one attempt. While somebody else makes the trial, waits for its outcome, at most for what is `left`;
+    /// `last` is what the last attempt came to.
+    async fn admit(&self, left: Duration, last: Option<&str>) -> Result<Pass<'_>, StoreError> {
+        let admitted = async {
+            loop {
+                // Before the look: a trial that ends between it and the wait is noticed too.
+                let trial_ended = self.trial_ended.notified();
+                match self.change(Breaker::admit) {
+                    Leave::Granted => return Ok(Pass { line: self, trial: false }),
+                    Leave::Trial => return Ok(Pass { line: self, trial: true }),
+                    Leave::Refused(left) => return Err(resting(left, last)),
+                    Leave::Wait => trial_ended.await,
+                }
+            }
+        };
+        let unknown = |_| StoreError::Unavailable {
+            reason: "the S3 server has not answered lately, and whether it is back was not found out in time"
+                .to_owned(),
+        };
+        timeout(left, admitted).await.map_err(unknown)?
     }
 
-    pub(super) fn succeeded(&self) {
+    /// Changes the breaker, now.
+    fn change<T>(&self, how: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
         let mut breaker = self.lock();
-        let before = breaker.state().number();
-        breaker.succeeded();
-        telemetry::breaker_state(breaker.state().number());
-        if before > 0 {
+        let before = breaker.state();
+        let result = how(&mut breaker, Instant::now());
+        let after = breaker.state();
+        telemetry::breaker_state(after.number());
+        drop(breaker);
+        if before == State::HalfOpen && after != State::HalfOpen {
+            self.trial_ended.notify_waiters();
+        }
+        if before.number() > 0 && after.number() == 0 {
             tracing::info!("the S3 server answers again");
         }
-    }
-
-    pub(super) fn failed(&self, reason: &str) {
-        let mut breaker = self.lock();
-        let opened = breaker.failed(Instant::now());
-        telemetry::breaker_state(breaker.state().number());
-        if opened {
-            telemetry::count_breaker_opened();
-            tracing::error!(reason, "the S3 server is left alone for a while: attempt after attempt failed");
-        }
+        result
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leave for one attempt, to be told its outcome.
+#[derive(Debug)]
+struct Pass<'a> {
+    line: &'a Line,
+    /// Others wait for the outcome.
+    trial: bool,
+}
+
+impl Pass<'_> {
+    fn succeeded(mut self) {
+        self.trial = false;
+        self.line.change(|breaker, _| breaker.succeeded());
+    }
+
+    fn failed(mut self, reason: &str) {
+        let how = if std::mem::take(&mut self.trial) { Breaker::trial_failed } else { Breaker::failed };
+        if self.line.change(how) {
+            telemetry::count_breaker_opened();
+            tracing::error!(reason, "the S3 server is left alone for a while: attempt after attempt failed");
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        // Whoever made the attempt went away before its end, and those who wait for it must not wait for ever.
+        if self.trial {
+            self.line.change(Breaker::trial_abandoned);
+        }
     }
 }
 
@@ -176,6 +241,8 @@ fn resting(left: Duration, last: Option<&str>) -> StoreError {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
 
     use super::*;
     use crate::objects::s3::error::Refusal;
@@ -233,5 +300,76 @@ mod tests {
         assert!(line.ask("get", "an object", attempt).await.is_err());
         assert_eq!(made.into_inner(), 3, "nothing is asked while it is open");
         assert!(began.elapsed() < Duration::from_secs(5));
+    }
+
+    /// A line whose breaker has opened, and whose pause is over.
+    async fn after_the_pause() -> Line {
+        let line = line(1);
+        line.ask("get", "an object", || async { Err::<(), _>(passing()) }).await.unwrap_err();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        line
+    }
+
+    const TRIAL: Duration = Duration::from_secs(1);
+
+    /// Asks twenty times at once; the first attempt takes a second and comes to `first`. When each attempt was made.
+    async fn crowd(line: &Line, first: Result<(), Failure>) -> (Vec<Result<(), StoreError>>, Vec<Duration>) {
+        let (made, began) = (Mutex::new(Vec::new()), Instant::now());
+        let attempt = || async {
+            let number = {
+                let mut made = made.lock().unwrap();
+                made.push(began.elapsed());
+                made.len()
+            };
+            if number > 1 {
+                return Ok(());
+            }
+            tokio::time::sleep(TRIAL).await;
+            first.clone()
+        };
+        let answers = join_all((0..20).map(|_| line.ask("get", "an object", attempt))).await;
+        (answers, made.into_inner().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_during_a_trial_waits_for_its_outcome() {
+        let line = after_the_pause().await;
+        line.available().unwrap();
+        let (answers, made) = crowd(&line, Ok(())).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert_eq!((made.len(), made[0]), (20, Duration::ZERO));
+        assert!(made[1..].iter().all(|at| *at >= TRIAL), "one alone asked before: {made:?}");
+
+        let line = after_the_pause().await;
+        let (answers, made) = crowd(&line, Err(passing())).await;
+        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        assert_eq!(made.len(), 1, "the trial failed, and nobody else asked");
+        assert!(line.may_be_asked().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_for_a_trial_than_he_has_time() {
+        let line = after_the_pause().await;
+        let trial = line.admit(TRIAL, None).await.unwrap();
+        assert!(line.available().is_err(), "no crowd is to gather");
+        line.may_be_asked().unwrap();
+        let began = Instant::now();
+        assert!(matches!(line.admit(TRIAL, None).await, Err(StoreError::Unavailable { .. })));
+        assert_eq!(began.elapsed(), TRIAL);
+        trial.succeeded();
+        line.admit(TRIAL, None).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_whose_asker_goes_away_is_made_by_another() {
+        let line = after_the_pause().await;
+        let trial = line.call("get", || std::future::pending::<Result<(), Failure>>());
+        let (given_up, answer) = tokio::join!(
+            timeout(TRIAL / 2, trial),
+            line.ask("get", "an object", || async { Ok::<_, Failure>(7) })
+        );
+        assert!(given_up.is_err());
+        assert_eq!(answer.unwrap(), 7);
+        line.available().unwrap();
     }
 }

@@ -11,18 +11,18 @@ use std::task::{Context, Poll};
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption as SdkEncryption,
-    StorageClass,
+    CompletedMultipartUpload, CompletedPart, ServerSideEncryption as SdkEncryption, StorageClass,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinSet;
 
-use super::checksum::Sums;
-use super::error::Failure;
+use super::beginning::begin_upload;
+use super::checksum::{SumOfParts, Sums};
+use super::error::{Cause, Failure};
 use super::options::PARTS_MAX;
-use super::{Bucket, Checksum, S3Options, ServerSideEncryption};
+use super::{Bucket, S3Options, ServerSideEncryption};
 use crate::StoreError;
 use crate::model::ContentHash;
 use crate::objects::pieces::Pieces;
@@ -95,7 +95,7 @@ pub(super) async fn put_one(
             .set_storage_class(storage_class(options, kind))
             .set_server_side_encryption(encryption(options))
             .set_ssekms_key_id(kms_key(options))
-            .set_checksum_crc32_c(sums.crc32c.clone())
+            .set_checksum_crc32_c(sums.crc32c())
             .set_content_md5(sums.md5.clone());
         let answer = request.customize().disable_payload_signing().send().await.map_err(Failure::of)?;
         sums.compare(answer.checksum_crc32_c())
@@ -133,9 +133,19 @@ pub(super) fn kms_key(options: &S3Options) -> Option<String> {
 struct Upload {
     /// Taken when there is nothing to abort any more.
     open: Option<OpenUpload>,
-    running: JoinSet<Result<CompletedPart, StoreError>>,
-    done: Vec<CompletedPart>,
+    running: JoinSet<Result<SentPart, StoreError>>,
+    done: Vec<SentPart>,
     parts: i32,
+}
+
+/// A part that is stored.
+#[derive(Debug)]
+struct SentPart {
+    number: i32,
+    /// What the server calls it.
+    tag: Option<String>,
+    sums: Sums,
+    bytes: u64,
 }
 
 /// What names an upload at the server.
@@ -197,8 +207,8 @@ impl Upload {
             self.one_done().await?;
         }
         let mut parts = std::mem::take(&mut self.done);
-        parts.sort_by_key(CompletedPart::part_number);
-        self.open()?.complete(parts, bytes).await?;
+        parts.sort_by_key(|part| part.number);
+        self.open()?.complete(&parts, bytes).await?;
         self.open = None;
         Ok(())
     }
@@ -225,7 +235,7 @@ impl Drop for Upload {
 }
 
 impl OpenUpload {
-    async fn put_part(&self, number: i32, pieces: &[Bytes]) -> Result<CompletedPart, StoreError> {
+    async fn put_part(&self, number: i32, pieces: &[Bytes]) -> Result<SentPart, StoreError> {
         let bucket = &self.bucket;
         let sums = Sums::of(bucket.options().checksum, pieces);
         let stored = bucket.line().ask("put_part", &self.name, || async {
@@ -234,67 +244,65 @@ impl OpenUpload {
             let request = request
                 .part_number(number)
                 .body(body(pieces))
-                .set_checksum_crc32_c(sums.crc32c.clone())
+                .set_checksum_crc32_c(sums.crc32c())
                 .set_content_md5(sums.md5.clone());
             let answer = request.customize().disable_payload_signing().send().await.map_err(Failure::of)?;
             sums.compare(answer.checksum_crc32_c())?;
             Ok(answer)
         });
-        let stored = stored.await?;
-        telemetry::count_sent(pieces.iter().map(|piece| piece.len() as u64).sum());
-        let part = CompletedPart::builder().part_number(number).set_e_tag(stored.e_tag().map(str::to_owned));
-        Ok(part.set_checksum_crc32_c(sums.crc32c).build())
+        let tag = stored.await?.e_tag().map(str::to_owned);
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        telemetry::count_sent(bytes);
+        Ok(SentPart { number, tag, sums, bytes })
     }
 
-    async fn complete(&self, parts: Vec<CompletedPart>, bytes: u64) -> Result<(), StoreError> {
-        match complete_upload(&self.bucket, &self.name, &self.id, parts).await? {
-            Ok(()) => Ok(()),
-            // An attempt before this one was carried out, and only its answer was lost.
-            Err(failure) if failure.is("NoSuchUpload") => match self.bucket.head_name(&self.name).await? {
-                Some(found) if found.bytes == bytes => Ok(()),
-                _ => Err(failure.into_error(&format!("complete of {}", self.name))),
-            },
-            Err(failure) => Err(failure.into_error(&format!("complete of {}", self.name))),
+    /// Has the parts put together, and sees that this has come to what was sent.
+    async fn complete(&self, parts: &[SentPart], bytes: u64) -> Result<(), StoreError> {
+        let mut sum = SumOfParts::default();
+        for part in parts {
+            sum.add(&part.sums, part.bytes);
         }
+        let what = format!("complete of {}", self.name);
+        let stored = match complete_upload(&self.bucket, &self.name, &self.id, named(parts)).await? {
+            Ok(stored) => stored,
+            // Perhaps an attempt before this one was carried out, and only its answer was lost.
+            Err(failure) if failure.is("NoSuchUpload") => match self.bucket.head_sum(&self.name).await? {
+                Some((found, stored)) if found == bytes => stored,
+                _ => return Err(failure.into_error(&what)),
+            },
+            Err(failure) => return Err(failure.into_error(&what)),
+        };
+        sum.compare(stored.as_deref()).map_err(|reason| {
+            // Another attempt would be told the same, and the parts are gone. Nobody will refer to this object.
+            telemetry::count_retry("complete_parts", Cause::Damaged.name());
+            tracing::error!(object = self.name, reason, "the parts of an object were put together wrongly");
+            StoreError::Unavailable { reason: format!("{what}: {reason}") }
+        })
     }
 }
 
-/// Begins an upload in parts, each of which has to come with this checksum; its id.
-pub(super) async fn begin_upload(
-    bucket: &Bucket,
-    name: &str,
-    kind: Option<ObjectKind>,
-    checksum: Checksum,
-) -> Result<String, StoreError> {
-    let options = bucket.options();
-    let begun = bucket.line().ask("begin_parts", name, || async {
-        let request = bucket.client().create_multipart_upload().bucket(bucket.bucket()).key(name);
-        let request = request
-            .set_storage_class(storage_class(options, kind))
-            .set_server_side_encryption(encryption(options))
-            .set_ssekms_key_id(kms_key(options))
-            .set_checksum_algorithm((checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C));
-        request.send().await.map_err(Failure::of)
-    });
-    let id = begun.await?.upload_id().unwrap_or_default().to_owned();
-    if id.is_empty() {
-        return Err(StoreError::Unavailable { reason: format!("S3 gave no id for the upload of {name}") });
-    }
-    Ok(id)
+/// The parts as a completion names them.
+fn named(parts: &[SentPart]) -> Vec<CompletedPart> {
+    let name = |part: &SentPart| {
+        let named = CompletedPart::builder().part_number(part.number).set_e_tag(part.tag.clone());
+        named.set_checksum_crc32_c(part.sums.crc32c()).build()
+    };
+    parts.iter().map(name).collect()
 }
 
-/// Makes one object of the parts.
+/// Makes one object of the parts; its checksum, where the server tells it.
 pub(super) async fn complete_upload(
     bucket: &Bucket,
     name: &str,
     id: &str,
     parts: Vec<CompletedPart>,
-) -> Result<Result<(), Failure>, StoreError> {
+) -> Result<Result<Option<String>, Failure>, StoreError> {
     let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
     let completed = bucket.line().call("complete_parts", || async {
         let request =
             bucket.client().complete_multipart_upload().bucket(bucket.bucket()).key(name).upload_id(id);
-        request.multipart_upload(parts.clone()).send().await.map(drop).map_err(Failure::of)
+        let answer = request.multipart_upload(parts.clone()).send().await.map_err(Failure::of)?;
+        Ok(answer.checksum_crc32_c().map(str::to_owned))
     });
     completed.await
 }
