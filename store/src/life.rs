@@ -77,13 +77,6 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
             establish(metadata, &identity).await?
         }
         (Some(identity), found) => {
-            if identity.format_version != FORMAT_VERSION {
-                return Err(StoreError::Mismatch(format!(
-                    "the store has format version {}, this daemon knows {FORMAT_VERSION}: run the daemon that \
-                     wrote it, or a newer one that can read it",
-                    identity.format_version
-                )));
-            }
             match found {
                 Some(id) if id == identity.store_id => {}
                 // A first start that ended between its two writes.
