@@ -19,9 +19,10 @@ use crate::error::StoreError;
 use crate::metadata::transaction::Mode;
 use crate::metadata::{MetadataStats, TRANSACTION_BYTES_MAX};
 
-/// Names darkroom's transactions to the cluster, which can throttle them by it (`fdbcli`, `throttle`). At most 16 bytes.
+/// Names darkroom's transactions to the cluster, which can bound them by it (`fdbcli`, `quota`). At most 16 bytes.
 const TAG: &str = "darkroom";
-/// Beside it, for those that nobody waits for: the cluster may throttle them by itself.
+/// Its place with those that nobody waits for, which the cluster may also bound by itself. A transaction has one tag:
+/// of several a 7.3 cluster takes whichever comes first, and warns in its log (`GrvProxyTagThrottler_MultipleTags`).
 const BACKGROUND_TAG: &str = "darkroom-batch";
 
 /// An open store.
@@ -102,10 +103,11 @@ impl Engine {
         let database = database.as_ref().ok_or(StoreError::Closed)?;
         let create = || {
             let native = database.create_trx()?;
-            native.set_option(TransactionOption::Tag(TAG.to_owned()))?;
             if background {
                 native.set_option(TransactionOption::PriorityBatch)?;
                 native.set_option(TransactionOption::AutoThrottleTag(BACKGROUND_TAG.to_owned()))?;
+            } else {
+                native.set_option(TransactionOption::Tag(TAG.to_owned()))?;
             }
             Ok(native)
         };
