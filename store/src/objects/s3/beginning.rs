@@ -41,7 +41,7 @@ pub(super) async fn begin_upload(
         beginning.answered(&answer);
         answer
     });
-    let id = begun.await?.upload_id().unwrap_or_default().to_owned();
+    let id = Box::pin(begun).await?.upload_id().unwrap_or_default().to_owned();
     if id.is_empty() {
         return Err(StoreError::Unavailable { reason: format!("S3 gave no id for the upload of {name}") });
     }
@@ -131,7 +131,7 @@ fn told(name: &str, removed: Result<usize, StoreError>) {
     match removed {
         Ok(0) => {}
         Ok(uploads) => {
-            tracing::info!(object = name, uploads, "uploads whose beginning was not answered are removed")
+            tracing::info!(object = name, uploads, "uploads whose beginning was not answered are removed");
         }
         Err(error) => tracing::warn!(
             object = name, %error,

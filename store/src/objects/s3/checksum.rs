@@ -164,12 +164,9 @@ mod tests {
         let full = encode(0xe306_9283);
         sum.compare(Some(&full)).unwrap();
         // By hand: the sums of the parts one behind the other, and their sum.
-        let sums: Vec<u8> = parts
-            .iter()
-            .flat_map(|part| {
-                STANDARD.decode(Sums::of(Checksum::Crc32c, &[part.clone()]).crc32c().unwrap()).unwrap()
-            })
-            .collect();
+        let sum_of_part = |part| Sums::of(Checksum::Crc32c, std::slice::from_ref(part)).crc32c().unwrap();
+        let sums: Vec<u8> =
+            parts.iter().flat_map(|part| STANDARD.decode(sum_of_part(part)).unwrap()).collect();
         let composite = Sums::of(Checksum::Crc32c, &[sums.into()]).crc32c().unwrap();
         sum.compare(Some(&format!("{composite}-3"))).unwrap();
         sum.compare(None).unwrap();
