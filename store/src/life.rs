@@ -98,7 +98,7 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
                 None => {
                     return Err(StoreError::Mismatch(format!(
                         "the metadata belongs to store {}, but the object store has no id (no store-id): point \
-                         it at the right place, or restore the objects",
+                         it at the right place (is the folder mounted?), or restore the objects",
                         identity.store_id
                     )));
                 }
