@@ -19,7 +19,7 @@ const SECONDS: &[f64] = &[
 /// The storage engine and the S3 client tell at `info` what only their own developers need. A filter that names them
 /// comes later,
 /// and wins.
-const QUIETER: &str = "fjall=warn,lsm_tree=warn,aws_config=warn,aws_runtime=warn,aws_smithy_runtime=warn";
+const QUIETER: &str = "fjall=warn,lsm_tree=warn,aws_config=error,aws_runtime=warn,aws_smithy_runtime=warn";
 
 /// How often samples are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -105,14 +105,8 @@ async fn establish(metadata: &Metadata, fresh: &Identity) -> Result<Identity, St
     metadata.transact("write identity", |tx| async move { identity::establish(&tx, fresh).await }).await
 }
 
+/// Whether the objects that have the id `found` are those of the metadata.
 fn check(identity: &Identity, found: Option<Uuid>) -> Result<(), StoreError> {
-    if identity.format_version != FORMAT_VERSION {
-        return Err(StoreError::Mismatch(format!(
-            "the store has format version {}, this daemon knows {FORMAT_VERSION}: run the daemon that wrote it, or a \
-             newer one that can read it",
-            identity.format_version
-        )));
-    }
     match found {
         Some(id) if id == identity.store_id => Ok(()),
         // A first start that ended between its two writes.
@@ -123,7 +117,7 @@ fn check(identity: &Identity, found: Option<Uuid>) -> Result<(), StoreError> {
         ))),
         None => Err(StoreError::Mismatch(format!(
             "the metadata belongs to store {}, but the object store has no id (no store-id): point it at the right \
-             place, or restore the objects",
+             place (is the folder mounted?), or restore the objects",
             identity.store_id
         ))),
     }

@@ -1,4 +1,5 @@
-//! What only the engine on a cluster has: prefixes, a cluster that is not there, priorities.
+//! What only the engine on a cluster has, and what it has not: prefixes, priorities, a cluster that is not there, and
+//! backups.
 #![cfg(feature = "foundationdb")]
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on should say where")]
 
@@ -7,8 +8,10 @@ mod engines;
 
 use std::time::Duration;
 
+use darkroom_store::backup::{Backup, restore};
 use darkroom_store::error::StoreError;
 use darkroom_store::metadata::{FoundationDbOptions, KeyRange, Metadata, RangeOptions};
+use darkroom_store::model::Timestamp;
 use engines::{Engine, Place};
 
 async fn set(metadata: &Metadata, key: &[u8]) -> Result<(), StoreError> {
@@ -82,6 +85,28 @@ async fn a_transaction_that_took_too_long_is_too_old() {
         });
         assert!(matches!(slow.await, Err(StoreError::Contended { attempts: 1, .. })));
         assert_eq!(keys(&metadata).await, Vec::<Vec<u8>>::new());
+    };
+    engines::run(Engine::FoundationDb, case).await;
+}
+
+/// A transaction is too short for a snapshot of everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backups_are_left_to_the_clusters_own_tools() {
+    let case = |place: Place| async move {
+        let metadata = place.open().await;
+        set(&metadata, b"k").await.expect("set");
+        let (process, now) = (uuid::Uuid::new_v4(), Timestamp(1));
+        let refusals = [
+            Backup::begin(&metadata, now).await.err(),
+            restore(&metadata, std::path::Path::new("not looked at"), process, now).await.err(),
+        ];
+        for refusal in refusals {
+            let refusal = refusal.expect("a refusal");
+            assert!(matches!(refusal, StoreError::Unsupported(_)), "{refusal:?}");
+            let said = refusal.to_string();
+            assert!(said.contains("fdbbackup") && said.contains("fdbrestore"), "{said}");
+        }
+        assert_eq!(keys(&metadata).await, [b"k"]);
     };
     engines::run(Engine::FoundationDb, case).await;
 }

@@ -1,4 +1,4 @@
-//! Two nodes over one engine, and thousands of leases that run out under their holders: every effect exactly once.
+//! Two nodes over one store, and thousands of leases that run out under their holders: every effect exactly once.
 //!
 //! The nodes run the queue's real transactions: look, choose, claim, begin an attempt, extend, publish. Publishing is
 //! not idempotent by itself: it adds to counters and appends to the change log. Some workers stand still for longer
@@ -8,7 +8,16 @@
 //! Time is virtual: it passes with each transaction, and where everybody waits it jumps to when some need not any
 //! more. So nothing here depends on the speed of the disk. What is drawn is drawn from a seed, which is printed;
 //! `SEED` gives it back.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+#[macro_use]
+mod engines;
+mod fixtures;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,16 +25,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use darkroom_store::StoreError;
-use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
+use darkroom_store::metadata::{Metadata, RangeOptions, Transaction};
 use darkroom_store::model::changes::{Change, What};
-use darkroom_store::model::jobs::{self, Class, Horizon, Job, Kind, Lease, Turns};
-use darkroom_store::model::photos::{
-    self, Created, Creation, Made, Original, Photo, Settled, Settling, State,
-};
-use darkroom_store::model::{
-    ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, nodes, objects, record, subspaces,
-};
-use darkroom_store::objects::{ObjectKey, ObjectKind};
+use darkroom_store::model::jobs::{self, Class, Horizon, Job, Lease, Turns};
+use darkroom_store::model::photos::{self, Created, Creation, Made, Settled, Settling, State};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, nodes, objects, record, subspaces};
+use engines::{Engine, Place};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::oneshot;
@@ -45,8 +50,17 @@ const STOLEN_MIN: usize = 1000;
 /// How far time jumps where everybody waits: so many wake up together, and share their syncs.
 const JUMP_MS: u64 = 100;
 const START: u64 = 1_000_000;
-/// Real time after which the test has failed: something is never settled.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// The test has failed when nothing was published for so much real time: something is never settled.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+cases! { crate::run:
+    ten_thousand_jobs_under_random_pauses_have_every_effect_exactly_once,
+}
+
+/// Runs a case on an empty store of `engine`.
+async fn run(engine: Engine, case: impl AsyncFnOnce(Metadata)) {
+    engines::run(engine, |place: Place| async move { case(place.open().await).await }).await;
+}
 
 /// Virtual time.
 struct Clock(Mutex<Hands>);
@@ -283,43 +297,15 @@ async fn fill(metadata: &Metadata, epoch: Epoch) -> Vec<PhotoId> {
 }
 
 fn creation(number: usize, epoch: Epoch) -> Creation {
-    let id = PhotoId::new();
     let due = Timestamp(START + number as u64 * ARRIVAL_MS);
-    let photo = Photo {
-        id,
-        owner: OwnerId::open(),
-        state: State::Processing,
-        created: due,
-        updated: due,
-        original: Original {
-            media_type: "image/jpeg".to_owned(),
-            width: 4,
-            height: 3,
-            bytes: 9,
-            hash: ContentHash::of(id.0.as_bytes()),
-            object: ObjectKey::new(ObjectKind::Original),
-            probe: serde_json::Value::Null,
-            capture: None,
-        },
-        variants: Vec::new(),
-        looks: None,
-        damage: None,
-        failure: None,
-        unrenderable: Vec::new(),
-        settled_by: None,
-    };
-    let mut job = Job::new(JobId::new(), Kind::Process, id, due);
-    job.class = Class::ALL[number % 3];
-    Creation { photo, job, epoch, allow_duplicate: false }
+    let mut creation = fixtures::creation(&number.to_le_bytes(), epoch, due);
+    creation.job.class = Class::ALL[number % 3];
+    creation
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_jobs_under_random_pauses_have_every_effect_exactly_once() {
+async fn ten_thousand_jobs_under_random_pauses_have_every_effect_exactly_once(metadata: Metadata) {
     let seed: u64 = std::env::var("SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("SEED={seed}");
-    let home = tempfile::tempdir().unwrap();
-    let options = EmbeddedOptions { shared: true, ..EmbeddedOptions::default() };
-    let metadata = Metadata::open_embedded(home.path(), options).await.unwrap();
     let mut epochs = Vec::new();
     for _ in 0..2 {
         let (process, now) = (uuid::Uuid::new_v4(), Timestamp(START));
@@ -351,7 +337,7 @@ async fn ten_thousand_jobs_under_random_pauses_have_every_effect_exactly_once() 
         let random = random(WORKERS);
         tasks.spawn(async move { node.beat(random).await });
     }
-    let settled = tokio::time::timeout(PATIENCE, tasks.join_all()).await;
+    let settled = all_settled(&world.counts.published, tasks).await;
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     let Counts { published, stolen, lost, beaten, repeated } = &world.counts;
     println!(
@@ -364,10 +350,26 @@ async fn ten_thousand_jobs_under_random_pauses_have_every_effect_exactly_once() 
         count(repeated),
         began.elapsed()
     );
-    assert!(settled.is_ok(), "some jobs are never settled");
+    assert!(settled, "some jobs are never settled");
     check(&world.metadata, &ids).await;
     assert!(count(stolen) >= STOLEN_MIN, "{} stolen", count(stolen));
     assert!(count(lost) > 0, "somebody woke after its lease had gone");
+}
+
+/// Waits for the workers for as long as they get on; whether all came to their end.
+async fn all_settled(published: &AtomicUsize, workers: tokio::task::JoinSet<()>) -> bool {
+    let mut ended = std::pin::pin!(workers.join_all());
+    let mut before = 0;
+    loop {
+        if tokio::time::timeout(PATIENCE, &mut ended).await.is_ok() {
+            return true;
+        }
+        let now = published.load(Ordering::SeqCst);
+        if now == before {
+            return false;
+        }
+        before = now;
+    }
 }
 
 /// Every photo is ready, was counted once and announced once, and nothing is left of any job.

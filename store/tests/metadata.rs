@@ -4,6 +4,7 @@
 
 mod conformance;
 mod engines;
+mod fixtures;
 
 use engines::Engine;
 

@@ -14,41 +14,24 @@ use darkroom_store::model::blobs::Checked;
 use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
-    self, Created, Creation, Failure, Made, Original, Photo, Settled, Settling, State,
+    self, Created, Creation, Failure, Made, Photo, Settled, Settling, State,
 };
 use darkroom_store::model::subspaces::PHOTOS;
 use darkroom_store::model::{
-    ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, healing, objects,
+    ContentHash, Epoch, JobId, LeaseId, PhotoId, Timestamp, blobs, healing, objects,
 };
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
 const EPOCH: Epoch = Epoch(1);
 const NOW: Timestamp = Timestamp(1_000_000);
 
+#[macro_use]
 mod engines;
+mod fixtures;
 
 use engines::{Engine, Place};
 
-/// One test per case and engine.
-macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        mod embedded {
-            $(#[tokio::test]
-            async fn $case() {
-                super::run(super::Engine::Embedded, super::$case).await;
-            })*
-        }
-        #[cfg(feature = "foundationdb")]
-        mod foundationdb {
-            $(#[tokio::test]
-            async fn $case() {
-                super::run(super::Engine::FoundationDb, super::$case).await;
-            })*
-        }
-    };
-}
-
-cases! {
+cases! { crate::run:
     a_creation_that_runs_twice_makes_one_photo,
     a_creation_without_its_intent_changes_nothing,
     equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it,
@@ -87,41 +70,16 @@ macro_rules! tx {
 }
 
 impl Store {
-    /// A key with its intent.
-    async fn key(&self, kind: ObjectKind) -> ObjectKey {
-        let keys = &[ObjectKey::new(kind)];
+    async fn intend(&self, key: &ObjectKey) {
+        let keys = std::slice::from_ref(key);
         tx!(self, |tx| objects::intend(&tx, EPOCH, keys)).unwrap();
-        keys[0].clone()
     }
 
     /// A creation that would succeed, with its job leased.
     async fn creation(&self, content: &[u8]) -> Creation {
-        let id = PhotoId::new();
-        let photo = Photo {
-            id,
-            owner: OwnerId::open(),
-            state: State::Processing,
-            created: NOW,
-            updated: NOW,
-            original: Original {
-                media_type: "image/jpeg".to_owned(),
-                width: 4,
-                height: 3,
-                bytes: content.len() as u64,
-                hash: ContentHash::of(content),
-                object: self.key(ObjectKind::Original).await,
-                probe: serde_json::json!({"width": 4}),
-                capture: Some(serde_json::json!({"make": "Test"})),
-            },
-            variants: Vec::new(),
-            looks: None,
-            damage: None,
-            failure: None,
-            unrenderable: Vec::new(),
-            settled_by: None,
-        };
-        let job = Job::new(JobId::new(), Kind::Process, id, NOW).leased(lease(), NOW.after(MINUTE));
-        Creation { photo, job, epoch: EPOCH, allow_duplicate: false }
+        let creation = fixtures::creation(content, EPOCH, NOW);
+        self.intend(&creation.photo.original.object).await;
+        Creation { job: creation.job.clone().leased(lease(), NOW.after(MINUTE)), ..creation }
     }
 
     async fn create(&self, creation: &Creation) -> Created {
@@ -137,17 +95,9 @@ impl Store {
     }
 
     async fn variant(&self, preset: &str) -> Variant {
-        Variant {
-            preset: preset.to_owned(),
-            preset_digest: "digest".to_owned(),
-            media_type: "image/jpeg".to_owned(),
-            width: 2,
-            height: 1,
-            bytes: 9,
-            hash: ContentHash::of(preset.as_bytes()),
-            object: self.key(ObjectKind::Variant).await,
-            made: NOW,
-        }
+        let variant = fixtures::variant(preset, NOW);
+        self.intend(&variant.object).await;
+        variant
     }
 
     async fn publish(&self, by: &Settling, variants: &[Variant]) -> Settled {

@@ -1,6 +1,7 @@
 //! A process without its actors: the work of the stages, called in the order in which messages would call it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,6 +35,8 @@ use crate::{Backlog, PipelineOptions, Upload};
 
 /// Photos that a client looks at to choose one.
 const LISTED: usize = 100;
+/// Pieces in which the body of a slow upload comes.
+const SLOW_PIECES: usize = 60;
 /// Jobs that it looks at.
 const DUE: usize = 4;
 
@@ -43,6 +46,8 @@ pub(super) struct Node {
     house: House,
     pub(super) sweep: Sweep,
     network: Arc<Semaphore>,
+    /// Uploads whose place in the object store was swept before they were there.
+    pub(super) swept: Arc<AtomicU32>,
 }
 
 /// What becomes of a photo that is processed.
@@ -94,7 +99,7 @@ impl Node {
             outcomes: Outcomes::default(),
             backlog: Arc::new(Backlog::new()),
         };
-        Self { house, sweep, network: Arc::new(Semaphore::new(32)) }
+        Self { house, sweep, network: Arc::new(Semaphore::new(32)), swept: Arc::default() }
     }
 
     /// Ends it, and waits as the lock on a data directory does: until what it had begun to write is written.
@@ -110,19 +115,31 @@ impl Node {
     pub(super) async fn upload(self, owner: OwnerId, content: Bytes, mut random: StdRng) {
         let Ok(lease) = self.house.admission.lease(None) else { return };
         let cut = random.random_ratio(1, 12);
-        let (head, tail) = (content.slice(..content.len() / 2), content.slice(content.len() / 2..));
-        let tail = if cut { Err(BodyError::Broken("the client is gone".to_owned())) } else { Ok(tail) };
-        let body = stream::iter([Ok(head), tail]).then(|piece| async move {
+        // Some clients are so slow that their process is taken for dead, and swept, before their last byte is here.
+        let pieces = if random.random_ratio(1, 3) { SLOW_PIECES } else { 2 };
+        let mut pieces: Vec<_> = content
+            .chunks(content.len().div_ceil(pieces))
+            .map(|piece| Ok(content.slice_ref(piece)))
+            .collect();
+        if cut && let Some(last) = pieces.last_mut() {
+            *last = Err(BodyError::Broken("the client is gone".to_owned()));
+        }
+        let body = stream::iter(pieces).then(|piece| async move {
             Pause::default().await;
             piece
         });
         let allow_duplicate = random.random_ratio(1, 4);
         let upload = Upload { lease, body: body.boxed(), owner, declared_type: None, allow_duplicate };
         match ingestor::ingest(&self.house, upload).await {
-            Ok((Some(accepted), _)) => self.process(accepted, &mut random).await,
+            Ok((Some(accepted), _)) => Box::pin(self.process(accepted, &mut random)).await,
             Ok((None, _)) => {}
             Err(IngestError::Body(BodyError::Broken(_))) if cut => {}
-            Err(IngestError::Store(error)) => expected(&error),
+            Err(IngestError::Store(error)) => {
+                let swept =
+                    matches!(&error, StoreError::Unavailable { reason } if reason.contains("was swept"));
+                self.swept.fetch_add(u32::from(swept), Ordering::Relaxed);
+                expected(&error);
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -242,7 +259,7 @@ impl Node {
                     body: admission.bodies.waiting(1).await.unwrap(),
                     pixels: admission.pixels.waiting(1).await.unwrap(),
                 };
-                self.process(accepted, &mut random).await;
+                Box::pin(self.process(accepted, &mut random)).await;
             }
             Ok(None) => {}
             Err(error) => expected(&error),

@@ -28,16 +28,29 @@ pub struct Identity {
     pub confirmed: bool,
 }
 
+/// What of an [`Identity`] is written by a daemon of any format, so that every other one can tell that it is not its own.
+#[derive(Deserialize)]
+struct Format {
+    store_id: Uuid,
+    format_version: u32,
+}
+
 /// The identity, if the store has one.
 ///
 /// # Errors
-/// Those of the engine.
+/// [`StoreError::Mismatch`] if the store's format is not known to this daemon, which then understands nothing else of
+/// it; those of the engine.
 pub async fn get(tx: &Transaction) -> Result<Option<Identity>, StoreError> {
     let key = IDENTITY.key(&());
-    match tx.get(&key).await? {
-        Some(bytes) => Ok(Some(record::decode(&key, &bytes)?)),
-        None => Ok(None),
+    let Some(bytes) = tx.get(&key).await? else { return Ok(None) };
+    let Format { store_id, format_version } = record::decode(&key, &bytes)?;
+    if format_version != FORMAT_VERSION {
+        return Err(StoreError::Mismatch(format!(
+            "the metadata of store {store_id} has format version {format_version}, and this daemon knows \
+             {FORMAT_VERSION}: run the darkroomd that wrote it last, or a newer one (nothing was changed)"
+        )));
     }
+    record::decode(&key, &bytes).map(Some)
 }
 
 /// Gives the store the identity `fresh`, unless it has one already, and answers the one that it has.

@@ -408,14 +408,14 @@ pub async fn give_up(
     failure: &Failure,
     wanted: &[String],
 ) -> Result<Settled, StoreError> {
-    let (photo, job) = match settle(tx, by).await? {
-        Ok(found) => found,
-        Err(settled) => return Ok(settled),
-    };
-    jobs::remove(tx, &job)?;
-    let (code, detail) = (failure.code.clone(), failure.detail.clone());
-    jobs::bury(tx, &jobs::DeadJob { job, code, detail, died: by.now })?;
-    end_failed(tx, photo, by, failure, wanted).await.map(Settled::Done)
+    let held = jobs::held(tx, by.job, by.lease.id).await?;
+    let settled = fail(tx, by, failure, wanted).await?;
+    // A second run finds no job that it holds: the first has left the letter.
+    if let (Settled::Done(_), Some(job)) = (&settled, held) {
+        let (code, detail) = (failure.code.clone(), failure.detail.clone());
+        jobs::bury(tx, &jobs::DeadJob { job, code, detail, died: by.now })?;
+    }
+    Ok(settled)
 }
 
 async fn end_failed(

@@ -8,12 +8,10 @@ use darkroom_store::error::StoreError;
 use darkroom_store::metadata::{CommitFault, Metadata, RetryOptions, Transaction};
 use darkroom_store::model::jobs::{self, GiveBack, Job, Kind, Lease};
 use darkroom_store::model::photos::{
-    self, Created, Creation, Failure, Made, Original, Photo, Settled, Settling, State, Variant,
+    self, Created, Creation, Failure, Made, Photo, Settled, Settling, Variant,
 };
 use darkroom_store::model::subspaces::CHANGES;
-use darkroom_store::model::{
-    ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, blobs, nodes, objects,
-};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, blobs, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -22,6 +20,7 @@ use uuid::Uuid;
 
 use super::model::random_generator;
 use super::{Store, integer};
+use crate::fixtures;
 
 /// What becomes of the commits of one transaction, one after the other; nothing out of the ordinary after these.
 const COURSES: [&[CommitFault]; 6] = [
@@ -168,47 +167,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 const EPOCH: Epoch = Epoch(1);
 
 fn creation(content: &[u8]) -> Creation {
-    let id = PhotoId::new();
-    let photo = Photo {
-        id,
-        owner: OwnerId::open(),
-        state: State::Processing,
-        created: NOW,
-        updated: NOW,
-        original: Original {
-            media_type: "image/jpeg".to_owned(),
-            width: 4,
-            height: 3,
-            bytes: content.len() as u64,
-            hash: ContentHash::of(content),
-            object: ObjectKey::new(ObjectKind::Original),
-            probe: serde_json::json!({"width": 4}),
-            capture: None,
-        },
-        variants: Vec::new(),
-        looks: None,
-        damage: None,
-        failure: None,
-        unrenderable: Vec::new(),
-        settled_by: None,
-    };
     let lease = Lease { id: LeaseId::new(), epoch: EPOCH };
-    let job = Job::new(JobId::new(), Kind::Process, id, NOW).leased(lease, NOW.after(MINUTE));
-    Creation { photo, job, epoch: EPOCH, allow_duplicate: false }
+    let creation = fixtures::creation(content, EPOCH, NOW);
+    Creation { job: creation.job.clone().leased(lease, NOW.after(MINUTE)), ..creation }
 }
 
 fn variant(preset: &str) -> Variant {
-    Variant {
-        preset: preset.to_owned(),
-        preset_digest: "digest".to_owned(),
-        media_type: "image/jpeg".to_owned(),
-        width: 2,
-        height: 1,
-        bytes: 9,
-        hash: ContentHash::of(preset.as_bytes()),
-        object: ObjectKey::new(ObjectKind::Variant),
-        made: NOW,
-    }
+    fixtures::variant(preset, NOW)
 }
 
 impl Cast {

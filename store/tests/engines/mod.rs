@@ -13,6 +13,27 @@ use darkroom_store::metadata::RetryOptions;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use futures_util::FutureExt;
 
+/// One test per case and engine, in a module per engine, so that a failure names both. `$run` is given the engine and
+/// the case, and opens what the case wants of [`run`].
+#[allow(unused_macros, reason = "some tests have more cases than one list of them")]
+macro_rules! cases {
+    ($run:path: $($case:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $run(crate::engines::Engine::Embedded, super::$case).await;
+            })*
+        }
+        #[cfg(feature = "foundationdb")]
+        mod foundationdb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $run(crate::engines::Engine::FoundationDb, super::$case).await;
+            })*
+        }
+    };
+}
+
 /// Names the cluster file of the cluster that the tests may use.
 #[cfg(feature = "foundationdb")]
 const CLUSTER_FILE: &str = "DARKROOM_TEST_FDB_CLUSTER_FILE";

@@ -56,12 +56,12 @@ impl Recording {
         Ok(())
     }
 
-    /// Moments at which a missing sync shows, the most telling first: when all is done, and when the last uploads had
-    /// just been acknowledged. (A folder's sync covers what others should have synced before.)
+    /// Moments at which a missing sync shows, the most telling first: when all is done, when the daemon has ended in order,
+    /// and when the last uploads had just been acknowledged. (A folder's sync covers what others should have synced before.)
     pub fn telling_moments(&self) -> impl Iterator<Item = u64> {
         let mut acknowledged: Vec<u64> = self.promises.iter().map(|promise| promise.acknowledged).collect();
         acknowledged.sort_unstable();
-        std::iter::once(self.loaded).chain(acknowledged.into_iter().rev().take(6))
+        [self.loaded, u64::MAX].into_iter().chain(acknowledged.into_iter().rev().take(6))
     }
 
     /// What is on disk when the power goes at `cut`.

@@ -36,13 +36,16 @@ pub enum Site {
     DatabaseName,
     /// `create` syncs the folders of the new database, which fjall leaves to the file system.
     DatabaseFolders,
-    /// `Disk::batch` in the same file asks fjall for `PersistMode::SyncData` with each commit.
+    /// `write` in `store/src/metadata/embedded/closed.rs` syncs the note of an orderly end before renaming it. Its folder is
+    /// synced afterwards, which is not here: the note before it is a lower bound too.
+    ClosedFile,
+    /// `Disk::batch` in `store/src/metadata/embedded/disk.rs` asks fjall for `PersistMode::SyncData` with each commit.
     Journal,
 }
 
 impl Site {
     /// Every place whose syncs the promises rest on.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::OriginalFile,
         Self::VariantFile,
         Self::StoreIdFile,
@@ -55,6 +58,7 @@ impl Site {
         Self::HomeFolder,
         Self::DatabaseName,
         Self::DatabaseFolders,
+        Self::ClosedFile,
         Self::Journal,
     ];
 
@@ -84,6 +88,7 @@ impl Site {
             ["data", "metadata", "fjall.new", "keyspaces"] if !syncing.came.is_empty() => {
                 Some(Self::DatabaseFolders)
             }
+            ["data", "metadata", .., "closed.new"] => Some(Self::ClosedFile),
             ["data", "metadata", "fjall", name] if data_only && name.contains(".jnl") => Some(Self::Journal),
             _ => None,
         }

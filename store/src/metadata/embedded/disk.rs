@@ -23,7 +23,7 @@ use fjall::{
 };
 
 use super::options::EmbeddedOptions;
-use super::{closed, journal};
+use super::{closed, format, journal};
 use crate::error::StoreError;
 use crate::metadata::range::KeyRange;
 
@@ -56,6 +56,7 @@ impl Disk {
             .try_exists()
             .map_err(|error| StoreError::io(format!("finding {}", home.display()), error))?;
         if exists {
+            format::check(&home)?;
             journal::check(&home)?;
         } else {
             create(path, &home, options)?;

@@ -10,7 +10,7 @@
 //! - `request`, `writer`: the way to the commit thread, and its loop;
 //! - `conflicts`: whether somebody wrote what a transaction had read;
 //! - `group`: what the accepted transactions make of the keys;
-//! - `disk`: fjall; `journal`: its journals, before it opens them; `closed`: how far they reached at the last end;
+//! - `disk`: fjall; `format`, `journal`: its files, before it opens them; `closed`: how far they reached at the last end;
 //! - `export`: all rows of one state, for a backup;
 //! - `watches`: who is told afterwards.
 
@@ -19,6 +19,7 @@ mod closed;
 mod conflicts;
 mod disk;
 mod export;
+mod format;
 mod group;
 mod journal;
 mod mutation;

@@ -197,10 +197,15 @@ pub struct Job {
 impl Job {
     /// A new job for a photo, due at `now`.
     pub fn new(id: JobId, kind: Kind, photo: PhotoId, now: Timestamp) -> Self {
+        Self::untouched(id, kind.of(photo), now)
+    }
+
+    /// A job that nobody has taken yet, due at `now`.
+    fn untouched(id: JobId, work: Work, now: Timestamp) -> Self {
         Self {
             id,
-            work: kind.of(photo),
-            class: kind.class(),
+            class: work.kind().class(),
+            work,
             enqueued: now,
             vesting: now,
             attempts: 0,
@@ -242,26 +247,16 @@ impl Job {
         self.lease.is_some_and(|held| held.id == lease)
     }
 
-    /// As new, due at `now`: for a second life by an operator's command, which `by` names.
+    /// As new, but for what went wrong before, due at `now`: for a second life by an operator's command, which `by`
+    /// names.
     pub(super) fn afresh(&self, now: Timestamp, by: LeaseId) -> Self {
         Self {
-            id: self.id,
-            work: self.work.clone(),
             class: self.class,
             enqueued: self.enqueued,
-            vesting: now,
-            attempts: 0,
-            deaths: 0,
-            decoding: None,
-            attempt: None,
-            unsettled: Vec::new(),
-            lease: None,
-            taken_from: None,
-            given_back: None,
             retried: Some(by),
-            interruptions: 0,
             last_error: self.last_error.clone(),
             failures: self.failures.clone(),
+            ..Self::untouched(self.id, self.work.clone(), now)
         }
     }
 

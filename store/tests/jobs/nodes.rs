@@ -1,0 +1,92 @@
+//! Epochs: how they begin, how a death comes to be known, and what it puts an end to.
+
+use darkroom_store::model::{Epoch, nodes, objects};
+use darkroom_store::objects::{ObjectKey, ObjectKind};
+
+use crate::store::{MINUTE, NOW, SECOND, Store, once, twice};
+
+cases! { crate::store::run:
+    an_epoch_is_begun_once_also_when_another_begins_in_between,
+    a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices,
+    a_declaration_of_death_and_a_renewal_at_once_see_each_other,
+    nothing_is_intended_any_more_once_a_node_is_declared_dead,
+}
+
+async fn an_epoch_is_begun_once_also_when_another_begins_in_between(store: &Store) {
+    let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    for (process, epoch) in [(first, 1), (second, 2), (first, 1), (second, 2)] {
+        assert_eq!(twice!(store, |tx| nodes::begin_epoch(&tx, process, NOW).await), Epoch(epoch));
+    }
+    // On an engine that is one node's own, whoever begins is alone.
+    twice!(store, |tx| nodes::declare_earlier_dead(&tx, Epoch(2), NOW).await);
+    assert_eq!(once(store, |tx| async move { nodes::dead(&tx, NOW).await }).await, [(Epoch(1), true)]);
+    twice!(store, |tx| nodes::forget(&tx, Epoch(1)));
+    assert!(once(store, |tx| async move { nodes::dead(&tx, NOW).await }).await.is_empty());
+    assert!(once(store, |tx| async move { nodes::is_dead(&tx, Epoch(1)).await }).await, "forgotten is dead");
+}
+
+async fn a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices(store: &Store) {
+    let (silent, other) = (store.node().await, store.node().await);
+    let (timeout, margin) = (SECOND * 30, SECOND * 10);
+    let mut now = NOW.after(MINUTE);
+    let until = now.after(timeout);
+    for epoch in [silent, other] {
+        assert!(twice!(store, |tx| nodes::renew(&tx, epoch, until).await));
+    }
+    let overdue =
+        |now| async move { once(store, |tx| async move { nodes::overdue(&tx, now, margin).await }).await };
+    now = until.after(margin);
+    assert!(overdue(now).await.is_empty(), "their clocks may disagree");
+    let later = now.after(timeout);
+    assert!(twice!(store, |tx| nodes::renew(&tx, other, later).await));
+    now = now.after(SECOND);
+    assert_eq!(overdue(now).await, [silent]);
+    let sweep = now.after(MINUTE);
+    assert!(!twice!(store, |tx| nodes::declare_dead(&tx, other, now, margin, sweep).await), "it lives");
+    assert!(twice!(store, |tx| nodes::declare_dead(&tx, silent, now, margin, sweep).await));
+    assert!(!twice!(store, |tx| nodes::renew(&tx, silent, later).await), "too late");
+    assert!(twice!(store, |tx| nodes::is_dead(&tx, silent).await));
+    assert!(!twice!(store, |tx| nodes::is_alive(&tx, silent).await));
+    assert!(twice!(store, |tx| nodes::is_alive(&tx, other).await));
+    // It may live all the same, and put objects until it notices: then it ends its epoch itself.
+    let dead = |now| async move { once(store, |tx| async move { nodes::dead(&tx, now).await }).await };
+    assert_eq!((dead(now).await, dead(sweep).await), (vec![(silent, false)], vec![(silent, true)]));
+    twice!(store, |tx| nodes::end(&tx, silent, now).await);
+    assert_eq!(dead(now).await, [(silent, true)]);
+}
+
+async fn a_declaration_of_death_and_a_renewal_at_once_see_each_other(store: &Store) {
+    let epoch = store.node().await;
+    let late = NOW.after(MINUTE * 5);
+    let (raced, until) = (&std::sync::atomic::AtomicBool::new(false), late.after(MINUTE));
+    let dead = once(store, |tx| async move {
+        let dead = nodes::declare_dead(&tx, epoch, late, SECOND, late).await?;
+        // On the first run the node wakes up before this commits.
+        if !raced.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            assert!(once(store, |tx| async move { nodes::renew(&tx, epoch, until).await }).await);
+        }
+        Ok(dead)
+    })
+    .await;
+    assert!(!dead, "the second run sees the renewal");
+    assert!(once(store, |tx| async move { nodes::is_alive(&tx, epoch).await }).await);
+}
+
+async fn nothing_is_intended_any_more_once_a_node_is_declared_dead(store: &Store) {
+    let epoch = store.node().await;
+    let raced = &std::sync::atomic::AtomicBool::new(false);
+    let keys = &[ObjectKey::new(ObjectKind::Variant)];
+    let intended = once(store, |tx| async move {
+        if !nodes::is_alive(&tx, epoch).await? {
+            return Ok(false);
+        }
+        if !raced.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            once(store, |tx| async move { nodes::end(&tx, epoch, NOW).await }).await;
+        }
+        objects::intend(&tx, epoch, keys)?;
+        Ok(true)
+    })
+    .await;
+    assert!(!intended, "the second run sees the death");
+    assert!(once(store, |tx| async move { objects::intents_of(&tx, epoch, 9).await }).await.is_empty());
+}
