@@ -86,7 +86,8 @@ fn other_bytes(stored: &str, sent: &str) -> String {
     format!("the server has stored other bytes than were sent (CRC-32C {stored}, sent {sent})")
 }
 
-/// What an object that was sent in parts must be: for the answer to its completion, when the server has put it together.
+/// What an object that was sent in parts must be: for the answer to its completion, when the server has put it
+/// together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SumOfParts {
     /// CRC-32C and length of each part, in order; `None` where parts went without.
