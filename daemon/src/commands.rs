@@ -68,7 +68,7 @@ async fn sweep(config: &Config, metadata: &Metadata) -> anyhow::Result<JanitorRe
     backup::check_not_cut_off(metadata).await?;
     if metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await?.is_none() {
         bail!(
-            "{} is empty: no daemon has ever started on it, and there is nothing to sweep",
+            "the metadata ({}) is empty: no daemon has ever started on it, and there is nothing to sweep",
             stores::metadata_place(config)
         );
     }

@@ -192,16 +192,13 @@ async fn connect(options: &FoundationDbOptions) -> Result<Database, StoreError> 
         defaults.into_iter().try_for_each(|option| database.set_option(option))?;
         Ok(database)
     };
-    open().map_err(|error: FdbError| match error.code() {
-        errors::CONNECTION_STRING_INVALID => no_cluster_file(&options.cluster_file),
-        _ => errors::named(error, Phase::Reading, &options.cluster_file),
-    })
+    open().map_err(|error| errors::named(error, Phase::Reading, &options.cluster_file))
 }
 
 /// The path of the cluster file in the library's form, once it is known that the file can be read: the library itself
 /// would say nothing, and wait.
 async fn readable(cluster_file: &Path) -> Result<String, StoreError> {
-    let invalid = |detail: &str| invalid(cluster_file, detail);
+    let invalid = |detail: &str| errors::bad_cluster_file(cluster_file, detail);
     let text = tokio::fs::read(cluster_file).await.map_err(|error| {
         invalid(&format!(
             "which cannot be read ({error}): name your cluster's file, a copy of /etc/foundationdb/fdb.cluster of one of its \
@@ -210,23 +207,10 @@ async fn readable(cluster_file: &Path) -> Result<String, StoreError> {
     })?;
     // description:id@address,address, between comments.
     if !text.contains(&b'@') {
-        return Err(no_cluster_file(cluster_file));
+        return Err(errors::no_cluster_file(cluster_file));
     }
     let path = cluster_file.to_str().ok_or_else(|| invalid("which is not a path in UTF-8: rename it"))?;
     Ok(path.to_owned())
-}
-
-fn invalid(cluster_file: &Path, detail: &str) -> StoreError {
-    let detail = format!("names {}, {detail}", cluster_file.display());
-    StoreError::InvalidOption { option: "cluster_file", detail }
-}
-
-fn no_cluster_file(cluster_file: &Path) -> StoreError {
-    invalid(
-        cluster_file,
-        "which is no cluster file: it has no line like description:id@127.0.0.1:4500; name a copy of \
-         /etc/foundationdb/fdb.cluster of one of the cluster's servers",
-    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const ACCESSED_UNREADABLE: i32 = 1036;
 const OPERATION_CANCELLED: i32 = 1101;
 const USED_DURING_COMMIT: i32 = 2017;
 const TRANSACTION_TOO_LARGE: i32 = 2101;
-pub(super) const CONNECTION_STRING_INVALID: i32 = 2104;
+const CONNECTION_STRING_INVALID: i32 = 2104;
 const KEY_TOO_LARGE: i32 = 2102;
 const VALUE_TOO_LARGE: i32 = 2103;
 /// Codes of misuse: the library refuses it before anything leaves the process.
@@ -44,6 +44,7 @@ pub(super) fn named(error: FdbError, phase: Phase, cluster_file: &Path) -> Store
         TRANSACTION_TOO_LARGE => StoreError::TransactionTooLarge { bytes: TRANSACTION_BYTES_MAX },
         KEY_TOO_LARGE => StoreError::KeyTooLarge { bytes: KEY_BYTES_MAX + 1 },
         VALUE_TOO_LARGE => StoreError::ValueTooLarge { bytes: VALUE_BYTES_MAX + 1 },
+        CONNECTION_STRING_INVALID => no_cluster_file(cluster_file),
         // Of the last attempt, that is: `Attempts` remembers it of all.
         _ if phase == Phase::Committing && error.is_maybe_committed() => StoreError::CommitUnknown,
         // A cluster that recovers, is locked, lags behind or throttles.
@@ -58,6 +59,21 @@ pub(super) fn named(error: FdbError, phase: Phase, cluster_file: &Path) -> Store
 
 fn described(error: FdbError) -> String {
     format!("FoundationDB says {} (error {})", error.message(), error.code())
+}
+
+/// A cluster file that is of no use, and why.
+pub(super) fn bad_cluster_file(cluster_file: &Path, detail: &str) -> StoreError {
+    let detail = format!("names {}, {detail}", cluster_file.display());
+    StoreError::InvalidOption { option: "cluster_file", detail }
+}
+
+/// Another file in place of a cluster file.
+pub(super) fn no_cluster_file(cluster_file: &Path) -> StoreError {
+    bad_cluster_file(
+        cluster_file,
+        "which is no cluster file: it has no line like description:id@127.0.0.1:4500; name a copy of \
+         /etc/foundationdb/fdb.cluster of one of the cluster's servers",
+    )
 }
 
 /// Why a store cannot be opened on a cluster that said nothing but `refusal` to every attempt.
