@@ -171,7 +171,7 @@ impl StoreError {
     pub fn no_backup_on_foundationdb() -> Self {
         Self::Unsupported(
             "backups of FoundationDB are neither taken nor restored by darkroomd: use fdbbackup and fdbrestore, which come \
-             with it (docs/backup.md shows how)",
+             with it (docs/foundationdb.md shows how)",
         )
     }
 
