@@ -3,6 +3,7 @@
 //! Nothing is found by listing the object store. What may be an orphan is known from the metadata: intents
 //! of dead epochs, keys that this process handed out in vain, blobs that lost a reference, tombstones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub struct JanitorReport {
     pub blobs_collected: usize,
     /// Objects deleted.
     pub objects_deleted: usize,
+    /// Temporary files removed that dead nodes left in a folder of objects that nodes share.
+    #[serde(default)]
+    pub unfinished_removed: usize,
     /// Intents that stand: keys reserved by live processes.
     pub intents_standing: usize,
     /// Objects still to be deleted. After a sweep without errors: those of which a put may still be on its way, which
@@ -114,6 +118,7 @@ impl Sweep {
         self.bury_dead_epochs(now, &mut report).await?;
         self.check_blobs(&mut report).await?;
         self.delete_buried(now, &mut report).await?;
+        self.remove_unfinished(&mut report).await?;
         self.trim_letters(&mut report).await?;
         (report.intents_standing, report.tombstones_left) = self
             .metadata
@@ -290,6 +295,22 @@ impl Sweep {
             }
         }
         Ok(deleted)
+    }
+
+    /// Removes what dead nodes were writing, once their intents may be swept, too.
+    async fn remove_unfinished(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let mut leftovers = self.objects.leftovers().await?;
+        if leftovers.is_empty() {
+            return Ok(());
+        }
+        // Read after they were listed: whose file was there has a record here, unless it is forgotten.
+        let nodes = self.metadata.read("list nodes", |tx| async move { nodes::all(&tx).await }).await?;
+        let (nodes, now) = (nodes.into_iter().collect::<BTreeMap<_, _>>(), Timestamp::now());
+        let is_over =
+            |epoch| nodes.get(&epoch).is_none_or(|node| node.dead.is_some() && node.sweep_from <= now);
+        leftovers.retain(|left| left.epoch().is_none_or(is_over));
+        report.unfinished_removed = self.objects.remove_leftovers(leftovers).await?;
+        Ok(())
     }
 
     async fn clear_tombstones(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {

@@ -65,7 +65,8 @@ pub struct PipelineOptions {
     /// look at the same time choose different ones. A node that is alone takes the longest due.
     pub claim_among: usize,
     /// Longest that a job waits which was interrupted for a reason that is not its photo's: what waits for a store that
-    /// is away is taken up so long after it is back. The first time it waits half a second, then twice as long each time.
+    /// is away is taken up so long after it is back. The first time it waits half a second, then twice as long each
+    /// time.
     pub interruption_pause_max: Duration,
     /// How long the letter of a job that was given up is kept.
     pub dead_jobs_age_max: Duration,

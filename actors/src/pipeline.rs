@@ -115,6 +115,7 @@ impl Pipeline {
             )));
         }
         void_old_leases(&metadata).await?;
+        let objects = objects.of_epoch(life.epoch);
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
         let keys = Keys::new(metadata.clone(), life.epoch);

@@ -1,10 +1,6 @@
 //! Photos whose originals the object store does not give: while it is away they wait, and go on soon after it is back;
 //! damaged ones fail with that reason, and hold up nobody.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says what it measured"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transact
 use darkroom_store::model::changes::{Change, What};
 use darkroom_store::model::photos::{self, State};
 use darkroom_store::model::{OwnerId, PhotoId, nodes, record, subspaces};
-use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use futures_util::{StreamExt, stream};
 
 const PHOTOS: u64 = 36;
@@ -27,7 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 struct House {
     metadata: Metadata,
-    objects: ObjectStore,
     home: tempfile::TempDir,
 }
 
@@ -36,12 +35,17 @@ impl House {
         let home = tempfile::tempdir().unwrap();
         let options = EmbeddedOptions { shared: true, ..EmbeddedOptions::default() };
         let metadata = Metadata::open_embedded(&home.path().join("metadata"), options).await.unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
-        Self { metadata, objects, home }
+        Self { metadata, home }
+    }
+
+    /// The folder that the nodes share, opened by one of them.
+    async fn objects(&self) -> ObjectStore {
+        ObjectStore::open_shared_filesystem(&self.home.path().join("objects"), 0).await.unwrap()
     }
 
     async fn node(&self, timeout: Duration, faults: Vec<Fault>) -> Pipeline {
-        let life = life::begin(&self.metadata, &self.objects).await.unwrap();
+        let objects = self.objects().await;
+        let life = life::begin(&self.metadata, &objects).await.unwrap();
         let mut presets = Preset::default_ladder();
         presets.truncate(1);
         let options = PipelineOptions {
@@ -54,7 +58,7 @@ impl House {
             faults,
             ..PipelineOptions::default()
         };
-        Pipeline::start(options, self.metadata.clone(), self.objects.clone(), &life).await.unwrap()
+        Pipeline::start(options, self.metadata.clone(), objects, &life).await.unwrap()
     }
 
     async fn count(&self, state: State) -> i64 {
@@ -187,5 +191,29 @@ async fn two_nodes_that_live_share_the_work_and_leave_each_other_alone() {
     two.sweep().await.unwrap();
     assert_eq!((house.files("originals"), house.files("variants")), (PHOTOS as usize, PHOTOS as usize));
     two.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_a_node_is_writing_is_removed_when_that_node_is_dead_and_not_before() {
+    let house = &House::new().await;
+    let objects = house.objects().await;
+    let life = life::begin(&house.metadata, &objects).await.unwrap();
+    let objects = objects.of_epoch(life.epoch);
+    let write = async || {
+        let mut writer = objects.begin_put(&ObjectKey::new(ObjectKind::Original)).await.unwrap();
+        writer.write(Bytes::from(vec![1; 300_000])).await.unwrap();
+        writer
+    };
+    let (finished, abandoned) = (write().await, write().await);
+    let other = house.node(LONG, Vec::new()).await;
+    assert_eq!((other.sweep().await.unwrap().unfinished_removed, house.files("tmp")), (0, 2));
+    finished.finish().await.unwrap();
+    // The process ends without any cleaning up, and is known to be dead.
+    std::mem::forget(abandoned);
+    life::end(&house.metadata, life.epoch).await.unwrap();
+    other.sweep().await.unwrap();
+    until("it is removed", || async { house.files("tmp") == 0 }).await;
+    other.drain().await.unwrap();
     house.metadata.close().await;
 }

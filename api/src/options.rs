@@ -56,19 +56,17 @@ impl HttpOptions {
             ("http.body_timeout", self.body_timeout),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, value)| value.is_zero()) {
-            return Err(format!("{name} is 0: a request without a deadline is not allowed"));
+            return Err(format!(
+                "{name} is 0, and a request without a deadline is not allowed: set it to what a client may really take"
+            ));
         }
-        let all = [
-            self.header_timeout,
-            self.body_idle_timeout,
-            self.body_timeout,
-            self.wait_max,
-            self.discard_timeout,
-        ];
-        if all.iter().any(|value| *value > DURATION_MAX) {
-            return Err(
-                "a time in [http] is longer than a day: set it to what a client may really take".to_owned()
-            );
+        let others = [("http.wait_max", self.wait_max), ("http.discard_timeout", self.discard_timeout)];
+        let mut all = durations.iter().chain(&others);
+        if let Some((name, value)) = all.find(|(_, value)| *value > DURATION_MAX) {
+            return Err(format!(
+                "{name} is {} s, longer than a day: set it to what a client may really take",
+                value.as_secs()
+            ));
         }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());

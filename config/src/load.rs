@@ -1,5 +1,7 @@
 //! Reads file and environment into a [`Config`].
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use figment::Figment;
@@ -8,7 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use crate::{Config, ConfigError};
 
 /// Variables that begin so set keys: `DARKROOM__HTTP__BODY_TIMEOUT=5m`.
-const PREFIX: &str = "DARKROOM__";
+pub(crate) const PREFIX: &str = "DARKROOM__";
 
 /// The configuration of `file`, if one is given, under the environment's. Not validated yet: flags come on
 /// top.
@@ -18,12 +20,23 @@ const PREFIX: &str = "DARKROOM__";
 pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     let mut figment = Figment::new();
     if let Some(path) = file {
-        if !path.is_file() {
-            return Err(ConfigError::NoFile { path: path.to_owned() });
-        }
+        check_readable(path)?;
         figment = figment.merge(Toml::file_exact(path));
     }
     Ok(figment.merge(Env::prefixed(PREFIX).split("__")).extract()?)
+}
+
+/// Tells what is wrong with the file itself.
+fn check_readable(path: &Path) -> Result<(), ConfigError> {
+    let closed = |reason| ConfigError::ClosedFile { path: path.to_owned(), reason };
+    match File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(closed(ErrorKind::IsADirectory.into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(ConfigError::NoFile { path: path.to_owned() })
+        }
+        Err(error) => Err(closed(error)),
+    }
 }
 
 #[cfg(test)]
@@ -31,6 +44,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 mod tests {
     use std::time::Duration;
 
+    use darkroom_store::StoreError;
     use darkroom_store::objects::s3::{Checksum, LifecycleOptions, S3Options, ServerSideEncryption};
     use figment::Jail;
 
@@ -186,6 +200,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_named_with_what_to_do() {
+        let home = std::env::temp_dir();
+        let missing = load(Some(&home.join("no such darkroom.toml"))).unwrap_err().to_string();
+        assert!(
+            missing.contains("no such darkroom.toml") && missing.contains("DARKROOM_CONFIG"),
+            "{missing}"
+        );
+        let folder = load(Some(&home)).unwrap_err().to_string();
+        assert!(folder.contains("cannot be read") && folder.contains("is a directory"), "{folder}");
+        let broken = load_text("[http\n", &[]).unwrap_err();
+        assert!(broken.contains("darkroom.toml") && broken.contains("line 1"), "{broken}");
+    }
+
+    #[test]
+    fn what_a_store_refuses_at_start_is_told_by_key() {
+        let config = Config::default();
+        let error = StoreError::InvalidOption { option: "memtable_bytes", detail: "must be less".to_owned() };
+        assert_eq!(config.in_keys_of_metadata(&error), "metadata.memtable must be less");
+        let file = "[metadata]\nmemtable = '1 B'";
+        let refusal = load_text(file, &[]).unwrap().validate().unwrap_err().to_string();
+        assert!(refusal.starts_with("metadata.memtable must be from 1 MiB"), "{refusal}");
+        let error = StoreError::InvalidOption { option: "region", detail: "is not set".to_owned() };
+        assert_eq!(config.in_keys_of_objects(&error), "objects.s3.region is not set");
+        let error = StoreError::Unavailable { reason: "the bucket is gone".to_owned() };
+        assert_eq!(config.in_keys_of_objects(&error), "the bucket is gone");
+    }
+
+    #[test]
+    fn objects_are_shared_where_it_is_said_or_the_metadata_are() {
+        assert!(!Config::default().shares_objects());
+        assert!(load_text("[objects]\nshared = true", &[]).unwrap().shares_objects());
+        assert!(load_text("[metadata]\nengine = 'foundationdb'", &[]).unwrap().shares_objects());
+    }
+
+    #[test]
     fn the_environment_goes_before_the_file() {
         let file = "[budgets]\npixels = \"2 GiB\"\nbodies = \"300 MiB\"";
         let config = load_text(file, &[("DARKROOM__BUDGETS__PIXELS", "3 GiB")]).unwrap();
@@ -247,8 +296,33 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_by_key() {
-        let error = load_text("[http]\nbody_timeout = \"soon\"", &[]).unwrap_err();
-        assert!(error.contains("http.body_timeout"), "{error}");
+        for (section, key, value, wanted) in [
+            (
+                "http",
+                "body_timeout",
+                "'soon'",
+                "is \"soon\" (in TOML file darkroom.toml): set it to a time such as \"30s\"",
+            ),
+            (
+                "budgets",
+                "pixels",
+                "'lots'",
+                "is \"lots\" (in TOML file darkroom.toml): set it to a size such as \"64 MiB\"",
+            ),
+            ("budgets", "job_slots", "-1", "set it to a whole number"),
+            ("objects", "shared", "'perhaps'", "set it to true or false"),
+            ("metadata", "engine", "'fdb'", "set it to \"embedded\" or \"foundationdb\""),
+            ("jobs", "shares", "1", "set it to a list of 3"),
+            ("server", "listen", "'here'", "such as \"127.0.0.1:8080\""),
+        ] {
+            let error = load_text(&format!("[{section}]\n{key} = {value}"), &[]).unwrap_err();
+            assert!(error.contains(&format!("`{section}.{key}`")) && error.contains(wanted), "{error}");
+        }
+        let error = load_text("", &[("DARKROOM__HTTP__PARTS_MAX", "many")]).unwrap_err();
+        assert!(
+            error.contains("`http.parts_max` is \"many\" (in the variable DARKROOM__HTTP__PARTS_MAX)"),
+            "{error}"
+        );
     }
 
     #[test]

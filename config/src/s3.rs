@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use darkroom_store::StoreError;
 use darkroom_store::objects::s3::{Checksum, LifecycleOptions, S3Options, ServerSideEncryption};
 use serde::{Deserialize, Serialize};
 
+use crate::error::in_keys;
 use crate::sections::section;
+
+/// The section's name.
+pub(crate) const SECTION: &str = "objects.s3";
 
 /// The checksum that goes with every put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,16 +122,6 @@ impl S3 {
                         key"
                 .to_owned());
         }
-        self.options().validate().map_err(|error| match error {
-            StoreError::InvalidOption { option, detail } => {
-                let key = match option {
-                    "part_bytes" => "part_size",
-                    "multipart_threshold_bytes" => "multipart_threshold",
-                    other => other,
-                };
-                format!("objects.s3.{key} {detail}")
-            }
-            other => other.to_string(),
-        })
+        self.options().validate().map_err(|error| in_keys(&error, SECTION))
     }
 }

@@ -16,7 +16,8 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
-use crate::s3::S3;
+use crate::error::in_keys;
+use crate::s3::{self, S3};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -391,7 +392,9 @@ impl Config {
             ));
         }
         if self.server.shutdown_deadline > DURATION_MAX {
-            return Err(ConfigError::Invalid("server.shutdown_deadline is longer than a day".to_owned()));
+            return Err(ConfigError::Invalid(
+                "server.shutdown_deadline is longer than a day: set it to 24h or less".to_owned(),
+            ));
         }
         if self.limits.decode_time_max.is_zero() || self.limits.decode_time_max.subsec_nanos() > 0 {
             return Err(ConfigError::Invalid(format!(
@@ -411,23 +414,32 @@ impl Config {
     }
 
     fn validate_metadata(&self) -> Result<(), ConfigError> {
+        let invalid = |error: StoreError| ConfigError::Invalid(self.in_keys_of_metadata(&error));
         match self.metadata.engine {
-            MetadataEngine::Embedded => {
-                self.embedded_options().validate().map_err(|error| ConfigError::Invalid(error.to_string()))
-            }
+            MetadataEngine::Embedded => self.embedded_options().validate().map_err(invalid),
             MetadataEngine::FoundationDb => {
-                self.foundationdb_options().validate().map_err(|error| match error {
-                    StoreError::InvalidOption { option: "engine", detail } => {
-                        ConfigError::Invalid(format!("metadata.engine is foundationdb: {detail}"))
-                    }
-                    StoreError::InvalidOption { option, detail } => {
-                        ConfigError::Invalid(format!("metadata.foundationdb.{option} {detail}"))
-                    }
-                    error => ConfigError::Invalid(error.to_string()),
-                })?;
+                self.foundationdb_options().validate().map_err(invalid)?;
                 self.validate_shared_objects()
             }
         }
+    }
+
+    /// What the metadata's engine says when it is opened, with options by their keys.
+    pub fn in_keys_of_metadata(&self, error: &StoreError) -> String {
+        match self.metadata.engine {
+            MetadataEngine::Embedded => in_keys(error, "metadata"),
+            MetadataEngine::FoundationDb => in_keys(error, "metadata.foundationdb"),
+        }
+    }
+
+    /// What the object store says when it is opened, with options by their keys.
+    pub fn in_keys_of_objects(&self, error: &StoreError) -> String {
+        in_keys(error, s3::SECTION)
+    }
+
+    /// Whether other nodes may use the folder of objects at the same time.
+    pub fn shares_objects(&self) -> bool {
+        self.objects.shared || self.metadata.engine == MetadataEngine::FoundationDb
     }
 
     /// Nodes that share their metadata must find each other's objects, too.
@@ -438,7 +450,7 @@ impl Config {
         Err(ConfigError::Invalid(format!(
             "metadata.engine is foundationdb, which many nodes can share, but the objects are in the folder {}: if every \
              node finds the same files there (a network file system, or there is one node only), say so with \
-             objects.shared = true",
+             objects.shared = true; otherwise keep them in a bucket, with objects.store = \"s3\"",
             self.server.data.join("objects").display()
         )))
     }

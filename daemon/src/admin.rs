@@ -1,5 +1,6 @@
 //! How a command reaches the running daemon: HTTP over the socket in the data directory.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -50,7 +51,29 @@ type Stream = TokioIo<tokio::net::UnixStream>;
 
 /// A connection to the daemon that has `data`, if one runs.
 fn connect(data: &Path) -> anyhow::Result<Option<Stream>> {
-    let Ok(stream) = UnixStream::connect(data.join(SOCKET)) else { return Ok(None) };
+    let path = data.join(SOCKET);
+    let stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error) => match error.kind() {
+            // None; one that was killed, and left its socket; or one whose path is too long for a socket.
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::InvalidInput => {
+                return Ok(None);
+            }
+            ErrorKind::PermissionDenied => {
+                bail!(
+                    "{} is not open to this user: run the command as the user that runs the daemon",
+                    path.display()
+                )
+            }
+            _ => {
+                return Err(error)
+                    .with_context(|| format!("could not reach the daemon at {}", path.display()));
+            }
+        },
+    };
     stream.set_nonblocking(true)?;
     Ok(Some(TokioIo::new(tokio::net::UnixStream::from_std(stream)?)))
 }

@@ -11,6 +11,10 @@ use darkroom_store::model::jobs::{Class, Standing};
 use crate::{bucket, commands, jobs, serve};
 
 /// A photo social network's backend in one process.
+///
+/// Without a command it runs the daemon. The other commands speak to the daemon of this machine, by a socket in its data
+/// directory: give them the --config or --data that the daemon has, and run them as the user that it runs as. What they do
+/// when no daemon runs is said by the --help of each.
 #[derive(Parser)]
 #[command(name = "darkroomd", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -29,7 +33,7 @@ pub(crate) struct Settings {
     /// Where requests are taken; port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// The folder that holds everything.
+    /// The data directory, which holds everything that is not kept elsewhere; commands find the daemon by it.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Serve without authentication; only on a loopback address.
@@ -40,12 +44,18 @@ pub(crate) struct Settings {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon (the default).
+    ///
+    /// One daemon at a time uses a data directory; a second one is refused. With metadata.engine = "foundationdb" any number
+    /// of daemons share the metadata, each with a data directory of its own.
     Serve(Settings),
     /// Read the configuration as `serve` would, and say what is wrong with it.
     CheckConfig(Settings),
     /// Print a configuration file with every key, its default and what it is for.
     DefaultConfig,
     /// Delete objects that nothing refers to. The daemon does this by itself; this does it now.
+    ///
+    /// Has the daemon of this machine do it. When none runs, the command does it itself: on the embedded engine alone, on
+    /// FoundationDB beside the daemons of other machines, whose work it leaves alone. Prints what was done, as JSON.
     Janitor {
         #[command(flatten)]
         settings: Settings,
@@ -54,6 +64,8 @@ enum Command {
         now: bool,
     },
     /// Write the metadata as of now to a file, also while the daemon runs. Objects are not in it: see docs/backup.md.
+    ///
+    /// Of the embedded engine only: metadata on FoundationDB are backed up by its own fdbbackup, and this says so.
     Backup {
         #[command(flatten)]
         settings: Settings,
@@ -61,15 +73,22 @@ enum Command {
         file: PathBuf,
     },
     /// Make the metadata of an empty data directory again from a backup.
+    ///
+    /// No daemon may run on that directory. Of the embedded engine only: metadata on FoundationDB are restored by its own
+    /// fdbrestore, and this says so.
     Restore {
         #[command(flatten)]
         settings: Settings,
         /// A file that `backup` wrote.
         file: PathBuf,
     },
-    /// Show the running daemon's actors, budgets and jobs.
+    /// Show the actors, budgets and held jobs of the daemon of this machine. It must run.
     Actors(Settings),
     /// Look into the durable queue, and retry or drop what is in it or was given up.
+    ///
+    /// Asks the daemon of this machine. When none runs, the command looks into the metadata itself: on the embedded engine
+    /// alone; on FoundationDB from any machine that reaches the cluster, beside any number of daemons, and without a data
+    /// directory.
     #[command(subcommand)]
     Jobs(Jobs),
     /// What concerns the bucket that holds the objects.
@@ -129,6 +148,8 @@ enum Jobs {
 #[derive(Subcommand)]
 enum BucketCommand {
     /// Give the bucket the lifecycle rules of the configuration: shows what would change, and asks.
+    ///
+    /// Speaks to the bucket alone: whether a daemon runs makes no difference, and any machine will do.
     Apply {
         #[command(flatten)]
         settings: Settings,

@@ -1,4 +1,4 @@
-//! The commands other than `serve`. They speak to the running daemon, or open the store themselves when none
+//! The commands other than `serve`. They speak to the daemon of this machine, or open the store themselves when none
 //! runs.
 
 #![expect(clippy::print_stdout, reason = "what a command prints is its result")]
@@ -7,13 +7,15 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use darkroom_actors::{JanitorReport, LettersKept, Sweep};
-use darkroom_config::{Config, DEFAULT_FILE};
+use darkroom_config::{Config, DEFAULT_FILE, MetadataEngine};
 use darkroom_store::backup::{self, Backup, Contents, Target};
-use darkroom_store::life;
-use darkroom_store::model::Timestamp;
+use darkroom_store::metadata::Metadata;
+use darkroom_store::model::{Timestamp, identity};
+use darkroom_store::{StoreError, life};
 use hyper::Method;
 use uuid::Uuid;
 
+use crate::alone::Alone;
 use crate::{admin, lock, stores, telemetry};
 
 /// `check-config`: reaching this point means that the configuration is fine.
@@ -23,6 +25,8 @@ pub(crate) fn check_config(config: &Config) -> anyhow::Result<()> {
     println!("the configuration is fine");
     println!("  listen   {}", config.server.listen);
     println!("  data     {}", config.server.data.display());
+    println!("  metadata {}", stores::metadata_place(config));
+    println!("  objects  {}", stores::objects_place(config));
     println!("  presets  {}", presets.join(", "));
     let budgets = &config.budgets;
     println!(
@@ -54,24 +58,39 @@ pub(crate) fn janitor(config: &Config) -> anyhow::Result<()> {
 /// With no daemon running here: on an engine of one node all that earlier processes left is swept; on a shared one what
 /// nodes left that are known to be dead.
 async fn sweep_alone(config: &Config) -> anyhow::Result<JanitorReport> {
-    let data = &config.server.data;
-    if !data.is_dir() {
-        bail!("there is no data directory {}: nothing to sweep", data.display());
+    let alone = Alone::open(config).await?;
+    let swept = sweep(config, &alone.metadata).await;
+    alone.close().await;
+    swept
+}
+
+async fn sweep(config: &Config, metadata: &Metadata) -> anyhow::Result<JanitorReport> {
+    backup::check_not_cut_off(metadata).await?;
+    if metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await?.is_none() {
+        bail!(
+            "the metadata ({}) is empty: no daemon has ever started on it, and there is nothing to sweep",
+            stores::metadata_place(config)
+        );
     }
-    let _lock = lock::acquire(data)?;
-    let metadata = stores::metadata(config).await?;
-    let objects = stores::objects(config).await?;
-    let life = life::begin(&metadata, &objects).await?;
+    let objects = stores::existing_objects(config).await?;
+    let life = life::begin(metadata, &objects).await.with_context(|| stores::not_together(config))?;
     let letters = LettersKept::by(&config.pipeline_options());
     let report = Sweep::new(metadata.clone(), objects, life.epoch).keeping(letters).run().await;
-    let ended = life::end(&metadata, life.epoch).await;
-    metadata.close().await;
-    ended?;
+    life::end(metadata, life.epoch).await?;
     Ok(report?)
+}
+
+/// A file holds the rows of one moment, and a transaction of `FoundationDB` is too short to read them all.
+fn refuse_on_foundationdb(config: &Config) -> anyhow::Result<()> {
+    match config.metadata.engine {
+        MetadataEngine::Embedded => Ok(()),
+        MetadataEngine::FoundationDb => Err(StoreError::no_backup_on_foundationdb().into()),
+    }
 }
 
 /// `backup FILE`.
 pub(crate) fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
+    refuse_on_foundationdb(config)?;
     let mut target = Target::create(file)?;
     let summary = runtime()?.block_on(async {
         let take = |bytes: &[u8]| Ok(target.write(bytes)?);
@@ -89,28 +108,33 @@ pub(crate) fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
 
 /// With no daemon running, nobody else has the store open.
 async fn back_up_alone(config: &Config, target: &mut Target) -> anyhow::Result<()> {
-    let data = &config.server.data;
-    if !data.is_dir() {
-        bail!("there is no data directory {}: nothing to back up", data.display());
-    }
-    let _lock = lock::acquire(data)?;
-    let metadata = stores::metadata(config).await?;
-    let mut backup = Backup::begin(&metadata, Timestamp::now()).await?;
+    let alone = Alone::open(config).await?;
+    let written = write_backup(&alone.metadata, target).await;
+    alone.close().await;
+    written
+}
+
+async fn write_backup(metadata: &Metadata, target: &mut Target) -> anyhow::Result<()> {
+    let mut backup = Backup::begin(metadata, Timestamp::now()).await?;
     while let Some(bytes) = backup.next().await? {
         target.write(&bytes)?;
     }
-    drop(backup);
-    metadata.close().await;
     Ok(())
 }
 
+/// What whoever restores into a data directory that is in use can do.
+const RESTORED_BESIDE_A_DAEMON: &str =
+    "a backup is restored into an empty store that nobody uses; give an empty directory with --data";
+
 /// `restore FILE`.
 pub(crate) fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
+    refuse_on_foundationdb(config)?;
+    // Before anything is made: the name may be mistyped.
+    let backed_up = Contents::open(file)?.header().store_id;
     let restored = runtime()?.block_on(async {
         // A daemon has its store's identity in it from the start, so that there is nothing to restore into.
-        let _lock = lock::acquire(&config.server.data)?;
+        let _lock = lock::acquire(&config.server.data, RESTORED_BESIDE_A_DAEMON)?;
         let objects = stores::objects(config).await?;
-        let backed_up = Contents::open(file)?.header().store_id;
         check_objects(backed_up, objects.store_id().await?)?;
         let metadata = stores::metadata(config).await?;
         let restored = backup::restore(&metadata, file, Uuid::new_v4(), Timestamp::now()).await;
@@ -149,7 +173,11 @@ pub(crate) fn actors(config: &Config) -> anyhow::Result<()> {
             println!("{}", serde_json::to_string_pretty(&tree)?);
             Ok(())
         }
-        None => bail!("no daemon runs on {}: start it with `darkroomd serve`", data.display()),
+        None => bail!(
+            "no daemon runs on this machine with the data directory {}: start it with `darkroomd serve`, or name its \
+             directory with --data",
+            data.display()
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Health and metrics on a listener of their own, with a thread and runtime of their own: answered however
 //! busy the main runtime is.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::Context;
@@ -9,11 +9,11 @@ use darkroom_api::Api;
 use darkroom_api::serve::Listener;
 use tokio_util::sync::CancellationToken;
 
-/// Starts to answer on `address`; ends with the process. Returns where it listens.
-pub(crate) fn start(api: Api, address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("could not listen on server.health_listen {address}"))?;
-    listener.set_nonblocking(true).context("could not set up the health listener")?;
+use crate::listen::Reserved;
+
+/// Starts to answer on the address that is reserved; ends with the process. Returns where it listens.
+pub(crate) fn start(api: Api, reserved: Reserved) -> anyhow::Result<SocketAddr> {
+    let listener = reserved.listen()?.into_std().context("could not set up the health listener")?;
     let bound = listener.local_addr().context("could not set up the health listener")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

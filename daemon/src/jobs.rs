@@ -1,6 +1,6 @@
 //! `darkroomd jobs`: what is in the durable queue, and what was given up.
 //!
-//! Speaks to the running daemon, or looks into the store itself when none runs.
+//! Speaks to the daemon of this machine, or looks into the metadata itself when none runs.
 
 #![expect(clippy::print_stdout, reason = "what a command prints is its result")]
 
@@ -14,7 +14,8 @@ use darkroom_store::model::{JobId, LeaseId, Timestamp};
 use hyper::Method;
 use serde::Serialize;
 
-use crate::{admin, lock, stores};
+use crate::admin;
+use crate::alone::Alone;
 
 /// Which jobs to list.
 pub(crate) struct Wanted {
@@ -130,14 +131,9 @@ async fn alone<T>(
     config: &Config,
     act: impl AsyncFnOnce(&Metadata) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let data = &config.server.data;
-    if !data.is_dir() {
-        bail!("there is no data directory {}: nothing to look at", data.display());
-    }
-    let _lock = lock::acquire(data)?;
-    let metadata = stores::metadata(config).await?;
-    let result = act(&metadata).await;
-    metadata.close().await;
+    let alone = Alone::open(config).await?;
+    let result = act(&alone.metadata).await;
+    alone.close().await;
     result
 }
 

@@ -2,18 +2,22 @@
 //!
 //! - `cli`: what can be said on the command line.
 //! - `serve`: starts everything, waits, and ends it in order.
+//! - `lock`: keeps other processes away from the data directory; `listen`: addresses, reserved before anything is opened.
 //! - `stores`: opens the metadata and the objects that the configuration names.
-//! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon.
+//! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon; `alone`: what they open when
+//!   there is none.
 //! - `jobs`: those of them that look into the durable queue; `bucket`: those for the bucket of an S3 store.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod alone;
 mod bucket;
 mod cli;
 mod commands;
 mod health;
 mod jobs;
+mod listen;
 mod lock;
 mod serve;
 mod stores;
@@ -33,9 +37,33 @@ fn main() -> ExitCode {
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "the last word of a failed command is for its user")]
             {
-                eprintln!("darkroomd: {error:#}");
+                eprintln!("darkroomd: {}", sentence(&error));
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error with what caused it, each cause once: many say what caused them by themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_store::StoreError;
+
+    #[test]
+    fn a_cause_that_its_error_names_already_is_not_said_twice() {
+        let source = std::io::Error::other("no disk");
+        let error = StoreError::Io { context: "reading /x".to_owned(), source };
+        let error = anyhow::Error::new(error).context("could not open the metadata");
+        assert_eq!(super::sentence(&error), "could not open the metadata: reading /x: no disk");
     }
 }

@@ -13,14 +13,20 @@ use darkroom_api::Api;
 use darkroom_api::serve::Listener;
 use darkroom_config::Config;
 use darkroom_store::life;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::listen::Reserved;
 use crate::{admin, health, lock, stores, telemetry};
 
 /// What answers that are being sent get even when the deadline has passed.
 const REQUESTS_GRACE: Duration = Duration::from_secs(1);
+
+/// What whoever starts a daemon on a data directory that has one can do.
+const STARTED_TWICE: &str = "perhaps in another terminal, or as a service. Only one at a time may use it: stop that one \
+                             first, or give this one a directory and a port of its own, as in `darkroomd serve --data \
+                             other-data --listen 127.0.0.1:8081`";
 
 /// `darkroomd serve`.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
@@ -52,18 +58,19 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = telemetry::start_metrics()?;
     let data = &config.server.data;
-    let _lock = lock::acquire(data)?;
+    let _lock = lock::acquire(data, STARTED_TWICE)?;
+    let listener = Reserved::new(config.server.listen, "server.listen, or --listen")?;
+    let health = config.server.health_listen.map(|address| Reserved::new(address, "server.health_listen"));
+    let health = health.transpose()?;
     let metadata = stores::metadata(config).await?;
     let objects = stores::objects(config).await?;
-    let life = life::begin(&metadata, &objects).await?;
+    let life = life::begin(&metadata, &objects).await.with_context(|| stores::not_together(config))?;
     let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
     let api = Api::new(pipeline.clone(), config.http_options(), metrics);
 
-    let listener = TcpListener::bind(config.server.listen)
-        .await
-        .with_context(|| format!("could not listen on {}: is another daemon there?", config.server.listen))?;
+    let listener = listener.listen()?;
     let address = listener.local_addr()?;
-    let health = config.server.health_listen.map(|at| health::start(api.clone(), at)).transpose()?;
+    let health = health.map(|reserved| health::start(api.clone(), reserved)).transpose()?;
     let stop = CancellationToken::new();
     let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
     let socket = admin_socket(data)?.map(Listener::Unix);
@@ -120,10 +127,15 @@ fn admin_socket(data: &Path) -> anyhow::Result<Option<UnixListener>> {
     }
     // Left by a process that was killed: we hold the lock, so nobody answers there.
     let _ = fs::remove_file(&path);
-    let listener =
-        UnixListener::bind(&path).with_context(|| format!("could not listen on {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("could not protect {}", path.display()))?;
+    let refusal = |what: &str| {
+        format!(
+            "could not {what} {}, the socket for commands (keep the data directory on a local disk: not every network \
+             file system has sockets)",
+            path.display()
+        )
+    };
+    let listener = UnixListener::bind(&path).with_context(|| refusal("listen on"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(|| refusal("protect"))?;
     Ok(Some(listener))
 }
 

@@ -1,41 +1,120 @@
-//! Opens the two stores that the configuration names, for `serve` and for the commands that work without it.
+//! Opens the two stores that the configuration names, for `serve` and for the commands that work without it, and says in
+//! words where they are.
 
-use anyhow::Context;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail};
 use darkroom_config::sections::ObjectsIn;
 use darkroom_config::{Config, MetadataEngine};
+use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
+
+/// Where the embedded engine's metadata lie.
+pub(crate) fn metadata_folder(config: &Config) -> PathBuf {
+    config.server.data.join("metadata")
+}
+
+/// Where objects lie that are files.
+fn objects_folder(config: &Config) -> PathBuf {
+    config.server.data.join("objects")
+}
+
+/// Where the metadata are, in words.
+pub(crate) fn metadata_place(config: &Config) -> String {
+    let cluster = &config.metadata.foundationdb;
+    match config.metadata.engine {
+        MetadataEngine::Embedded => metadata_folder(config).display().to_string(),
+        MetadataEngine::FoundationDb => {
+            format!("FoundationDB, {:?} in the cluster of {}", cluster.prefix, cluster.cluster_file.display())
+        }
+    }
+}
+
+/// Where the objects are, in words.
+pub(crate) fn objects_place(config: &Config) -> String {
+    let s3 = &config.objects.s3;
+    match config.objects.store {
+        ObjectsIn::Filesystem => objects_folder(config).display().to_string(),
+        ObjectsIn::S3 if s3.prefix.is_empty() => format!("S3, bucket {}", s3.bucket),
+        ObjectsIn::S3 => format!("S3, {:?} in bucket {}", s3.prefix, s3.bucket),
+    }
+}
+
+/// What failed when the two were begun to be used together.
+pub(crate) fn not_together(config: &Config) -> String {
+    format!(
+        "could not start on the metadata ({}) and the objects ({})",
+        metadata_place(config),
+        objects_place(config)
+    )
+}
 
 /// The metadata.
 pub(crate) async fn metadata(config: &Config) -> anyhow::Result<Metadata> {
     let opened = match config.metadata.engine {
         MetadataEngine::Embedded => {
-            Metadata::open_embedded(&config.server.data.join("metadata"), config.embedded_options()).await
+            Metadata::open_embedded(&metadata_folder(config), config.embedded_options()).await
         }
         #[cfg(feature = "foundationdb")]
         MetadataEngine::FoundationDb => Metadata::open_foundationdb(config.foundationdb_options()).await,
         #[cfg(not(feature = "foundationdb"))]
         MetadataEngine::FoundationDb => Err(lacking(config)),
     };
-    opened.context("could not open the metadata")
+    opened
+        .map_err(|error| anyhow!(config.in_keys_of_metadata(&error) + remedy(&error)))
+        .with_context(|| format!("could not open the metadata ({})", metadata_place(config)))
+}
+
+/// What to do about an error of the operating system that does not say so.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Io { source, .. } => match source.kind() {
+            ErrorKind::PermissionDenied => "; let the user that runs this read and write there",
+            ErrorKind::ReadOnlyFilesystem => "; mount that file system so that it can be written",
+            ErrorKind::QuotaExceeded => "; raise the quota of the user that runs this, or make room",
+            _ => "",
+        },
+        _ => "",
+    }
 }
 
 /// Why this build cannot open it. The options say how to get one that can.
 #[cfg(not(feature = "foundationdb"))]
-fn lacking(config: &Config) -> darkroom_store::StoreError {
+fn lacking(config: &Config) -> StoreError {
     let reason = "this build has no FoundationDB engine".to_owned();
     let lacking = config.foundationdb_options().validate().err();
-    lacking.unwrap_or(darkroom_store::StoreError::Unavailable { reason })
+    lacking.unwrap_or(StoreError::Unavailable { reason })
 }
 
-/// The objects.
+/// The objects. A folder is made where there is none.
 pub(crate) async fn objects(config: &Config) -> anyhow::Result<ObjectStore> {
     let opened = match config.objects.store {
         ObjectsIn::Filesystem => {
-            let folder = config.server.data.join("objects");
-            ObjectStore::open_filesystem(&folder, config.objects.free_space_min.0).await
+            let (folder, reserve) = (objects_folder(config), config.objects.free_space_min.0);
+            if config.shares_objects() {
+                ObjectStore::open_shared_filesystem(&folder, reserve).await
+            } else {
+                ObjectStore::open_filesystem(&folder, reserve).await
+            }
         }
         ObjectsIn::S3 => ObjectStore::open_s3(config.s3_options()).await,
     };
-    opened.context("could not open the object store")
+    opened
+        .map_err(|error| anyhow!(config.in_keys_of_objects(&error) + remedy(&error)))
+        .with_context(|| format!("could not open the object store ({})", objects_place(config)))
+}
+
+/// The objects of a store that others have made.
+pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectStore> {
+    let folder = objects_folder(config);
+    if config.objects.store == ObjectsIn::Filesystem && !folder.is_dir() {
+        bail!(
+            "there is no folder {}, where the objects should be: name the data directory with --data, and see that the \
+             folder is mounted if nodes share it",
+            folder.display()
+        );
+    }
+    objects(config).await
 }

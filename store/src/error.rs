@@ -88,7 +88,10 @@ pub enum StoreError {
     },
 
     /// Another process (or another handle in this one) has the data directory open.
-    #[error("the store at {} is in use by another process; stop it first", path.display())]
+    #[error(
+        "the store at {} is in use by another process: stop that one first, or use a data directory of its own",
+        path.display()
+    )]
     InUse {
         /// The directory that is locked.
         path: PathBuf,
@@ -167,7 +170,8 @@ impl StoreError {
     #[must_use]
     pub fn no_backup_on_foundationdb() -> Self {
         Self::Unsupported(
-            "backups of FoundationDB are not taken through darkroomd: use fdbbackup and fdbrestore, which come with it",
+            "backups of FoundationDB are neither taken nor restored by darkroomd: use fdbbackup and fdbrestore, which come \
+             with it (docs/foundationdb.md shows how)",
         )
     }
 

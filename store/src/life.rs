@@ -117,7 +117,7 @@ fn check(identity: &Identity, found: Option<Uuid>) -> Result<(), StoreError> {
         ))),
         None => Err(StoreError::Mismatch(format!(
             "the metadata belongs to store {}, but the object store has no id (no store-id): point it at the right \
-             place, or restore the objects",
+             place (is the folder mounted?), or restore the objects",
             identity.store_id
         ))),
     }

@@ -17,7 +17,9 @@ use darkroom_store::model::photos::{
     self, Created, Creation, Failure, Made, Photo, Settled, Settling, State,
 };
 use darkroom_store::model::subspaces::PHOTOS;
-use darkroom_store::model::{ContentHash, Epoch, JobId, LeaseId, PhotoId, Timestamp, blobs, healing, objects};
+use darkroom_store::model::{
+    ContentHash, Epoch, JobId, LeaseId, PhotoId, Timestamp, blobs, healing, objects,
+};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
 const EPOCH: Epoch = Epoch(1);

@@ -35,7 +35,7 @@ async fn rows(metadata: &Metadata) -> Vec<(Vec<u8>, Vec<u8>)> {
     metadata.read("rows", all).await.unwrap()
 }
 
-/// Of a newer format's identity nothing is sure but the id and the version: whatever else is there is as it may be then.
+/// Of a newer format's identity nothing is sure but the id and the version.
 async fn a_store_of_a_newer_format_does_not_start(metadata: Metadata) {
     let folder = tempfile::tempdir().unwrap();
     let objects = ObjectStore::open_filesystem(folder.path(), 0).await.unwrap();

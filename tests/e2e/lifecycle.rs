@@ -82,7 +82,37 @@ async fn a_second_signal_ends_it_at_once() {
 fn a_second_daemon_on_the_same_data_is_refused() {
     let daemon = Daemon::start();
     let error = Daemon::try_start_on(daemon.home(), &Setup::default()).err().unwrap();
-    assert!(error.contains("in use by another darkroomd"), "{error}");
+    let data = daemon.data().canonicalize().unwrap();
+    let process = format!("(process {})", daemon.pid());
+    let words =
+        [&*data.to_string_lossy(), "in use by another darkroomd", &process, "stop that one first", "--data"];
+    assert!(words.iter().all(|words| error.contains(words)), "{error}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_refused_before_anything_is_made() {
+    let daemon = Daemon::start();
+    let address = daemon.client().address().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let output = run(&["serve", "--open", "--listen", &address], &data);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(error.contains(&address) && error.contains("choose another port"), "{error}");
+    assert!(!data.join("metadata").exists() && !data.join("objects").exists());
+}
+
+#[test]
+fn commands_make_no_store_where_there_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("metadata.backup");
+    let backup = ["backup", file.to_str().unwrap()];
+    for command in [&["jobs", "list"], &["janitor", "--now"], &backup] {
+        let output = run(command, home.path());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("there is no darkroom store in"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -56,12 +56,12 @@ enum Machines {
 
 #[tokio::test]
 async fn on_one_machine_no_original_is_lost_and_nothing_stays() {
-    Box::pin(race(Machines::One)).await;
+    race(Machines::One).await;
 }
 
 #[tokio::test]
 async fn on_many_machines_no_original_is_lost_and_nothing_stays() {
-    Box::pin(race(Machines::Many)).await;
+    race(Machines::Many).await;
 }
 
 async fn race(machines: Machines) {
@@ -77,7 +77,7 @@ async fn race(machines: Machines) {
             world.audit(step).await;
         }
         if step % REST_EVERY == 0 || step == steps {
-            Box::pin(world.rest(step)).await;
+            world.rest(step).await;
         }
     }
     let swept = world.swept.load(Ordering::Relaxed);

@@ -131,7 +131,7 @@ impl Node {
         let allow_duplicate = random.random_ratio(1, 4);
         let upload = Upload { lease, body: body.boxed(), owner, declared_type: None, allow_duplicate };
         match ingestor::ingest(&self.house, upload).await {
-            Ok((Some(accepted), _)) => self.process(accepted, &mut random).await,
+            Ok((Some(accepted), _)) => Box::pin(self.process(accepted, &mut random)).await,
             Ok((None, _)) => {}
             Err(IngestError::Body(BodyError::Broken(_))) if cut => {}
             Err(IngestError::Store(error)) => {
@@ -259,7 +259,7 @@ impl Node {
                     body: admission.bodies.waiting(1).await.unwrap(),
                     pixels: admission.pixels.waiting(1).await.unwrap(),
                 };
-                self.process(accepted, &mut random).await;
+                Box::pin(self.process(accepted, &mut random)).await;
             }
             Ok(None) => {}
             Err(error) => expected(&error),

@@ -138,7 +138,8 @@ pub(crate) async fn fail(house: &House, failed: FailedPhoto) -> bool {
                 ),
             };
             let backoff = BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1).min(6));
-            attempt_failed(house, envelope, failure, format!("{stage} panicked: {message}"), backoff).await
+            let error = format!("{stage} panicked: {message}");
+            Box::pin(attempt_failed(house, envelope, failure, error, backoff)).await
         }
         Fault::Damaged(detail) => {
             tracing::error!(
@@ -154,13 +155,13 @@ pub(crate) async fn fail(house: &House, failed: FailedPhoto) -> bool {
                     .to_owned(),
             };
             let error = format!("the stored original is damaged: {detail}");
-            attempt_failed(house, envelope, failure, error, PAUSE_DAMAGED).await
+            Box::pin(attempt_failed(house, envelope, failure, error, PAUSE_DAMAGED)).await
         }
     }
 }
 
 /// An attempt that counts came to nothing: another one is made after about this pause, and after the last the photo
-/// fails.
+/// fails. (Callers box it: it is rare, and the deepest of what may become of a photo.)
 async fn attempt_failed(
     house: &House,
     envelope: Envelope,

@@ -5,6 +5,8 @@
 //! folders by the millisecond of their key: keys are reserved in blocks, so what is written together lies
 //! together, and its folder's syncs fall into one.
 //!
+//! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is.
+//!
 //! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
 
 use std::collections::BTreeSet;
@@ -12,16 +14,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
+mod temporary;
+
 use super::pieces::Pieces;
 use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
 use crate::StoreError;
-use crate::model::ContentHash;
+use crate::model::{ContentHash, Epoch};
+pub use temporary::Leftover;
+use temporary::Temporary;
 
 /// Bytes gathered before they are handed to the disk. While they are written the next window fills, so a put
 /// holds at most two, and the piece that overflowed each.
@@ -33,42 +38,85 @@ const SHARD_BYTE: usize = 5;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
 
+/// Who writes into a folder of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This process alone, which the lock on its data directory sees to: temporary files that are there when it opens the
+    /// folder are of dead processes.
+    One,
+    /// Other nodes, too: their temporary files are theirs until their epoch is dead.
+    Many,
+}
+
 /// A folder as an object store.
 #[derive(Clone, Debug)]
 pub struct Filesystem {
     root: Arc<Path>,
-    /// Numbers temporary files.
-    temporary: Arc<AtomicU64>,
+    writers: Writers,
+    temporary: Temporary,
     /// Free disk space that puts leave, in bytes.
     free_space_min: u64,
 }
 
 impl Filesystem {
-    /// Opens `root`. Only one process at a time may have it, which the lock on the data directory sees to: so
-    /// every temporary file that is there belongs to a dead process.
-    pub(super) async fn open(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
-        let files = Self { root: root.into(), temporary: Arc::default(), free_space_min };
-        let root = files.root.clone();
+    /// Opens `root`, and removes the temporary files that are certainly of nobody.
+    pub(super) async fn open(root: &Path, free_space_min: u64, writers: Writers) -> Result<Self, StoreError> {
+        let temporary = Temporary::below(root);
+        let files = Self { root: root.into(), writers, temporary, free_space_min };
+        let (root, temporary) = (files.root.clone(), files.temporary.clone());
         blocking(move || {
-            let temporary = root.join("tmp");
             for kind in ObjectKind::ALL {
                 for shard in 0..=255_u8 {
                     create_dir(&root.join(kind.prefix()).join(format!("{shard:02x}")))?;
                 }
                 sync_dir(&root.join(kind.prefix()))?;
             }
-            create_dir(&temporary)?;
+            create_dir(temporary.folder())?;
             sync_dir(&root)?;
             // The root itself may be new.
             root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
-            for left in fs::read_dir(&temporary).map_err(|e| failed("list", &temporary, e))? {
-                let path = left.map_err(|e| failed("list", &temporary, e))?.path();
-                fs::remove_file(&path).map_err(|e| failed("remove the temporary file", &path, e))?;
+            if writers == Writers::One {
+                temporary.remove_all()?;
             }
-            Ok(())
+            // What cannot be written is told now, and not by the first upload. A full disk can still be read.
+            match Unfinished::create(temporary.next(), 0) {
+                Ok(_) | Err(StoreError::DiskFull { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         })
         .await?;
         Ok(files)
+    }
+
+    /// The same store for what `epoch` writes.
+    pub(super) fn of_epoch(&self, epoch: Epoch) -> Self {
+        Self { temporary: self.temporary.of_epoch(epoch), ..self.clone() }
+    }
+
+    /// Temporary files of other nodes, or of their earlier lives. None where this process has the folder to itself.
+    pub(super) async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
+        match self.writers {
+            Writers::One => Ok(Vec::new()),
+            Writers::Many => {
+                let temporary = self.temporary.clone();
+                blocking(move || temporary.leftovers()).await
+            }
+        }
+    }
+
+    /// Removes them; how many were still there. One that cannot be removed does not hold up the others.
+    pub(super) async fn remove_leftovers(&self, leftovers: Vec<Leftover>) -> Result<usize, StoreError> {
+        blocking(move || {
+            let remove = |left: &Leftover| match temporary::remove(&left.path) {
+                Ok(removed) => removed,
+                Err(error) => {
+                    tracing::error!(%error, "what a dead node left cannot be removed; the next sweep tries again");
+                    false
+                }
+            };
+            Ok(leftovers.iter().filter(|left| remove(left)).count())
+        })
+        .await
     }
 
     fn path(&self, key: &ObjectKey) -> Result<PathBuf, StoreError> {
@@ -77,20 +125,15 @@ impl Filesystem {
         Ok(self.root.join(kind.prefix()).join(format!("{shard:02x}")).join(id.as_hyphenated().to_string()))
     }
 
-    fn temporary(&self) -> PathBuf {
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        self.root.join("tmp").join(number.to_string())
-    }
-
     pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
-        let (target, temporary, reserve) = (self.path(key)?, self.temporary(), self.free_space_min);
+        let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
         let file = blocking(move || Unfinished::create(temporary, reserve)).await?;
         let window = Pieces::default();
         Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)) })
     }
 
     pub(super) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
-        let (target, temporary, reserve) = (self.path(key)?, self.temporary(), self.free_space_min);
+        let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
         blocking(move || {
             let mut file = Unfinished::create(temporary, reserve)?;
             file.append(&bytes)?;
@@ -207,7 +250,7 @@ impl Filesystem {
     }
 
     pub(super) async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
-        let (target, temporary) = (self.store_id_path(), self.temporary());
+        let (target, temporary) = (self.store_id_path(), self.temporary.next());
         blocking(move || {
             let mut file = Unfinished::create(temporary, 0)?;
             file.append(format!("{id}\n").as_bytes())?;
@@ -271,7 +314,7 @@ impl Drop for Unfinished {
         if let Some(path) = &self.path
             && let Err(error) = fs::remove_file(path)
         {
-            tracing::warn!(path = %path.display(), %error, "could not remove a temporary file; the next start will");
+            tracing::warn!(path = %path.display(), %error, "could not remove a temporary file; a later start or sweep will");
         }
     }
 }
@@ -400,7 +443,7 @@ fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
     if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         return StoreError::DiskFull { path: path.to_owned(), free_bytes: free_bytes(path) };
     }
-    StoreError::Io { context: format!("{action} {}", path.display()), source }
+    StoreError::Io { context: format!("could not {action} {}", path.display()), source }
 }
 
 /// Refuses to write where less than `reserve` bytes of disk are left.

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::model::ContentHash;
+use crate::model::{ContentHash, Epoch};
 
 pub mod filesystem;
 mod pieces;
 pub mod s3;
 mod telemetry;
 
-use filesystem::Filesystem;
+use filesystem::{Filesystem, Leftover, Writers};
 use s3::{Bucket, PresignedRequest, S3Options};
 use telemetry::timed;
 
@@ -122,11 +122,21 @@ pub enum ObjectStore {
 impl ObjectStore {
     /// Opens the folder `root` as an object store, making it where needed, and removes temporary files that
     /// an earlier process left. Puts are refused where they would leave less than `free_space_min` bytes of disk.
+    /// No other process may have the folder.
     ///
     /// # Errors
     /// [`StoreError::Io`] naming the path.
     pub async fn open_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
-        Ok(Self::Filesystem(Filesystem::open(root, free_space_min).await?))
+        Ok(Self::Filesystem(Filesystem::open(root, free_space_min, Writers::One).await?))
+    }
+
+    /// As [`ObjectStore::open_filesystem`], where other nodes may have the folder as well. Nobody's temporary files are
+    /// touched: see [`ObjectStore::leftovers`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] naming the path.
+    pub async fn open_shared_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
+        Ok(Self::Filesystem(Filesystem::open(root, free_space_min, Writers::Many).await?))
     }
 
     /// Opens a bucket as an object store, and checks that it can be listed, written, read and deleted from.
@@ -136,6 +146,39 @@ impl ObjectStore {
     /// do about it.
     pub async fn open_s3(options: S3Options) -> Result<Self, StoreError> {
         Ok(Self::S3(Bucket::open(options).boxed().await?))
+    }
+
+    /// The same store for what the process of `epoch` puts: unfinished objects tell whose they are.
+    #[must_use]
+    pub fn of_epoch(&self, epoch: Epoch) -> Self {
+        match self {
+            Self::Filesystem(files) => Self::Filesystem(files.of_epoch(epoch)),
+            // A bucket's own lifecycle rule removes what is unfinished.
+            Self::S3(_) => self.clone(),
+        }
+    }
+
+    /// What other nodes, or their earlier lives, have not finished: written now, or left by a process that died. Whoever
+    /// knows which epochs are dead gives those to [`ObjectStore::remove_leftovers`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
+        match self {
+            Self::Filesystem(files) => files.leftovers().await,
+            Self::S3(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Removes what nobody will finish. A put that is after all still going on fails. How many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn remove_leftovers(&self, leftovers: Vec<Leftover>) -> Result<usize, StoreError> {
+        match self {
+            Self::Filesystem(files) if !leftovers.is_empty() => files.remove_leftovers(leftovers).await,
+            _ => Ok(0),
+        }
     }
 
     /// Most that one streamed put holds in memory: what an upload must be charged.

@@ -2,7 +2,8 @@
 //!
 //! - Checksums are compared before anything is stored, those of parts too.
 //! - Multipart uploads can be listed, and completing one again answers as the first time.
-//! - Objects written in parts tell their checksum: of the whole object where that was asked for, else that of the parts'.
+//! - Objects written in parts tell their checksum: of the whole object where that was asked for, else that of the
+//!   parts'.
 //! - Any storage class and encryption is taken, remembered and told. A bucket keeps lifecycle rules.
 //! - Nothing makes a bucket but [`Bucket::new`]: s3s-fs would with the first object.
 

@@ -95,8 +95,8 @@ pub(crate) fn difference(announced: &Checksum, found: &Checksum) -> Option<&'sta
     FIELDS.iter().find(differs).map(|(name, _)| *name)
 }
 
-/// That of an object in parts, as S3 has it where nothing else was asked for: the CRC-32C of the parts' CRC-32Cs, and how
-/// many parts there are.
+/// That of an object in parts, as S3 has it where nothing else was asked for: the CRC-32C of the parts' CRC-32Cs, and
+/// how many parts there are.
 pub(crate) fn composite<'a>(parts: impl Iterator<Item = &'a Checksum>) -> Option<String> {
     let (mut sums, mut count) = (Vec::new(), 0);
     for part in parts {

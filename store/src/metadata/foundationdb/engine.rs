@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::foundationdb::options::{DatabaseOption, TransactionOption};
 use ::foundationdb::{Database, FdbError};
 use tokio::sync::{RwLockReadGuard, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::{self, Phase};
 use super::network;
@@ -19,9 +19,10 @@ use crate::error::StoreError;
 use crate::metadata::transaction::Mode;
 use crate::metadata::{MetadataStats, TRANSACTION_BYTES_MAX};
 
-/// Names darkroom's transactions to the cluster, which can throttle them by it (`fdbcli`, `throttle`). At most 16 bytes.
+/// Names darkroom's transactions to the cluster, which can bound them by it (`fdbcli`, `quota`). At most 16 bytes.
 const TAG: &str = "darkroom";
-/// Beside it, for those that nobody waits for: the cluster may throttle them by itself.
+/// Its place with those that nobody waits for, which the cluster may also bound by itself. A transaction has one tag:
+/// of several a 7.3 cluster takes whichever comes first, and warns in its log (`GrvProxyTagThrottler_MultipleTags`).
 const BACKGROUND_TAG: &str = "darkroom-batch";
 
 /// An open store.
@@ -53,27 +54,28 @@ impl Engine {
             conflicts: AtomicU64::new(0),
             watches: AtomicU64::new(0),
         });
-        match timeout(options.open_deadline, engine.answer()).await {
-            Ok(answer) => answer.map(|()| engine),
-            Err(_) => Err(StoreError::Unavailable { reason: errors::silent(&options.cluster_file) }),
-        }
+        engine.answer(options.open_deadline).await?;
+        Ok(engine)
     }
 
     /// Reads a key until that succeeds: the cluster has a read version to give, and a server for the store's keys.
-    async fn answer(&self) -> Result<(), StoreError> {
+    async fn answer(&self, patience: Duration) -> Result<(), StoreError> {
         const PAUSE: Duration = Duration::from_millis(100);
+        let deadline = Instant::now() + patience;
+        let mut refusal = None;
         loop {
             // Held until the answer is there: what a dropped transaction reads is cancelled.
             let native = self.create(false)?;
             let read = native.get(&self.prefix.key(&[]), true);
-            match read.await {
-                Ok(_) => return Ok(()),
+            match timeout_at(deadline, read).await {
+                Ok(Ok(_)) => return Ok(()),
                 // The deadline of opening may be longer than a transaction's.
-                Err(error) if error.is_retryable() || error.code() == errors::TRANSACTION_TIMED_OUT => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => return Err(self.error(error, Phase::Reading)),
+                Ok(Err(error)) if error.code() == errors::TRANSACTION_TIMED_OUT => {}
+                Ok(Err(error)) if error.is_retryable() => refusal = Some(error),
+                Ok(Err(error)) => return Err(self.error(error, Phase::Reading)),
+                Err(_) => return Err(errors::no_answer(refusal, &self.cluster_file)),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -102,10 +104,11 @@ impl Engine {
         let database = database.as_ref().ok_or(StoreError::Closed)?;
         let create = || {
             let native = database.create_trx()?;
-            native.set_option(TransactionOption::Tag(TAG.to_owned()))?;
             if background {
                 native.set_option(TransactionOption::PriorityBatch)?;
                 native.set_option(TransactionOption::AutoThrottleTag(BACKGROUND_TAG.to_owned()))?;
+            } else {
+                native.set_option(TransactionOption::Tag(TAG.to_owned()))?;
             }
             Ok(native)
         };
@@ -195,23 +198,18 @@ async fn connect(options: &FoundationDbOptions) -> Result<Database, StoreError> 
 /// The path of the cluster file in the library's form, once it is known that the file can be read: the library itself
 /// would say nothing, and wait.
 async fn readable(cluster_file: &Path) -> Result<String, StoreError> {
-    let context = || {
-        format!(
-            "reading the FoundationDB cluster file {}: name the file of your cluster in \
-             metadata.foundationdb.cluster_file, and let this process read it",
-            cluster_file.display()
-        )
-    };
-    let text = tokio::fs::read(cluster_file).await.map_err(|error| StoreError::io(context(), error))?;
-    let invalid = |detail: &str| StoreError::InvalidOption {
-        option: "cluster_file",
-        detail: format!("{} {detail}", cluster_file.display()),
-    };
+    let invalid = |detail: &str| errors::bad_cluster_file(cluster_file, detail);
+    let text = tokio::fs::read(cluster_file).await.map_err(|error| {
+        invalid(&format!(
+            "which cannot be read ({error}): name your cluster's file, a copy of /etc/foundationdb/fdb.cluster of one of its \
+             servers, and let this user read it"
+        ))
+    })?;
     // description:id@address,address, between comments.
     if !text.contains(&b'@') {
-        return Err(invalid("is no cluster file: it has no line like description:id@127.0.0.1:4500"));
+        return Err(errors::no_cluster_file(cluster_file));
     }
-    let path = cluster_file.to_str().ok_or_else(|| invalid("is not a path in UTF-8"))?;
+    let path = cluster_file.to_str().ok_or_else(|| invalid("which is not a path in UTF-8: rename it"))?;
     Ok(path.to_owned())
 }
 

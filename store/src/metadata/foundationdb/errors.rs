@@ -18,6 +18,7 @@ const ACCESSED_UNREADABLE: i32 = 1036;
 const OPERATION_CANCELLED: i32 = 1101;
 const USED_DURING_COMMIT: i32 = 2017;
 const TRANSACTION_TOO_LARGE: i32 = 2101;
+const CONNECTION_STRING_INVALID: i32 = 2104;
 const KEY_TOO_LARGE: i32 = 2102;
 const VALUE_TOO_LARGE: i32 = 2103;
 /// Codes of misuse: the library refuses it before anything leaves the process.
@@ -43,6 +44,7 @@ pub(super) fn named(error: FdbError, phase: Phase, cluster_file: &Path) -> Store
         TRANSACTION_TOO_LARGE => StoreError::TransactionTooLarge { bytes: TRANSACTION_BYTES_MAX },
         KEY_TOO_LARGE => StoreError::KeyTooLarge { bytes: KEY_BYTES_MAX + 1 },
         VALUE_TOO_LARGE => StoreError::ValueTooLarge { bytes: VALUE_BYTES_MAX + 1 },
+        CONNECTION_STRING_INVALID => no_cluster_file(cluster_file),
         // Of the last attempt, that is: `Attempts` remembers it of all.
         _ if phase == Phase::Committing && error.is_maybe_committed() => StoreError::CommitUnknown,
         // A cluster that recovers, is locked, lags behind or throttles.
@@ -59,12 +61,43 @@ fn described(error: FdbError) -> String {
     format!("FoundationDB says {} (error {})", error.message(), error.code())
 }
 
+/// A cluster file that is of no use, and why.
+pub(super) fn bad_cluster_file(cluster_file: &Path, detail: &str) -> StoreError {
+    let detail = format!("names {}, {detail}", cluster_file.display());
+    StoreError::InvalidOption { option: "cluster_file", detail }
+}
+
+/// Another file in place of a cluster file.
+pub(super) fn no_cluster_file(cluster_file: &Path) -> StoreError {
+    bad_cluster_file(
+        cluster_file,
+        "which is no cluster file: it has no line like description:id@127.0.0.1:4500; name a copy of \
+         /etc/foundationdb/fdb.cluster of one of the cluster's servers",
+    )
+}
+
+/// Why a store cannot be opened on a cluster that said nothing but `refusal` to every attempt.
+pub(super) fn no_answer(refusal: Option<FdbError>, cluster_file: &Path) -> StoreError {
+    let file = cluster_file.display();
+    let reason = refusal.map_or_else(
+        || silent(cluster_file),
+        |refusal| {
+            format!(
+                "the FoundationDB cluster of {file} takes no transactions: {}; see `fdbcli -C {file} --exec status`, and \
+                 start again when it does",
+                described(refusal)
+            )
+        },
+    );
+    StoreError::Unavailable { reason }
+}
+
 /// A sentence about a cluster that does not answer.
 pub(super) fn silent(cluster_file: &Path) -> String {
     let file = cluster_file.display();
     format!(
-        "the FoundationDB cluster of {file} does not answer: see whether its processes run and can be reached at the \
-         addresses in that file, for example with `fdbcli -C {file} --exec status`"
+        "the FoundationDB cluster of {file} does not answer: see whether its processes run, can be reached at the addresses \
+         in that file, and have a database (`configure new` once), all of which `fdbcli -C {file} --exec status` tells"
     )
 }
 
@@ -105,5 +138,14 @@ mod tests {
         assert!(matches!(of(2101, Phase::Committing), StoreError::TransactionTooLarge { .. }));
         let timed_out = of(TRANSACTION_TIMED_OUT, Phase::Reading).to_string();
         assert!(timed_out.contains("fdb.cluster"), "{timed_out}");
+    }
+
+    #[test]
+    fn a_cluster_that_refuses_is_told_from_one_that_is_silent() {
+        let database_locked = FdbError::from_code(1038);
+        let refused = no_answer(Some(database_locked), Path::new("fdb.cluster")).to_string();
+        assert!(refused.contains("takes no transactions") && refused.contains("1038"), "{refused}");
+        let silent = no_answer(None, Path::new("fdb.cluster")).to_string();
+        assert!(silent.contains("does not answer"), "{silent}");
     }
 }

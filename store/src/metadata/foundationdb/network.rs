@@ -12,6 +12,9 @@ use crate::error::StoreError;
 /// The client library was asked for an API version that it does not have.
 const API_VERSION_NOT_SUPPORTED: i32 = 2203;
 
+/// What to do about a library that does not work.
+const ADVICE: &str = "install the package foundationdb-clients of the cluster's version, 7.3";
+
 static NETWORK: Mutex<Network> = Mutex::new(Network::NotStarted);
 
 /// The library can be started once, and never again after it was stopped.
@@ -43,10 +46,13 @@ pub(super) fn start() -> Result<(), StoreError> {
 )]
 fn boot() -> Result<Network, String> {
     let client = FdbApiBuilder::default().build().map_err(unsupported)?;
-    let (runner, started) =
-        client.build().map_err(|error| format!("the FoundationDB client library cannot start: {error}"))?;
+    let (runner, started) = client
+        .build()
+        .map_err(|error| format!("the FoundationDB client library cannot start: {error}; {ADVICE}"))?;
     if !stop_before_the_library_ends() {
-        return Err("the FoundationDB client library cannot be stopped at the process's end".to_owned());
+        return Err(format!(
+            "the FoundationDB client library cannot be stopped at the process's end; {ADVICE}"
+        ));
     }
     let run = move || {
         // SAFETY: what is asked for is that the network is stopped, and its thread has ended, before the process ends.
@@ -58,13 +64,18 @@ fn boot() -> Result<Network, String> {
     let thread = std::thread::Builder::new()
         .name("fdb-network".to_owned())
         .spawn(run)
-        .map_err(|error| format!("the thread of the FoundationDB client library cannot start: {error}"))?;
+        .map_err(|error| {
+            format!(
+                "the thread of the FoundationDB client library cannot start: {error}; raise the limit of processes \
+                 (ulimit -u)"
+            )
+        })?;
     Ok(Network::Running { stop: started.wait(), thread })
 }
 
 fn unsupported(error: FdbError) -> String {
     if error.code() != API_VERSION_NOT_SUPPORTED {
-        return format!("the FoundationDB client library cannot be used: {error}");
+        return format!("the FoundationDB client library cannot be used: {error}; {ADVICE}");
     }
     let newest = get_max_api_version();
     format!(

@@ -170,8 +170,8 @@ pub async fn extend(
 pub struct GiveBack {
     /// By the caller's clock.
     pub now: Timestamp,
-    /// When it is due again. A store that stays away must not have every waiting photo tried again each second: after an
-    /// interruption not before [`Job::interruption_pause`], or about that.
+    /// When it is due again. A store that stays away must not have every waiting photo tried again each second: after
+    /// an interruption not before [`Job::interruption_pause`], or about that.
     pub due: Timestamp,
     /// Whether the attempt that was begun under the lease, if any, counts: false where the reason was not the photo's
     /// (store, shutdown).

@@ -1,13 +1,13 @@
 //! The beginning of an upload in parts, and uploads that have begun without anybody's knowing.
 //!
 //! The answer to a beginning tells the id without which nothing can be done to the upload. Where that answer is lost,
-//! the server may have an upload that nobody will ever use or abort, and which the bucket's lifecycle rule removes after
-//! a day, if there is one. So whenever the outcome of an attempt is unknown, the uploads of its key are listed, and those
-//! that nobody uses are aborted. This can be told from the key alone: it is that of one object, and has one upload at a
-//! time.
+//! the server may have an upload that nobody will ever use or abort, and which the bucket's lifecycle rule removes
+//! after a day, if there is one. So whenever the outcome of an attempt is unknown, the uploads of its key are listed,
+//! and those that nobody uses are aborted. This can be told from the key alone: it is that of one object, and has one
+//! upload at a time.
 //!
-//! It is done once, and only for tidiness: what has begun so holds no part, and is seen by nobody. What it misses, since
-//! the server is still away or begins the upload later, is left to the lifecycle rule.
+//! It is done once, and only for tidiness: what has begun so holds no part, and is seen by nobody. What it misses,
+//! since the server is still away or begins the upload later, is left to the lifecycle rule.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,7 +41,7 @@ pub(super) async fn begin_upload(
         beginning.answered(&answer);
         answer
     });
-    let id = begun.await?.upload_id().unwrap_or_default().to_owned();
+    let id = Box::pin(begun).await?.upload_id().unwrap_or_default().to_owned();
     if id.is_empty() {
         return Err(StoreError::Unavailable { reason: format!("S3 gave no id for the upload of {name}") });
     }
@@ -131,7 +131,7 @@ fn told(name: &str, removed: Result<usize, StoreError>) {
     match removed {
         Ok(0) => {}
         Ok(uploads) => {
-            tracing::info!(object = name, uploads, "uploads whose beginning was not answered are removed")
+            tracing::info!(object = name, uploads, "uploads whose beginning was not answered are removed");
         }
         Err(error) => tracing::warn!(
             object = name, %error,

@@ -71,13 +71,13 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => Leave::Granted,
             State::HalfOpen => Leave::Wait,
-            State::Open { .. } => match self.open_for(now) {
-                Some(left) => Leave::Refused(left),
-                None => {
-                    self.state = State::HalfOpen;
-                    Leave::Trial
+            State::Open { .. } => {
+                if let Some(left) = self.open_for(now) {
+                    return Leave::Refused(left);
                 }
-            },
+                self.state = State::HalfOpen;
+                Leave::Trial
+            }
         }
     }
 

@@ -86,7 +86,8 @@ fn other_bytes(stored: &str, sent: &str) -> String {
     format!("the server has stored other bytes than were sent (CRC-32C {stored}, sent {sent})")
 }
 
-/// What an object that was sent in parts must be: for the answer to its completion, when the server has put it together.
+/// What an object that was sent in parts must be: for the answer to its completion, when the server has put it
+/// together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SumOfParts {
     /// CRC-32C and length of each part, in order; `None` where parts went without.
@@ -164,12 +165,9 @@ mod tests {
         let full = encode(0xe306_9283);
         sum.compare(Some(&full)).unwrap();
         // By hand: the sums of the parts one behind the other, and their sum.
-        let sums: Vec<u8> = parts
-            .iter()
-            .flat_map(|part| {
-                STANDARD.decode(Sums::of(Checksum::Crc32c, &[part.clone()]).crc32c().unwrap()).unwrap()
-            })
-            .collect();
+        let sum_of_part = |part| Sums::of(Checksum::Crc32c, std::slice::from_ref(part)).crc32c().unwrap();
+        let sums: Vec<u8> =
+            parts.iter().flat_map(|part| STANDARD.decode(sum_of_part(part)).unwrap()).collect();
         let composite = Sums::of(Checksum::Crc32c, &[sums.into()]).crc32c().unwrap();
         sum.compare(Some(&format!("{composite}-3"))).unwrap();
         sum.compare(None).unwrap();

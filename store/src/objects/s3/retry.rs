@@ -363,7 +363,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_trial_whose_asker_goes_away_is_made_by_another() {
         let line = after_the_pause().await;
-        let trial = line.call("get", || std::future::pending::<Result<(), Failure>>());
+        let trial = line.call("get", std::future::pending::<Result<(), Failure>>);
         let (given_up, answer) = tokio::join!(
             timeout(TRIAL / 2, trial),
             line.ask("get", "an object", || async { Ok::<_, Failure>(7) })
