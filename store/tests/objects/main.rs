@@ -6,6 +6,7 @@
 mod cases;
 mod files;
 mod s3_faults;
+mod s3_lifecycle;
 mod s3_links;
 mod s3_parts;
 mod s3_requests;

@@ -7,7 +7,7 @@ use darkroom_store::StoreError;
 use darkroom_store::model::ContentHash;
 use darkroom_store::objects::s3::S3Options;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
-use darkroom_test_s3::{Fault, Rule, Server};
+use darkroom_test_s3::{Fault, Manner, Rule, Server};
 use hyper::Method;
 
 use crate::cases::{content, list, put, read, stream};
@@ -219,13 +219,16 @@ async fn an_answer_that_is_lost_does_no_harm() {
 
 #[tokio::test]
 async fn bytes_that_change_on_their_way_to_the_server_are_sent_again() {
-    let (server, objects) = patient().await;
-    for size in SIZES {
-        let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(size));
-        server.faults().set([Fault::CorruptRequest.on(Method::PUT, "originals/").times(2)]);
-        stream(&objects, &key, &bytes).await;
-        assert_eq!(server.faults().hits(), 2);
-        assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+    for manner in [Manner::Aws, Manner::Garage] {
+        let server = Server::start_as(manner);
+        let objects = ObjectStore::open_s3(options(&server)).await.unwrap();
+        for size in SIZES {
+            let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(size));
+            server.faults().set([Fault::CorruptRequest.on(Method::PUT, "originals/").times(2)]);
+            stream(&objects, &key, &bytes).await;
+            assert_eq!(server.faults().hits(), 2, "{manner:?}, {size} bytes");
+            assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+        }
     }
 }
 

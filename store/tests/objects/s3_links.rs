@@ -1,11 +1,10 @@
-//! What clients do by themselves with a URL that the store has signed: plain HTTP, nothing of the SDK's. And the rules
-//! that the bucket follows by itself.
+//! What clients do by themselves with a URL that the store has signed: plain HTTP, nothing of the SDK's.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
-use darkroom_store::objects::s3::{Bucket, LifecycleOptions, PresignedRequest, S3Options};
+use darkroom_store::objects::s3::{Bucket, PresignedRequest};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_test_s3::Server;
 use http_body_util::{BodyExt, Full};
@@ -126,26 +125,4 @@ async fn files_have_no_urls() {
     let key = ObjectKey::new(ObjectKind::Original);
     assert_eq!(objects.presign_get(&key, MINUTE).await.unwrap(), None);
     assert_eq!(objects.presign_put(&key, None, MINUTE).await.unwrap(), None);
-}
-
-/// The bucket takes the rules, gives them back as they are, and then nothing is left to do.
-#[tokio::test]
-async fn lifecycle_rules_are_shown_applied_and_then_as_they_should_be() {
-    let server = Server::start();
-    let with = |days| {
-        let lifecycle = LifecycleOptions { originals_after_days: days, ..LifecycleOptions::default() };
-        Bucket::connect(S3Options { lifecycle, prefix: "a/".to_owned(), ..options(&server) })
-    };
-    let bucket = with(Some(30)).await.unwrap();
-    let plan = bucket.plan_lifecycle().await.unwrap();
-    assert_eq!((plan.is_empty(), plan.changes().len()), (false, 2), "{plan}");
-    assert_eq!(bucket.plan_lifecycle().await.unwrap(), plan, "to look changes nothing");
-    bucket.apply_lifecycle(&plan).await.unwrap();
-    let again = bucket.plan_lifecycle().await.unwrap();
-    assert!(again.is_empty(), "{again}");
-    let without = with(None).await.unwrap();
-    let plan = without.plan_lifecycle().await.unwrap();
-    assert!(!plan.is_empty() && plan.to_string().contains("- darkroom-a-colder-originals"), "{plan}");
-    without.apply_lifecycle(&plan).await.unwrap();
-    assert!(without.plan_lifecycle().await.unwrap().is_empty());
 }

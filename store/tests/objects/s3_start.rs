@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use darkroom_store::StoreError;
 use darkroom_store::objects::ObjectStore;
-use darkroom_store::objects::s3::S3Options;
-use darkroom_test_s3::{Fault, KEY_ID, REGION, SECRET_KEY, Server};
-use hyper::StatusCode;
+use darkroom_store::objects::s3::{S3Options, ServerSideEncryption};
+use darkroom_test_s3::{Fault, KEY_ID, Manner, REGION, SECRET_KEY, Server};
+use hyper::{Method, StatusCode};
 
 use crate::store::options;
 
@@ -57,6 +57,20 @@ async fn a_secret_that_is_not_the_keys() {
     says(&said, &["SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"]);
 }
 
+/// Garage has one code for all that it denies.
+#[tokio::test]
+async fn wrong_keys_where_they_are_denied_access() {
+    let server = Server::start_as(Manner::Garage);
+    for (id, secret, variable) in
+        [("GKNOBODY", SECRET_KEY, "AWS_ACCESS_KEY_ID"), (KEY_ID, "nonsense", "AWS_SECRET_ACCESS_KEY")]
+    {
+        let credentials = Some((id.to_owned(), secret.to_owned()));
+        let said = refused(S3Options { credentials, ..options(&server) }).await;
+        says(&said, &["AccessDenied", variable]);
+        assert!(!said.contains("s3:ListBucket"), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_may_not() {
     let server = Server::start();
@@ -77,6 +91,14 @@ async fn another_region() {
     server.only_in("eu-central-1");
     let said = refused(S3Options { region: Some(REGION.to_owned()), ..options(&server) }).await;
     says(&said, &["region", "eu-central-1"]);
+}
+
+#[tokio::test]
+async fn another_region_that_is_told_in_a_scope() {
+    let server = Server::start_as(Manner::Garage);
+    server.only_in("garage");
+    let said = refused(S3Options { region: Some(REGION.to_owned()), ..options(&server) }).await;
+    says(&said, &["objects.s3.region = \"garage\""]);
 }
 
 #[tokio::test]
@@ -107,7 +129,7 @@ async fn a_server_that_never_answers() {
 async fn a_bucket_that_cannot_be_written() {
     let server = Server::start();
     let denied = Fault::Refuse(StatusCode::FORBIDDEN, "AccessDenied");
-    server.faults().set([denied.on(hyper::Method::PUT, "")]);
+    server.faults().set([denied.on(Method::PUT, "")]);
     says(&refused(options(&server)).await, &["AccessDenied"]);
 }
 
@@ -126,4 +148,77 @@ async fn a_server_that_stumbles_at_the_start() {
     server.faults().set([Fault::internal_error().always().times(1)]);
     ObjectStore::open_s3(options(&server)).await.unwrap();
     assert_eq!(server.faults().hits(), 1);
+}
+
+/// The objects that a start has tried, by their keys.
+fn tried(server: &Server) -> Vec<String> {
+    let puts = server.seen().into_iter().filter(|seen| seen.method == Method::PUT);
+    puts.map(|seen| seen.key).filter(|key| key.starts_with("start-check/")).collect()
+}
+
+#[tokio::test]
+async fn a_start_asks_for_what_every_put_will_ask_for() {
+    let server = Server::start();
+    let class = |name: &str| Some(name.to_owned());
+    let classes = S3Options {
+        storage_class_original: class("STANDARD_IA"),
+        storage_class_variant: class("ONEZONE_IA"),
+        server_side_encryption: ServerSideEncryption::Kms { key_id: None },
+        ..options(&server)
+    };
+    ObjectStore::open_s3(classes).await.unwrap();
+    let stored: Vec<_> = tried(&server).iter().map(|key| server.stored(key).unwrap()).collect();
+    let asked: Vec<_> = stored.iter().map(|stored| stored.storage_class.as_deref()).collect();
+    assert_eq!(asked, [Some("STANDARD_IA"), Some("ONEZONE_IA")]);
+    assert!(stored.iter().all(|stored| stored.encryption.as_deref() == Some("aws:kms")), "{stored:?}");
+    assert!(server.objects().is_empty(), "{:?}", server.objects());
+}
+
+/// Whoever has asked for encryption would believe that there is some.
+#[tokio::test]
+async fn a_server_that_encrypts_nothing_where_encryption_is_asked_for() {
+    let server = Server::start_as(Manner::Garage);
+    for (encryption, name) in [
+        (ServerSideEncryption::Aes256, "\"AES256\""),
+        (ServerSideEncryption::Kms { key_id: None }, "\"aws:kms\""),
+    ] {
+        let said = refused(S3Options { server_side_encryption: encryption, ..options(&server) }).await;
+        says(
+            &said,
+            &["objects.s3.encryption", name, "does not encrypt", "objects.s3.encryption = \"bucket\""],
+        );
+        assert!(server.objects().is_empty(), "{:?}", server.objects());
+    }
+    ObjectStore::open_s3(options(&server)).await.unwrap();
+}
+
+/// It costs money, and no more: a warning says it.
+#[tokio::test]
+async fn a_server_that_keeps_no_storage_class() {
+    let server = Server::start_as(Manner::Garage);
+    let storage_class_original = Some("STANDARD_IA".to_owned());
+    ObjectStore::open_s3(S3Options { storage_class_original, ..options(&server) }).await.unwrap();
+    assert!(server.objects().is_empty(), "{:?}", server.objects());
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_in_the_bucket() {
+    let server = Server::start();
+    let denied = Fault::Refuse(StatusCode::FORBIDDEN, "AccessDenied");
+    server.faults().set([denied.on(Method::GET, "start-check/")]);
+    says(&refused(options(&server)).await, &["AccessDenied"]);
+    assert_eq!((tried(&server).len(), server.objects().len()), (1, 0), "{:?}", server.objects());
+}
+
+/// Once is an accident.
+#[tokio::test]
+async fn bytes_that_are_damaged_on_their_way() {
+    let server = Server::start_as(Manner::Garage);
+    let time = Duration::from_secs(2);
+    let hasty = || S3Options { attempt_timeout: time, operation_deadline: time, ..options(&server) };
+    server.faults().set([Fault::CorruptRequest.on(Method::PUT, "start-check/").times(1)]);
+    ObjectStore::open_s3(hasty()).await.unwrap();
+    assert_eq!(server.faults().hits(), 1);
+    server.faults().set([Fault::CorruptRequest.on(Method::PUT, "start-check/")]);
+    says(&refused(hasty()).await, &["InvalidDigest", "other bytes", "objects.s3.checksum"]);
 }

@@ -4,7 +4,7 @@
 //! - Multipart uploads can be listed, and completing one again answers as the first time.
 //! - Objects written in parts tell their checksum: of the whole object where that was asked for, else that of the
 //!   parts'.
-//! - Any storage class is taken and remembered. A bucket keeps lifecycle rules.
+//! - Any storage class and encryption is taken, remembered and told. A bucket keeps lifecycle rules.
 //! - Nothing makes a bucket but [`Bucket::new`]: s3s-fs would with the first object.
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +18,7 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 use crate::checksums::{Announced, composite, difference, kind_of, same_kinds};
+use crate::manner::Manner;
 
 /// Keys of one call to delete many.
 const DELETE_MAX: usize = 1000;
@@ -53,6 +54,7 @@ pub struct Bucket {
     files: Arc<FileSystem>,
     root: Arc<Path>,
     name: &'static str,
+    manner: Manner,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -67,10 +69,10 @@ struct Notes {
 
 impl Bucket {
     /// A bucket of this name in the folder `root`.
-    pub(crate) fn new(root: &Path, name: &'static str) -> Self {
+    pub(crate) fn new(root: &Path, name: &'static str, manner: Manner) -> Self {
         std::fs::create_dir_all(root.join(name)).unwrap();
         let files = FileSystem::new(root).expect("the folder exists");
-        Self { files: Arc::new(files), root: root.into(), name, notes: Arc::default() }
+        Self { files: Arc::new(files), root: root.into(), name, manner, notes: Arc::default() }
     }
 
     /// Every object and its size.
@@ -113,6 +115,11 @@ impl Bucket {
     /// How an object was asked to be stored.
     pub(crate) fn stored(&self, key: &str) -> Option<Stored> {
         self.notes.lock().unwrap().stored.get(key).cloned()
+    }
+
+    /// The same where it was also stored so.
+    fn told(&self, key: &str) -> Stored {
+        self.stored(key).filter(|_| self.manner.keeps_what_puts_ask()).unwrap_or_default()
     }
 
     fn check_exists(&self, bucket: &str) -> S3Result<()> {
@@ -184,8 +191,9 @@ impl S3 for Bucket {
         let encryption = told!(input.server_side_encryption);
         let stored = Stored { storage_class: told!(input.storage_class.take()), encryption, checksums };
         let key = input.key.clone();
-        let answer = self.files.put_object(request).await?;
-        self.notes.lock().unwrap().stored.insert(key, stored);
+        let mut answer = self.files.put_object(request).await?;
+        self.notes.lock().unwrap().stored.insert(key.clone(), stored);
+        answer.output.server_side_encryption = self.told(&key).encryption.map(Into::into);
         Ok(answer)
     }
 
@@ -205,6 +213,11 @@ impl S3 for Bucket {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let (key, mode) = (request.input.key.clone(), request.input.checksum_mode.is_some());
         let mut answer = self.files.head_object(request).await?;
+        let told = self.told(&key);
+        answer.output.server_side_encryption = told.encryption.map(Into::into);
+        // S3 says nothing of its standard class.
+        let class = told.storage_class.filter(|class| class != StorageClass::STANDARD);
+        answer.output.storage_class = class.map(Into::into);
         if let Some(sum) = self.notes.lock().unwrap().of_parts.get(&key).filter(|_| mode) {
             tell!(answer.output, sum);
         }
@@ -363,7 +376,7 @@ impl S3 for Bucket {
     ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
         self.check_exists(&request.input.bucket)?;
         let configuration = request.input.lifecycle_configuration.ok_or_else(|| s3_error!(MalformedXML))?;
-        self.notes.lock().unwrap().lifecycle = Some(configuration.rules);
+        self.notes.lock().unwrap().lifecycle = Some(self.manner.kept(configuration.rules));
         Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
     }
 

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Fault {
     /// It is carried out, and answered, so much later.
     Slow(Duration),
-    /// It is read and not carried out; the answer is this status with this code of S3's.
+    /// It is read and not carried out; the answer is this status with this code of S3's. With an empty one it is the
+    /// status alone, without a body.
     Refuse(StatusCode, &'static str),
     /// The connection ends after so many bytes of its body. It is not carried out.
     CutRequest(usize),

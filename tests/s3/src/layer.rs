@@ -13,6 +13,7 @@ use s3s::{Body, HttpError};
 use crate::body::Harm;
 use crate::checksums::{falsify, other_digit};
 use crate::faults::{Fault, Faults};
+use crate::manner::Manner;
 
 /// A request that reached the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl Seen {
 /// What all connections share.
 pub struct Layer {
     service: S3Service,
+    manner: Manner,
     pub(crate) faults: Faults,
     pub(crate) seen: Mutex<Vec<Seen>>,
     /// The region that requests have to be signed for; any where there is none.
@@ -43,8 +45,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    pub(crate) fn new(service: S3Service) -> Self {
-        Self { service, faults: Faults::default(), seen: Mutex::default(), region: Mutex::default() }
+    pub(crate) fn new(service: S3Service, manner: Manner) -> Self {
+        Self { service, manner, faults: Faults::default(), seen: Mutex::default(), region: Mutex::default() }
     }
 
     /// Answers a request, or ends the connection with an error.
@@ -55,13 +57,15 @@ impl Layer {
         let seen = Seen::of(&request);
         self.seen.lock().unwrap().push(seen.clone());
         let region = *self.region.lock().unwrap();
-        if let Some(region) = region.filter(|region| !signed_for(request.headers(), region)) {
-            return Ok(wrong_region(&seen.method, region));
+        let signed = signed_for(request.headers());
+        if let (Some(region), Some(signed)) = (region, signed.filter(|signed| Some(*signed) != region)) {
+            return Ok(wrong_region(&seen.method, self.manner, signed, region));
         }
-        match self.faults.strike(&seen) {
-            None => self.service.call(request.map(Body::from)).await,
-            Some(fault) => self.struck(fault, request, &seen).await,
-        }
+        let answer = match self.faults.strike(&seen) {
+            None => self.service.call(request.map(Body::from)).await?,
+            Some(fault) => self.struck(fault, request, &seen).await?,
+        };
+        self.manner.reword(&seen.method, answer).await
     }
 
     async fn struck(
@@ -78,7 +82,7 @@ impl Layer {
             Fault::Refuse(status, code) => {
                 // Read to its end: an answer before it may meet a client that is still writing.
                 let _ = request.into_body().collect().await;
-                Ok(refusal(&seen.method, status, code, ""))
+                Ok(refusal(&seen.method, status, code, "The test wants it so.", ""))
             }
             Fault::CutRequest(at) => {
                 let body = Harm::Cut(at).done_to(request.into_body());
@@ -132,31 +136,39 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// An error as S3 answers it.
-fn refusal(method: &Method, status: StatusCode, code: &str, more: &str) -> Response<Body> {
+/// An error as S3 answers it; without a body to HEAD, and where there is no code.
+pub(crate) fn refusal(
+    method: &Method,
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    more: &str,
+) -> Response<Body> {
     let text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>The test wants it \
-         so.</Message>{more}<RequestId>TEST</RequestId></Error>"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{more}\
+         <RequestId>TEST</RequestId></Error>"
     );
-    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from(text) };
+    let body = if *method == Method::HEAD || code.is_empty() { Bytes::new() } else { Bytes::from(text) };
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer
 }
 
-/// Whether the request's signature names this region; presigned ones and those without a signature pass.
-fn signed_for(headers: &HeaderMap, region: &str) -> bool {
-    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let scope = authorization.and_then(|text| text.split("Credential=").nth(1));
-    scope.and_then(|scope| scope.split('/').nth(2)).is_none_or(|signed| signed == region)
+/// The region that the request's signature names; none for presigned ones and those without a signature.
+fn signed_for(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get("authorization")?.to_str().ok()?;
+    authorization.split("Credential=").nth(1)?.split('/').nth(2)
 }
 
-/// S3's answer to a signature for another region. That to a HEAD has no body, but the header as well.
-fn wrong_region(method: &Method, region: &'static str) -> Response<Body> {
-    let more = format!("<Region>{region}</Region>");
-    let mut answer = refusal(method, StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", &more);
-    answer.headers_mut().insert("x-amz-bucket-region", HeaderValue::from_static(region));
+/// The answer to a signature for another region. That to a HEAD has no body, but S3's header as well.
+fn wrong_region(method: &Method, manner: Manner, signed: &str, region: &'static str) -> Response<Body> {
+    let (words, more) = manner.wrong_region(signed, region);
+    let status = StatusCode::BAD_REQUEST;
+    let mut answer = refusal(method, status, "AuthorizationHeaderMalformed", &words, &more);
+    if manner.tells_region() {
+        answer.headers_mut().insert("x-amz-bucket-region", HeaderValue::from_static(region));
+    }
     answer
 }
 

@@ -4,6 +4,7 @@
 //!
 //! - [`server`]: the listener, which can be gone and come back, on a thread of its own.
 //! - [`faults`]: what is to go wrong, with which requests, and how often.
+//! - [`manner`]: as which server it answers.
 //! - [`layer`]: applies it to requests and answers. `body`: how one is harmed on its way.
 //! - [`bucket`]: what s3s-fs leaves out or does otherwise than S3. `checksums`: what comes with a body.
 //!
@@ -16,11 +17,13 @@ pub mod bucket;
 mod checksums;
 pub mod faults;
 pub mod layer;
+pub mod manner;
 pub mod server;
 
 pub use bucket::Stored;
 pub use faults::{Fault, Faults, Rule};
 pub use layer::Seen;
+pub use manner::Manner;
 pub use server::Server;
 
 /// The one bucket that there is.

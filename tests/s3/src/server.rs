@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::bucket::{Bucket, Keys, Stored};
 use crate::faults::Faults;
 use crate::layer::{Layer, Seen};
+use crate::manner::Manner;
 use crate::{BUCKET, KEY_ID, SECRET_KEY};
 
 /// Connections that wait to be taken.
@@ -37,11 +38,16 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_as(Manner::default())
+    }
+
+    /// One that answers as this one would.
+    pub fn start_as(manner: Manner) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let bucket = Bucket::new(home.path(), BUCKET);
+        let bucket = Bucket::new(home.path(), BUCKET, manner);
         let mut builder = S3ServiceBuilder::new(bucket.clone());
         builder.set_auth(Keys { id: KEY_ID, secret: SECRET_KEY });
-        let layer = Layer::new(builder.build());
+        let layer = Layer::new(builder.build(), manner);
         let port = reusable("127.0.0.1:0".parse().unwrap());
         let address = port.local_addr().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -79,6 +79,8 @@ const PASSING_CODES: &[(&str, Cause)] = &[
     ("BandwidthLimitExceeded", Cause::Throttled),
     ("OperationAborted", Cause::Server),
     ("BadDigest", Cause::Damaged),
+    // To AWS a checksum that is none, which is never sent; to Garage one that is not the body's.
+    ("InvalidDigest", Cause::Damaged),
     ("XAmzContentChecksumMismatch", Cause::Damaged),
     ("IncompleteBody", Cause::Transport),
 ];
@@ -133,10 +135,14 @@ impl Failure {
 
     /// Whether it says that the object is not there. A missing bucket is another thing.
     pub(super) fn is_missing(&self) -> bool {
+        self.is("NoSuchKey") || self.is_bare_404()
+    }
+
+    /// Whether the server says no more than that something is not there, as in the answer to HEAD, which has no body. The
+    /// SDK then has no code, or one of its own.
+    pub(super) fn is_bare_404(&self) -> bool {
         let Self::Refused(refusal) = self else { return false };
-        // The answer to HEAD has no body, and so no code.
-        refusal.code == "NoSuchKey"
-            || (refusal.status == 404 && ["", "NotFound"].contains(&refusal.code.as_str()))
+        refusal.status == 404 && ["", "NotFound"].contains(&refusal.code.as_str())
     }
 
     /// Whether it has this code of S3's.
@@ -198,6 +204,7 @@ mod tests {
             (429, "", Cause::Throttled),
             (400, "RequestTimeout", Cause::Timeout),
             (400, "BadDigest", Cause::Damaged),
+            (400, "InvalidDigest", Cause::Damaged),
             (502, "", Cause::Server),
         ] {
             assert!(
@@ -216,5 +223,6 @@ mod tests {
     fn a_missing_bucket_is_not_a_missing_object() {
         assert!(answered(404, "NoSuchKey").is_missing() && answered(404, "").is_missing());
         assert!(!answered(404, "NoSuchBucket").is_missing());
+        assert!(answered(404, "").is_bare_404() && !answered(404, "NoSuchBucket").is_bare_404());
     }
 }

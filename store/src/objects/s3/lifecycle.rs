@@ -2,11 +2,13 @@
 //! class after some. Applied on request only, after the change was shown.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleFilter, Transition, TransitionStorageClass,
 };
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::{Bucket, S3Options};
@@ -15,6 +17,11 @@ use crate::objects::ObjectKind;
 
 /// What the ids of darkroom's own rules begin with.
 const OWN: &str = "darkroom-";
+/// For how long a server may show the rules that it had before. AWS: "there is usually some lag before a new or updated
+/// Lifecycle configuration is fully propagated to all the Amazon S3 systems".
+const LAG_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at them.
+const LAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// What would become of the bucket's rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +53,24 @@ impl Plan {
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// Those of the rules that the bucket does not have, having `found`.
+    fn missing(&self, found: &[LifecycleRule]) -> Vec<&LifecycleRule> {
+        let found = described(found);
+        self.rules.iter().filter(|rule| !found.contains(&describe(rule))).collect()
+    }
+
+    /// Whether what was `found` is what the bucket had before.
+    fn is_former(&self, found: &[LifecycleRule]) -> bool {
+        let former = self.changes.iter().filter_map(|change| match change {
+            Change::Keep(rule) | Change::Remove(rule) => Some(rule.clone()),
+            Change::Add(_) => None,
+        });
+        let (mut former, mut found) = (former.collect::<Vec<_>>(), described(found));
+        former.sort();
+        found.sort();
+        former == found
     }
 
     /// What `wanted` makes of the rules `found`.
@@ -88,22 +113,30 @@ impl Bucket {
     /// # Errors
     /// [`StoreError::Unavailable`], with what the server says.
     pub async fn plan_lifecycle(&self) -> Result<Plan, StoreError> {
+        let found = self.read_lifecycle().await?;
+        Ok(Plan::new(&found, wanted(self.options())?, self.options()))
+    }
+
+    /// The rules that the bucket has.
+    async fn read_lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
         let asked = self.line().call("get_lifecycle", || async {
             let request = self.client().get_bucket_lifecycle_configuration().bucket(self.bucket());
             request.send().await.map_err(Failure::of)
         });
-        let found = match asked.await? {
-            Ok(answer) => answer.rules().to_vec(),
-            Err(failure) if failure.is("NoSuchLifecycleConfiguration") => Vec::new(),
-            Err(failure) => return Err(self.no_lifecycle(failure)),
-        };
-        Ok(Plan::new(&found, wanted(self.options())?, self.options()))
+        match asked.await? {
+            Ok(answer) => Ok(answer.rules().to_vec()),
+            // Older releases of Garage answer this where there are no rules: a status, and nothing more.
+            Err(failure) if failure.is("NoSuchLifecycleConfiguration") || failure.is_bare_404() => {
+                Ok(Vec::new())
+            }
+            Err(failure) => Err(self.no_lifecycle(failure)),
+        }
     }
 
-    /// Gives the bucket the rules of `plan`.
+    /// Gives the bucket the rules of `plan`, and sees that it has them.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], with what the server says.
+    /// [`StoreError::Unavailable`], with what the server says, or with the rules that it took and does not have.
     pub async fn apply_lifecycle(&self, plan: &Plan) -> Result<(), StoreError> {
         let rules = BucketLifecycleConfiguration::builder().set_rules(Some(plan.rules.clone()));
         let rules = rules.build().map_err(|error| incomplete(&error))?;
@@ -111,7 +144,26 @@ impl Bucket {
             let request = self.client().put_bucket_lifecycle_configuration().bucket(self.bucket());
             request.lifecycle_configuration(rules.clone()).send().await.map(drop).map_err(Failure::of)
         });
-        asked.await?.map_err(|failure| self.no_lifecycle(failure))
+        asked.await?.map_err(|failure| self.no_lifecycle(failure))?;
+        self.see_kept(plan).await
+    }
+
+    /// Reads the rules back: some servers take every rule, and silently drop of it what they do not know.
+    async fn see_kept(&self, plan: &Plan) -> Result<(), StoreError> {
+        let began = Instant::now();
+        loop {
+            let found = self.read_lifecycle().await?;
+            let missing = plan.missing(&found);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let late = plan.is_former(&found);
+            if !late || began.elapsed() >= LAG_MAX {
+                return Err(StoreError::Unavailable { reason: not_kept(self.bucket(), &missing, late) });
+            }
+            // The server tells nobody when it shows them.
+            tokio::time::sleep(LAG_PAUSE).await;
+        }
     }
 
     fn no_lifecycle(&self, failure: Failure) -> StoreError {
@@ -119,13 +171,37 @@ impl Bucket {
         match failure.into_error(&refused) {
             StoreError::Unavailable { reason } => StoreError::Unavailable {
                 reason: format!(
-                    "{reason}. The credentials need s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration, and \
-                     not every server has such rules"
+                    "{reason}. The credentials need s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration (on \
+                     Garage: `garage bucket allow --owner`), and not every server has such rules"
                 ),
             },
             other => other,
         }
     }
+}
+
+/// `late`: the server goes on showing what it had before.
+fn not_kept(bucket: &str, missing: &[&LifecycleRule], late: bool) -> String {
+    let why = if late {
+        "It goes on showing those that it had: either it does not know such rules, or it shows new ones late, and then \
+         this command, run again in some minutes, has nothing to change"
+    } else {
+        "It does not know such rules, and nothing will come of them; the others are in force"
+    };
+    let rules: Vec<_> = missing.iter().map(|rule| describe(rule)).collect();
+    let mut text = format!(
+        "the server took the lifecycle rules of bucket {bucket}, and has not kept: {}. {why}",
+        rules.join("; ")
+    );
+    if missing.iter().any(|rule| !rule.transitions().is_empty()) {
+        text.push_str(". To leave originals where they are, set objects.s3.lifecycle_originals_days = 0");
+    }
+    if missing.iter().any(|rule| rule.abort_incomplete_multipart_upload().is_some()) {
+        text.push_str(
+            ". Have the parts of unfinished uploads removed by other means: nobody sees them, and they stay",
+        );
+    }
+    text
 }
 
 /// Whether a rule is darkroom's, for this prefix: another darkroom in the bucket has its own.
@@ -171,6 +247,10 @@ fn wanted(options: &S3Options) -> Result<Vec<LifecycleRule>, StoreError> {
 
 fn incomplete(error: &dyn std::error::Error) -> StoreError {
     StoreError::Unavailable { reason: format!("the lifecycle rules could not be put together: {error}") }
+}
+
+fn described(rules: &[LifecycleRule]) -> Vec<String> {
+    rules.iter().map(describe).collect()
 }
 
 /// One line for people, which has all of a rule that darkroom sets. Two of darkroom's rules with the same line are the
@@ -220,6 +300,19 @@ mod tests {
 
     fn plan(found: &[LifecycleRule], options: &S3Options) -> Plan {
         Plan::new(found, wanted(options).unwrap(), options)
+    }
+
+    #[test]
+    fn what_a_server_drops_of_a_rule_is_missed_and_is_not_what_was_there_before() {
+        let plan = plan(&[others()], &options(Some(30)));
+        let mut found = plan.rules.clone();
+        assert!(plan.missing(&found).is_empty());
+        found[2].transitions = None;
+        let missing = plan.missing(&found);
+        assert_eq!(missing, [&plan.rules[2]]);
+        let said = not_kept("photos", &missing, false);
+        assert!(said.contains("moves objects to STANDARD_IA") && !said.contains("unfinished"), "{said}");
+        assert!(!plan.is_former(&found) && plan.is_former(&[others()]));
     }
 
     fn others() -> LifecycleRule {
