@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use darkroom_store::StoreError;
 use darkroom_store::backup::{Backup, Restored, Summary, Target, check_not_cut_off, inspect, restore};
 use darkroom_store::life;
-use darkroom_store::metadata::{EmbeddedOptions, KeyRange, Metadata, RangeOptions, Transaction};
+use darkroom_store::metadata::{
+    EmbeddedOptions, Gate, KeyRange, Metadata, Moment, Passing, RangeOptions, Transaction,
+};
 use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::subspaces::{IDENTITY, INTENTS, NODES};
 use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, identity, objects};
@@ -354,6 +356,30 @@ async fn only_an_empty_store_is_restored_into() {
 
 /// A restore that ended anywhere between its first and its last transaction is told at the next start, is not backed up,
 /// and is begun anew.
+/// Has one transaction fail for a passing reason.
+struct FailsOnce(AtomicBool);
+
+impl Gate for FailsOnce {
+    fn pass(&self, _: &'static str, _: Moment) -> Passing {
+        let fails = !self.0.swap(true, Ordering::SeqCst);
+        let reason = "for a moment".to_owned();
+        Box::pin(async move { if fails { Err(StoreError::Unavailable { reason }) } else { Ok(()) } })
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_for_a_moment_is_not_taken_for_half_restored() {
+    let home = Home::new();
+    let (path, _) = home.back_up(&home.open("from").await, "backup").await;
+    let metadata = home.open("into").await;
+    set(&metadata, b"kept", b"").await;
+    let before = rows(&metadata).await;
+    let gated = metadata.gated(Arc::new(FailsOnce(AtomicBool::new(false))));
+    let error = restore_into(&gated, &path).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert_eq!(rows(&metadata).await, before);
+}
+
 #[tokio::test]
 async fn a_restore_that_was_cut_off_is_told_and_begun_anew() {
     let (home, mut random) = (Home::new(), random_generator("a_restore_that_was_cut_off"));

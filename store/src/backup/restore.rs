@@ -119,7 +119,9 @@ async fn marker(tx: &Transaction) -> Result<Option<Marker>, StoreError> {
 
 /// Refuses a store that holds anything, says what, and clears what a restore that was cut off left.
 async fn make_room(metadata: &Metadata) -> Result<(), StoreError> {
-    if check_not_cut_off(metadata).await.is_ok() {
+    // Only a mark that was read says that what is here may be cleared.
+    let marker = metadata.read("look for a restore", |tx| async move { marker(&tx).await }).await?;
+    if marker.is_none() {
         return metadata.read("is it empty", |tx| async move { check_empty(&tx).await }).await;
     }
     let mut pages = metadata.pages("list half a restore", KeyRange::all(), BATCH_ROWS);

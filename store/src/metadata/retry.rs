@@ -74,6 +74,14 @@ impl<'a> Attempts<'a> {
                 let reason = format!("{reason}; transaction `{name}` gave up after {attempts} attempts");
                 StoreError::Unavailable { reason }
             }
+            // Nobody was in its way: it, or the store under it, is too slow.
+            StoreError::TooOld => {
+                let reason = format!(
+                    "transaction `{name}` was still reading when the time of a transaction was over, in {attempts} \
+                     attempts: the metadata answers too slowly"
+                );
+                StoreError::Unavailable { reason }
+            }
             _ => StoreError::Contended { name, attempts },
         })
     }
@@ -97,6 +105,14 @@ mod tests {
 
     fn attempts(options: &RetryOptions) -> Attempts<'_> {
         Attempts::new("test", options)
+    }
+
+    #[tokio::test]
+    async fn what_took_too_long_is_not_said_to_be_in_others_way() {
+        let options = RetryOptions { attempts_max: 1, ..RetryOptions::default() };
+        let given_up = attempts(&options).pause(StoreError::TooOld).await;
+        let Err(StoreError::Unavailable { reason }) = given_up else { panic!("{given_up:?}") };
+        assert!(reason.contains("`test`") && reason.contains("too slowly"), "{reason}");
     }
 
     #[tokio::test]

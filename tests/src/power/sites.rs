@@ -28,7 +28,8 @@ pub enum Site {
     DeletedFolder,
     /// `Filesystem::open` syncs the folder of each kind, in which the 256 folders were made.
     ShardFolders,
-    /// `Filesystem::open` syncs the data directory, in which `objects` was made, and `metadata` before it.
+    /// `Filesystem::open` syncs the data directory, in which `objects` was made, and `Disk::open` in
+    /// `store/src/metadata/embedded/disk.rs`, in which `metadata` was (with objects in S3 nobody else does).
     DataFolder,
     /// `daemon/src/lock.rs` syncs the folder in which the data directory was made.
     HomeFolder,

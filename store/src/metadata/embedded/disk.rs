@@ -50,6 +50,7 @@ impl Disk {
     pub(super) fn open(path: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path)
             .map_err(|error| StoreError::io(format!("creating {}", path.display()), error))?;
+        sync_name(path)?;
         let lock = lock(path)?;
         let home = path.join("fjall");
         let exists = home
@@ -230,6 +231,14 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(StoreError::io(context(), error)),
     }
+}
+
+/// Syncs the folder in which `path` was made: an older process may have made it and ended before that. Nobody else does so
+/// where objects are elsewhere.
+fn sync_name(path: &Path) -> Result<(), StoreError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = File::open(parent).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StoreError::io(format!("syncing {}", parent.display()), error))
 }
 
 /// Makes an empty database at `home`, whole or not at all.

@@ -52,7 +52,7 @@ pub(super) fn named(error: FdbError, phase: Phase, cluster_file: &Path) -> Store
         code if phase == Phase::Committing && !MISUSE.contains(&code) => StoreError::CommitUnknown,
         // The transaction ended while this read was on its way.
         TRANSACTION_CANCELLED | OPERATION_CANCELLED => StoreError::TransactionOver,
-        TRANSACTION_TIMED_OUT => StoreError::Unavailable { reason: silent(cluster_file) },
+        TRANSACTION_TIMED_OUT => StoreError::Unavailable { reason: too_late(cluster_file) },
         _ => StoreError::Unavailable { reason: described(error) },
     }
 }
@@ -93,11 +93,21 @@ pub(super) fn no_answer(refusal: Option<FdbError>, cluster_file: &Path) -> Store
 }
 
 /// A sentence about a cluster that does not answer.
-pub(super) fn silent(cluster_file: &Path) -> String {
+fn silent(cluster_file: &Path) -> String {
     let file = cluster_file.display();
     format!(
         "the FoundationDB cluster of {file} does not answer: see whether its processes run, can be reached at the addresses \
          in that file, and have a database (`configure new` once), all of which `fdbcli -C {file} --exec status` tells"
+    )
+}
+
+/// A sentence about a transaction that got no answer in its time: a cluster that is gone looks like one that holds it back.
+fn too_late(cluster_file: &Path) -> String {
+    let file = cluster_file.display();
+    format!(
+        "the FoundationDB cluster of {file} did not answer within metadata.foundationdb.transaction_timeout: it is away, \
+         overloaded, or holds this back (the Janitor's transactions have batch priority, and a tag that may have a quota); \
+         `fdbcli -C {file} --exec status` tells"
     )
 }
 

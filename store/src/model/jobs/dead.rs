@@ -11,6 +11,7 @@ use crate::model::subspaces::{COUNTS, DEAD_JOBS, DEAD_JOBS_BY_DEATH};
 use crate::model::{JobId, Timestamp, record};
 
 use super::Job;
+use super::job::shortened;
 
 /// A job that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,7 @@ fn count_key() -> Vec<u8> {
 /// # Errors
 /// Those of the engine.
 pub fn bury(tx: &Transaction, letter: &DeadJob) -> Result<(), StoreError> {
+    let letter = &DeadJob { detail: shortened(&letter.detail).to_owned(), ..letter.clone() };
     tx.set(&DEAD_JOBS.key(&(letter.job.id.0,)), &record::encode(letter)?)?;
     tx.set(&by_death(letter), &[])?;
     tx.atomic_add(&count_key(), 1)

@@ -9,6 +9,8 @@ use crate::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp};
 
 /// Failures that a record keeps: the last so many.
 const FAILURES_KEPT: usize = 8;
+/// Bytes kept of each of their reasons.
+const REASON_BYTES_MAX: usize = 1000;
 /// Attempts whose fate is not known that a record keeps: the last so many.
 const UNSETTLED_KEPT: usize = 8;
 
@@ -262,6 +264,7 @@ impl Job {
 
     /// Notes a failure, and forgets those of long ago.
     pub(super) fn note_failure(&mut self, at: Timestamp, error: &str) {
+        let error = shortened(error);
         self.last_error = Some(error.to_owned());
         self.failures.push(Failed { at, error: error.to_owned() });
         let superfluous = self.failures.len().saturating_sub(FAILURES_KEPT);
@@ -291,6 +294,12 @@ impl Job {
     pub(super) fn lease_key(&self) -> Option<Vec<u8>> {
         self.lease.map(|lease| JOBS_BY_EPOCH.key(&(lease.epoch.0, self.id.0)))
     }
+}
+
+/// The beginning of a reason, which may be a server's whole answer: a record with several of them must fit into a value, or
+/// the job could not even be given back.
+pub(super) fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
 }
 
 #[cfg(test)]
@@ -323,6 +332,19 @@ mod tests {
         }
         assert_eq!(job.failures.len(), FAILURES_KEPT);
         assert_eq!(job.failures.last().map(|failed| failed.at), Some(Timestamp(99)));
+    }
+
+    #[test]
+    fn a_job_with_nothing_but_long_reasons_fits_into_a_value() {
+        let mut job = Job::new(JobId::new(), Kind::Process, PhotoId::new(), Timestamp(0));
+        // Of all characters these take most in JSON, and one lies across the bound.
+        let reason = format!("x{}", "\u{1}é".repeat(100_000));
+        for at in 0..20 {
+            job.note_failure(Timestamp(at), &reason);
+        }
+        assert!(reason.starts_with(job.last_error.as_deref().unwrap_or_default()));
+        let record = crate::model::record::encode(&job).unwrap();
+        assert!(record.len() < crate::metadata::VALUE_BYTES_MAX, "{}", record.len());
     }
 
     #[test]
