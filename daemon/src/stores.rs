@@ -67,13 +67,19 @@ pub(crate) async fn metadata(config: &Config) -> anyhow::Result<Metadata> {
         .with_context(|| format!("could not open the metadata ({})", metadata_place(config)))
 }
 
-/// What to do about an error of the operating system that does not say so.
+/// What to do about an error of the operating system that does not say so. What objects lack, that is no error of the
+/// operating system any more, says it by itself.
 fn remedy(error: &StoreError) -> &'static str {
     match error {
         StoreError::Io { source, .. } => match source.kind() {
             ErrorKind::PermissionDenied => "; let the user that runs this read and write there",
             ErrorKind::ReadOnlyFilesystem => "; mount that file system so that it can be written",
-            ErrorKind::QuotaExceeded => "; raise the quota of the user that runs this, or make room",
+            ErrorKind::StorageFull => {
+                "; make room on that disk: for bytes (`df`), or for more files (`df -i`)"
+            }
+            ErrorKind::QuotaExceeded => {
+                "; raise the quota of the user that runs this, or make room within it"
+            }
             _ => "",
         },
         _ => "",
@@ -117,4 +123,23 @@ pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectSt
         );
     }
     objects(config).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_operating_system_comes_with_what_to_do() {
+        let told = |kind: ErrorKind| {
+            remedy(&StoreError::Io { context: "could not open it".to_owned(), source: io::Error::from(kind) })
+        };
+        assert!(told(ErrorKind::PermissionDenied).contains("read and write"));
+        assert!(told(ErrorKind::ReadOnlyFilesystem).contains("mount"));
+        assert!(told(ErrorKind::QuotaExceeded).contains("quota"));
+        assert!(told(ErrorKind::StorageFull).contains("df -i"));
+        assert_eq!(told(ErrorKind::Interrupted), "");
+    }
 }

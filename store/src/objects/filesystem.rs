@@ -5,7 +5,8 @@
 //! folders by the millisecond of their key: keys are reserved in blocks, so what is written together lies
 //! together, and its folder's syncs fall into one.
 //!
-//! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is.
+//! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is. `room` says what a disk lacks
+//! that is full.
 //!
 //! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
 
@@ -19,12 +20,14 @@ use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
+mod room;
 mod temporary;
 
 use super::pieces::Pieces;
 use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
 use crate::StoreError;
 use crate::model::{ContentHash, Epoch};
+use room::{failed, leave};
 pub use temporary::Leftover;
 use temporary::Temporary;
 
@@ -437,30 +440,6 @@ fn create_dir(path: &Path) -> Result<(), StoreError> {
 
 fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| failed("sync the folder", path, e))
-}
-
-fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
-    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return StoreError::DiskFull { path: path.to_owned(), free_bytes: free_bytes(path) };
-    }
-    StoreError::Io { context: format!("could not {action} {}", path.display()), source }
-}
-
-/// Refuses to write where less than `reserve` bytes of disk are left.
-fn leave(path: &Path, reserve: u64) -> Result<(), StoreError> {
-    let free_bytes = free_bytes(path);
-    if free_bytes < reserve {
-        Err(StoreError::DiskFull { path: path.to_owned(), free_bytes })
-    } else {
-        Ok(())
-    }
-}
-
-/// What the disk of this path has left for this process.
-fn free_bytes(path: &Path) -> u64 {
-    let folder = path.parent().unwrap_or(path);
-    // What cannot be asked is not held against the put: the write itself will tell.
-    rustix::fs::statvfs(folder).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize)
 }
 
 async fn blocking<T: Send + 'static>(
