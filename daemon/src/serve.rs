@@ -63,7 +63,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let health = config.server.health_listen.map(|address| Reserved::new(address, "server.health_listen"));
     let health = health.transpose()?;
     let metadata = stores::metadata(config).await?;
-    let objects = stores::objects(config).await?;
+    let objects = stores::objects_of(config, &metadata).await?;
     let life = life::begin(&metadata, &objects).await.with_context(|| stores::not_together(config))?;
     let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
     let api = Api::new(pipeline.clone(), config.http_options(), metrics);

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail};
 use darkroom_config::sections::ObjectsIn;
 use darkroom_config::{Config, MetadataEngine};
-use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
+use darkroom_store::{StoreError, life};
 
 /// Where the embedded engine's metadata lie.
 pub(crate) fn metadata_folder(config: &Config) -> PathBuf {
@@ -112,8 +112,19 @@ pub(crate) async fn objects(config: &Config) -> anyhow::Result<ObjectStore> {
         .with_context(|| format!("could not open the object store ({})", objects_place(config)))
 }
 
+/// The objects of the store that the metadata know. A folder is made where they know none yet.
+pub(crate) async fn objects_of(config: &Config, metadata: &Metadata) -> anyhow::Result<ObjectStore> {
+    if config.objects.store == ObjectsIn::Filesystem {
+        life::check_folder(metadata, &objects_folder(config))
+            .await
+            .map_err(|error| anyhow!(error.to_string() + remedy(&error)))
+            .with_context(|| not_together(config))?;
+    }
+    objects(config).await
+}
+
 /// The objects of a store that others have made.
-pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectStore> {
+pub(crate) async fn existing_objects(config: &Config, metadata: &Metadata) -> anyhow::Result<ObjectStore> {
     let folder = objects_folder(config);
     if config.objects.store == ObjectsIn::Filesystem && !folder.is_dir() {
         bail!(
@@ -122,7 +133,7 @@ pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectSt
             folder.display()
         );
     }
-    objects(config).await
+    objects_of(config, metadata).await
 }
 
 #[cfg(test)]

@@ -131,8 +131,13 @@ fn metadata_and_objects_that_do_not_belong_together_are_refused() {
     let error = Daemon::try_start_on(home.clone(), &Setup::default()).err().unwrap();
     assert!(error.contains("belongs to store"), "{error}");
     std::fs::remove_file(&id).unwrap();
-    let error = Daemon::try_start_on(home, &Setup::default()).err().unwrap();
+    let error = Daemon::try_start_on(home.clone(), &Setup::default()).err().unwrap();
     assert!(error.contains("has no id"), "{error}");
+    // As where they are in a folder that is not mounted.
+    let objects = home.path().join("data/objects");
+    std::fs::remove_dir_all(&objects).unwrap();
+    let error = Daemon::try_start_on(home, &Setup::default()).err().unwrap();
+    assert!(error.contains("is the folder mounted?") && !objects.exists(), "{error}");
 }
 
 #[test]
