@@ -72,7 +72,7 @@ async fn sweep(config: &Config, metadata: &Metadata) -> anyhow::Result<JanitorRe
             stores::metadata_place(config)
         );
     }
-    let objects = stores::existing_objects(config).await?;
+    let objects = stores::existing_objects(config, metadata).await?;
     let life = life::begin(metadata, &objects).await.with_context(|| stores::not_together(config))?;
     let letters = LettersKept::by(&config.pipeline_options());
     let report = Sweep::new(metadata.clone(), objects, life.epoch).keeping(letters).run().await;

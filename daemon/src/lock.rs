@@ -12,6 +12,13 @@ pub(crate) struct DataLock {
     _file: File,
 }
 
+impl DataLock {
+    /// Holds it until the process has ended: a file call that nobody waits for any more goes on until then.
+    pub(crate) fn until_the_process_ends(self) {
+        std::mem::forget(self);
+    }
+}
+
 /// Takes the lock, making the directory where needed. `advice` says what its user can do when another process holds it.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `darkroomd`: the command line, wiring, telemetry, signals, start-up, shutdown. No logic.
 //!
 //! - `cli`: what can be said on the command line.
-//! - `serve`: starts everything, waits, and ends it in order.
+//! - `serve`: starts everything, waits, and ends it in order; `start`: what comes before requests are answered.
 //! - `lock`: keeps other processes away from the data directory; `listen`: addresses, reserved before anything is opened.
 //! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon; `alone`: what they open when
@@ -20,6 +20,7 @@ mod jobs;
 mod listen;
 mod lock;
 mod serve;
+mod start;
 mod stores;
 mod telemetry;
 

@@ -8,17 +8,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use darkroom_actors::Pipeline;
-use darkroom_api::Api;
 use darkroom_api::serve::Listener;
+use darkroom_api::{Api, MetricsText};
 use darkroom_config::Config;
-use darkroom_store::life;
+use darkroom_store::StoreError;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::Reserved;
-use crate::{admin, health, lock, stores, telemetry};
+use crate::start::{Begun, Started};
+use crate::{admin, health, lock, telemetry};
 
 /// What answers that are being sent get even when the deadline has passed.
 const REQUESTS_GRACE: Duration = Duration::from_secs(1);
@@ -57,40 +58,102 @@ fn raise_open_files() {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = telemetry::start_metrics()?;
-    let data = &config.server.data;
-    let _lock = lock::acquire(data, STARTED_TWICE)?;
-    let listener = Reserved::new(config.server.listen, "server.listen, or --listen")?;
-    let health = config.server.health_listen.map(|address| Reserved::new(address, "server.health_listen"));
-    let health = health.transpose()?;
-    let metadata = stores::metadata(config).await?;
-    let objects = stores::objects(config).await?;
-    let life = life::begin(&metadata, &objects).await.with_context(|| stores::not_together(config))?;
-    let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
-    let api = Api::new(pipeline.clone(), config.http_options(), metrics);
-
-    let listener = listener.listen()?;
-    let address = listener.local_addr()?;
-    let health = health.map(|reserved| health::start(api.clone(), reserved)).transpose()?;
-    let stop = CancellationToken::new();
-    let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
-    let socket = admin_socket(data)?.map(Listener::Unix);
-    let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
-
-    greet(config, address, health);
-    tracing::info!(%address, data = %data.display(), epoch = %life.epoch, "serving");
-
-    tokio::select! {
-        () = signals.next() => {}
-        why = pipeline.dead() => bail!("{why}"),
-        why = metadata.fatal() => bail!("the metadata can no longer be written: {why}"),
+    lock::acquire(&config.server.data, STARTED_TWICE)?.until_the_process_ends();
+    let doors = Doors::reserve(config)?;
+    let mut begun = Begun::default();
+    // A slow bucket, a long journal or an absent cluster must not keep whoever wants to end this waiting.
+    let opened = tokio::select! {
+        started = begun.go_on(config) => {
+            started.and_then(|started| House::open(config, started, doors, metrics)).map(Some)
+        }
+        () = signals.next() => {
+            tracing::info!("a signal ends the start; a second one ends it at once");
+            Ok(None)
+        }
+    };
+    match opened {
+        Ok(Some(house)) => house.serve(config, &mut signals).await,
+        not_opened => {
+            tokio::select! {
+                () = begun.end() => {}
+                () = signals.next() => {}
+            }
+            not_opened.map(drop)
+        }
     }
-    let deadline = Instant::now() + config.server.shutdown_deadline;
-    tracing::info!(deadline = ?config.server.shutdown_deadline, "shutting down; a second signal ends at once");
-    let ending = async {
+}
+
+/// Addresses that are ours, on which nobody is answered yet.
+struct Doors {
+    main: Reserved,
+    health: Option<Reserved>,
+}
+
+impl Doors {
+    fn reserve(config: &Config) -> anyhow::Result<Self> {
+        let health =
+            config.server.health_listen.map(|address| Reserved::new(address, "server.health_listen"));
+        Ok(Self {
+            main: Reserved::new(config.server.listen, "server.listen, or --listen")?,
+            health: health.transpose()?,
+        })
+    }
+}
+
+/// Everything runs, and requests are answered.
+struct House {
+    started: Started,
+    main: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    /// Ends both.
+    stop: CancellationToken,
+}
+
+impl House {
+    fn open(config: &Config, started: Started, doors: Doors, metrics: MetricsText) -> anyhow::Result<Self> {
+        let api = Api::new(started.pipeline.clone(), config.http_options(), metrics);
+        let listener = doors.main.listen()?;
+        let address = listener.local_addr()?;
+        let health = doors.health.map(|reserved| health::start(api.clone(), reserved)).transpose()?;
+        let data = &config.server.data;
+        // Last of what may fail, so that no start that fails leaves a socket behind.
+        let socket = admin_socket(data)?.map(Listener::Unix);
+        let stop = CancellationToken::new();
+        let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
+        let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
+        greet(config, address, health);
+        tracing::info!(%address, data = %data.display(), epoch = %started.life.epoch, "serving");
+        Ok(Self { started, main, admin, stop })
+    }
+
+    /// Waits for a reason to end, and ends in order.
+    async fn serve(self, config: &Config, signals: &mut Signals) -> anyhow::Result<()> {
+        let Started { metadata, pipeline, .. } = &self.started;
+        tokio::select! {
+            () = signals.next() => {}
+            why = pipeline.dead() => bail!("{why}"),
+            why = metadata.fatal() => bail!("the metadata can no longer be written: {why}"),
+        }
+        let deadline = Instant::now() + config.server.shutdown_deadline;
+        tracing::info!(deadline = ?config.server.shutdown_deadline, "shutting down; a second signal ends at once");
+        tokio::select! {
+            ended = self.end(deadline) => {
+                ended.context("could not give unfinished photos back; they come back after the next start")?;
+            }
+            () = signals.next() => bail!("ended by a second signal; unfinished photos come back after the next start"),
+        }
+        // What is left of it would be a socket that nobody answers.
+        let _ = fs::remove_file(config.server.data.join(admin::SOCKET));
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    async fn end(self, deadline: Instant) -> Result<(), StoreError> {
+        let Started { metadata, pipeline, .. } = self.started;
         // Uploads are refused from here on; health, reads and who waits for a photo are still answered.
         pipeline.finish(deadline).await;
-        stop.cancel();
-        let served = async { tokio::join!(main, admin) };
+        self.stop.cancel();
+        let served = async { tokio::join!(self.main, self.admin) };
         let grace = deadline.max(Instant::now() + REQUESTS_GRACE);
         if tokio::time::timeout_at(grace.into(), served).await.is_err() {
             tracing::warn!("the deadline has passed; open requests are cut off");
@@ -98,15 +161,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         let drained = pipeline.drain().await;
         metadata.close().await;
         drained
-    };
-    tokio::select! {
-        ended = ending => ended.context("could not give unfinished photos back; they come back after the next start")?,
-        () = signals.next() => bail!("ended by a second signal; unfinished photos come back after the next start"),
     }
-    // What is left of it would be a socket that nobody answers.
-    let _ = fs::remove_file(data.join(admin::SOCKET));
-    tracing::info!("ended");
-    Ok(())
 }
 
 async fn serve_admin(api: Api, socket: Option<Listener>, stop: CancellationToken) {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail};
 use darkroom_config::sections::ObjectsIn;
 use darkroom_config::{Config, MetadataEngine};
-use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::objects::ObjectStore;
+use darkroom_store::{StoreError, life};
 
 /// Where the embedded engine's metadata lie.
 pub(crate) fn metadata_folder(config: &Config) -> PathBuf {
@@ -67,13 +67,19 @@ pub(crate) async fn metadata(config: &Config) -> anyhow::Result<Metadata> {
         .with_context(|| format!("could not open the metadata ({})", metadata_place(config)))
 }
 
-/// What to do about an error of the operating system that does not say so.
+/// What to do about an error of the operating system that does not say so. What objects lack, that is no error of the
+/// operating system any more, says it by itself.
 fn remedy(error: &StoreError) -> &'static str {
     match error {
         StoreError::Io { source, .. } => match source.kind() {
             ErrorKind::PermissionDenied => "; let the user that runs this read and write there",
             ErrorKind::ReadOnlyFilesystem => "; mount that file system so that it can be written",
-            ErrorKind::QuotaExceeded => "; raise the quota of the user that runs this, or make room",
+            ErrorKind::StorageFull => {
+                "; make room on that disk: for bytes (`df`), or for more files (`df -i`)"
+            }
+            ErrorKind::QuotaExceeded => {
+                "; raise the quota of the user that runs this, or make room within it"
+            }
             _ => "",
         },
         _ => "",
@@ -106,8 +112,19 @@ pub(crate) async fn objects(config: &Config) -> anyhow::Result<ObjectStore> {
         .with_context(|| format!("could not open the object store ({})", objects_place(config)))
 }
 
+/// The objects of the store that the metadata know. A folder is made where they know none yet.
+pub(crate) async fn objects_of(config: &Config, metadata: &Metadata) -> anyhow::Result<ObjectStore> {
+    if config.objects.store == ObjectsIn::Filesystem {
+        life::check_folder(metadata, &objects_folder(config))
+            .await
+            .map_err(|error| anyhow!(error.to_string() + remedy(&error)))
+            .with_context(|| not_together(config))?;
+    }
+    objects(config).await
+}
+
 /// The objects of a store that others have made.
-pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectStore> {
+pub(crate) async fn existing_objects(config: &Config, metadata: &Metadata) -> anyhow::Result<ObjectStore> {
     let folder = objects_folder(config);
     if config.objects.store == ObjectsIn::Filesystem && !folder.is_dir() {
         bail!(
@@ -116,5 +133,24 @@ pub(crate) async fn existing_objects(config: &Config) -> anyhow::Result<ObjectSt
             folder.display()
         );
     }
-    objects(config).await
+    objects_of(config, metadata).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_operating_system_comes_with_what_to_do() {
+        let told = |kind: ErrorKind| {
+            remedy(&StoreError::Io { context: "could not open it".to_owned(), source: io::Error::from(kind) })
+        };
+        assert!(told(ErrorKind::PermissionDenied).contains("read and write"));
+        assert!(told(ErrorKind::ReadOnlyFilesystem).contains("mount"));
+        assert!(told(ErrorKind::QuotaExceeded).contains("quota"));
+        assert!(told(ErrorKind::StorageFull).contains("df -i"));
+        assert_eq!(told(ErrorKind::Interrupted), "");
+    }
 }

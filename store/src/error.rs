@@ -98,12 +98,12 @@ pub enum StoreError {
     },
 
     /// The disk is full, or has less free space than the configured reserve; nothing was written.
-    #[error("the disk of {} has only {free_bytes} bytes free; make room", path.display())]
+    #[error("there is no room for {}: {why}", path.display())]
     DiskFull {
-        /// The directory that was to be written.
+        /// What was to be written.
         path: PathBuf,
-        /// Bytes available to this process when the write was refused.
-        free_bytes: u64,
+        /// What is lacking.
+        why: NoRoom,
     },
 
     /// The operating system refused an operation.
@@ -152,6 +152,38 @@ pub enum StoreError {
     /// The store was closed. Nothing was written.
     #[error("the store is closed")]
     Closed,
+}
+
+/// What a disk lacks that takes nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Bytes, beyond those that are kept free.
+    #[error("its disk has {free_bytes} bytes free, and {reserve} are kept free; make room")]
+    Reserved {
+        /// Bytes available to this process when the write was refused.
+        free_bytes: u64,
+        /// The configured reserve.
+        reserve: u64,
+    },
+    /// Bytes, says the operating system; a file system may need some of those that are free for itself.
+    #[error("its disk is full{}; make room", but_free(*.free_bytes))]
+    Full {
+        /// Bytes available to this process afterwards, where that can be asked.
+        free_bytes: Option<u64>,
+    },
+    /// Files: a file system may be made for so many and no more, however large they are.
+    #[error(
+        "its file system takes no more files, whatever bytes are free (no inodes are left: see `df -i`); remove files, \
+         or give it more inodes"
+    )]
+    Files,
+    /// What the user may have.
+    #[error("the quota of the user that runs this is used up; raise it, or make room within it")]
+    Quota,
+}
+
+fn but_free(bytes: Option<u64>) -> String {
+    bytes.map_or_else(String::new, |bytes| format!(", with {bytes} bytes said to be free"))
 }
 
 impl StoreError {

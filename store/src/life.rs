@@ -1,5 +1,7 @@
 //! The beginning of a process's life on a store: is it the right store, and which epoch is this?
 
+use std::path::Path;
+
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -7,7 +9,7 @@ use crate::backup::check_not_cut_off;
 use crate::metadata::Metadata;
 use crate::model::identity::{self, FORMAT_VERSION, Identity};
 use crate::model::{Epoch, Timestamp, nodes};
-use crate::objects::ObjectStore;
+use crate::objects::{ObjectStore, filesystem};
 
 /// How many nodes may live on a store at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,20 @@ pub struct Life {
     pub history: u64,
     /// The same in metadata and object store.
     pub store_id: Uuid,
+}
+
+/// Whether the folder `root` may be opened as the objects of this metadata. Ask before opening it, which makes what it
+/// lacks: once the metadata know a store, a folder without its id is another one, such as that below a mount point, and
+/// must be left as it is.
+///
+/// # Errors
+/// As [`begin`]'s.
+pub async fn check_folder(metadata: &Metadata, root: &Path) -> Result<(), StoreError> {
+    check_not_cut_off(metadata).await?;
+    match recorded(metadata).await? {
+        Some(identity) => check(&identity, filesystem::store_id_of(root).await?),
+        None => Ok(()),
+    }
 }
 
 /// Checks that metadata and objects belong together, giving both a common id at the first start, and begins
@@ -66,12 +82,11 @@ pub async fn end(metadata: &Metadata, epoch: Epoch) -> Result<(), StoreError> {
 /// Several nodes may start on a new store at once. Each writes the metadata before the objects, and looks at them in that
 /// order too, so that a store id without metadata is either a mismatch or another node's start in between.
 async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, StoreError> {
-    let read = || metadata.read("read identity", |tx| async move { identity::get(&tx).await });
-    let (mut recorded, found) = (read().await?, objects.store_id().await?);
-    if recorded.is_none() && found.is_some() {
-        recorded = read().await?;
+    let (mut known, found) = (recorded(metadata).await?, objects.store_id().await?);
+    if known.is_none() && found.is_some() {
+        known = recorded(metadata).await?;
     }
-    let identity = match (recorded, found) {
+    let identity = match (known, found) {
         (None, None) => {
             let proposed = &Identity {
                 store_id: Uuid::new_v4(),
@@ -98,6 +113,11 @@ async fn agree(metadata: &Metadata, objects: &ObjectStore) -> Result<Identity, S
         metadata.transact("confirm identity", |tx| async move { identity::confirm(&tx, id).await }).await?;
     }
     Ok(identity)
+}
+
+/// The identity that the metadata have, if a daemon has started on them.
+async fn recorded(metadata: &Metadata) -> Result<Option<Identity>, StoreError> {
+    metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await
 }
 
 /// The identity that the store has from now on: of nodes that begin at once, one gives its own.

@@ -1,9 +1,16 @@
 //! Starting, ending, and the commands.
 
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
 use darkroom_tests::daemon::{binary, run};
 use darkroom_tests::{Daemon, Setup, photos};
 use hyper::StatusCode;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Within this time a daemon ends that nothing holds up, on a machine that is busy.
+const PROMPTLY: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_signal_ends_it_in_order_and_what_waits_goes_on_after_the_next_start() {
@@ -72,10 +79,64 @@ async fn a_second_signal_ends_it_at_once() {
     while !daemon.log().contains("shutting down") {
         std::thread::yield_now();
     }
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     daemon.signal(Signal::TERM);
     assert!(!daemon.wait(), "cut short, it ends with a non-zero status");
     assert!(began.elapsed().as_secs() < 10, "the first signal alone would have waited 30 s");
+}
+
+/// A daemon that is still starting. Killed when dropped.
+struct Starting(Child);
+
+impl Starting {
+    /// On a bucket of a server that takes connections and answers nothing for as long as anybody waits.
+    fn on_a_silent_bucket(server: &TcpListener, home: &std::path::Path) -> Self {
+        let config = home.join("darkroom.toml");
+        let text = format!(
+            "[objects]\nstore = 's3'\n[objects.s3]\nbucket = 'photos'\nendpoint = 'http://{}'\nregion = 'us-east-1'\n\
+             path_style = true\nattempt_timeout = '5m'\noperation_deadline = '5m'",
+            server.local_addr().unwrap()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--open", "--config"]).arg(&config);
+        command.arg("--data").arg(home.join("data"));
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Sends the signal and waits.
+    fn ends_by(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        let signalled = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(signalled.elapsed() < PROMPTLY, "a start cannot be ended by {signal:?}");
+            std::thread::sleep(Duration::from_millis(10)); // Polling for the condition: there is no event.
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_start_that_waits_for_a_bucket_is_ended_by_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut daemon = Starting::on_a_silent_bucket(&server, home.path());
+        // From here on it waits for an answer.
+        let _connection = server.accept().unwrap();
+        assert!(daemon.ends_by(signal).success());
+        assert!(!home.path().join("data/admin.sock").exists());
+    }
 }
 
 #[test]
@@ -131,8 +192,13 @@ fn metadata_and_objects_that_do_not_belong_together_are_refused() {
     let error = Daemon::try_start_on(home.clone(), &Setup::default()).err().unwrap();
     assert!(error.contains("belongs to store"), "{error}");
     std::fs::remove_file(&id).unwrap();
-    let error = Daemon::try_start_on(home, &Setup::default()).err().unwrap();
+    let error = Daemon::try_start_on(home.clone(), &Setup::default()).err().unwrap();
     assert!(error.contains("has no id"), "{error}");
+    // As where they are in a folder that is not mounted.
+    let objects = home.path().join("data/objects");
+    std::fs::remove_dir_all(&objects).unwrap();
+    let error = Daemon::try_start_on(home, &Setup::default()).err().unwrap();
+    assert!(error.contains("is the folder mounted?") && !objects.exists(), "{error}");
 }
 
 #[test]
@@ -156,8 +222,7 @@ fn the_configuration_is_checked_without_starting() {
     let file = home.path().join("darkroom.toml");
     let check = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let output =
-            std::process::Command::new(binary()).args(["check-config", "--config"]).arg(&file).output();
+        let output = Command::new(binary()).args(["check-config", "--config"]).arg(&file).output();
         let output = output.unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };

@@ -5,7 +5,8 @@
 //! folders by the millisecond of their key: keys are reserved in blocks, so what is written together lies
 //! together, and its folder's syncs fall into one.
 //!
-//! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is.
+//! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is, and `mount` whether the
+//! folder is still there. `room` says what a disk lacks that is full.
 //!
 //! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
 
@@ -19,12 +20,16 @@ use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
+mod mount;
+mod room;
 mod temporary;
 
 use super::pieces::Pieces;
 use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
 use crate::StoreError;
 use crate::model::{ContentHash, Epoch};
+use mount::{Mount, store_id_in, store_id_path};
+use room::{failed, leave};
 pub use temporary::Leftover;
 use temporary::Temporary;
 
@@ -52,6 +57,7 @@ pub enum Writers {
 #[derive(Clone, Debug)]
 pub struct Filesystem {
     root: Arc<Path>,
+    mount: Arc<Mount>,
     writers: Writers,
     temporary: Temporary,
     /// Free disk space that puts leave, in bytes.
@@ -61,9 +67,7 @@ pub struct Filesystem {
 impl Filesystem {
     /// Opens `root`, and removes the temporary files that are certainly of nobody.
     pub(super) async fn open(root: &Path, free_space_min: u64, writers: Writers) -> Result<Self, StoreError> {
-        let temporary = Temporary::below(root);
-        let files = Self { root: root.into(), writers, temporary, free_space_min };
-        let (root, temporary) = (files.root.clone(), files.temporary.clone());
+        let (root, temporary) = (Arc::<Path>::from(root), Temporary::below(root));
         blocking(move || {
             for kind in ObjectKind::ALL {
                 for shard in 0..=255_u8 {
@@ -78,14 +82,15 @@ impl Filesystem {
             if writers == Writers::One {
                 temporary.remove_all()?;
             }
+            let mount = Arc::new(Mount::of(root.clone())?);
             // What cannot be written is told now, and not by the first upload. A full disk can still be read.
-            match Unfinished::create(temporary.next(), 0) {
-                Ok(_) | Err(StoreError::DiskFull { .. }) => Ok(()),
-                Err(error) => Err(error),
+            match Unfinished::create(&mount, temporary.next(), 0) {
+                Ok(_) | Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => return Err(error),
             }
+            Ok(Self { root, mount, writers, temporary, free_space_min })
         })
-        .await?;
-        Ok(files)
+        .await
     }
 
     /// The same store for what `epoch` writes.
@@ -98,8 +103,12 @@ impl Filesystem {
         match self.writers {
             Writers::One => Ok(Vec::new()),
             Writers::Many => {
-                let temporary = self.temporary.clone();
-                blocking(move || temporary.leftovers()).await
+                let (temporary, mount) = (self.temporary.clone(), self.mount.clone());
+                blocking(move || {
+                    mount.check()?;
+                    temporary.leftovers()
+                })
+                .await
             }
         }
     }
@@ -127,15 +136,17 @@ impl Filesystem {
 
     pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
         let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
-        let file = blocking(move || Unfinished::create(temporary, reserve)).await?;
+        let mount = self.mount.clone();
+        let file = blocking(move || Unfinished::create(&mount, temporary, reserve)).await?;
         let window = Pieces::default();
         Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)) })
     }
 
     pub(super) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
         let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
+        let mount = self.mount.clone();
         blocking(move || {
-            let mut file = Unfinished::create(temporary, reserve)?;
+            let mut file = Unfinished::create(&mount, temporary, reserve)?;
             file.append(&bytes)?;
             file.finish(&target)
         })
@@ -147,9 +158,9 @@ impl Filesystem {
         key: &ObjectKey,
         range: Option<std::ops::Range<u64>>,
     ) -> Result<Option<FileReader>, StoreError> {
-        let path = self.path(key)?;
+        let (path, mount) = (self.path(key)?, self.mount.clone());
         blocking(move || {
-            let Some(mut file) = open(&path)? else { return Ok(None) };
+            let Some(mut file) = open(&path)? else { return mount.check().map(|()| None) };
             let bytes = file.metadata().map_err(|e| failed("look at", &path, e))?.len();
             let range = range.unwrap_or(0..bytes);
             if range.start > 0 {
@@ -164,20 +175,20 @@ impl Filesystem {
     }
 
     pub(super) async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(key)?;
+        let (path, mount) = (self.path(key)?, self.mount.clone());
         blocking(move || match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => mount.check().map(|()| None),
             Err(e) => Err(failed("read", &path, e)),
         })
         .await
     }
 
     pub(super) async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, StoreError> {
-        let path = self.path(key)?;
+        let (path, mount) = (self.path(key)?, self.mount.clone());
         blocking(move || match fs::metadata(&path).and_then(|m| Ok((m.len(), m.modified()?))) {
             Ok((bytes, modified)) => Ok(Some(ObjectInfo { bytes, modified })),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => mount.check().map(|()| None),
             Err(e) => Err(failed("look at", &path, e)),
         })
         .await
@@ -185,6 +196,7 @@ impl Filesystem {
 
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
         let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        let mount = self.mount.clone();
         blocking(move || {
             let mut folders = BTreeSet::new();
             let mut deleted = 0;
@@ -196,6 +208,9 @@ impl Filesystem {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(failed("delete", path, e)),
                 }
+            }
+            if deleted < paths.len() {
+                mount.check()?;
             }
             // Before a tombstone may go, the file must be gone for good, also after a power cut.
             folders.into_iter().try_for_each(sync_dir)?;
@@ -210,9 +225,10 @@ impl Filesystem {
         after: Option<&ObjectKey>,
         limit: usize,
     ) -> Result<Vec<ObjectKey>, StoreError> {
-        let folder = self.root.join(kind.prefix());
+        let (folder, mount) = (self.root.join(kind.prefix()), self.mount.clone());
         let after = after.map(|key| key.as_str().to_owned());
         blocking(move || {
+            mount.check()?;
             let mut keys = BTreeSet::new();
             for shard in 0..=255_u8 {
                 let shard = folder.join(format!("{shard:02x}"));
@@ -232,29 +248,27 @@ impl Filesystem {
         .await
     }
 
-    fn store_id_path(&self) -> PathBuf {
-        self.root.join("store-id")
-    }
-
     pub(super) async fn store_id(&self) -> Result<Option<Uuid>, StoreError> {
-        let path = self.store_id_path();
-        blocking(move || match fs::read_to_string(&path) {
-            Ok(text) => Uuid::parse_str(text.trim()).map(Some).map_err(|e| StoreError::Corrupt {
-                what: format!("store id in {}", path.display()),
-                detail: e.to_string(),
-            }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(failed("read", &path, e)),
+        let (root, mount) = (self.root.clone(), self.mount.clone());
+        blocking(move || {
+            let found = store_id_in(&root)?;
+            if let Some(id) = found {
+                mount.belongs_to(id);
+            }
+            Ok(found)
         })
         .await
     }
 
     pub(super) async fn set_store_id(&self, id: Uuid) -> Result<(), StoreError> {
-        let (target, temporary) = (self.store_id_path(), self.temporary.next());
+        let (target, temporary) = (store_id_path(&self.root), self.temporary.next());
+        let mount = self.mount.clone();
         blocking(move || {
-            let mut file = Unfinished::create(temporary, 0)?;
+            let mut file = Unfinished::create(&mount, temporary, 0)?;
             file.append(format!("{id}\n").as_bytes())?;
-            file.finish(&target).map(drop)
+            file.finish(&target)?;
+            mount.belongs_to(id);
+            Ok(())
         })
         .await
     }
@@ -268,19 +282,22 @@ struct Unfinished {
     bytes: u64,
     hasher: blake3::Hasher,
     reserve: u64,
+    mount: Arc<Mount>,
 }
 
 impl Unfinished {
     /// Refused where less than `reserve` bytes of disk are left: deleting needs room too, and metadata lie on
     /// the same disk.
-    fn create(path: PathBuf, reserve: u64) -> Result<Self, StoreError> {
+    fn create(mount: &Arc<Mount>, path: PathBuf, reserve: u64) -> Result<Self, StoreError> {
+        mount.check()?;
         leave(&path, reserve)?;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(|e| failed("create the temporary file", &path, e))?;
-        Ok(Self { file, path: Some(path), bytes: 0, hasher: blake3::Hasher::new(), reserve })
+        let (hasher, mount) = (blake3::Hasher::new(), mount.clone());
+        Ok(Self { file, path: Some(path), bytes: 0, hasher, reserve, mount })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -296,6 +313,8 @@ impl Unfinished {
 
     fn finish(mut self, target: &Path) -> Result<Receipt, StoreError> {
         self.file.sync_all().map_err(|e| self.failed("sync", e))?;
+        // Again: had it been unmounted just before the file was made, the file would be below the mount point.
+        self.mount.check()?;
         if let Some(path) = &self.path {
             fs::rename(path, target).map_err(|e| failed("rename to", target, e))?;
         }
@@ -439,28 +458,14 @@ fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| failed("sync the folder", path, e))
 }
 
-fn failed(action: &str, path: &Path, source: io::Error) -> StoreError {
-    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return StoreError::DiskFull { path: path.to_owned(), free_bytes: free_bytes(path) };
-    }
-    StoreError::Io { context: format!("could not {action} {}", path.display()), source }
-}
-
-/// Refuses to write where less than `reserve` bytes of disk are left.
-fn leave(path: &Path, reserve: u64) -> Result<(), StoreError> {
-    let free_bytes = free_bytes(path);
-    if free_bytes < reserve {
-        Err(StoreError::DiskFull { path: path.to_owned(), free_bytes })
-    } else {
-        Ok(())
-    }
-}
-
-/// What the disk of this path has left for this process.
-fn free_bytes(path: &Path) -> u64 {
-    let folder = path.parent().unwrap_or(path);
-    // What cannot be asked is not held against the put: the write itself will tell.
-    rustix::fs::statvfs(folder).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize)
+/// The id of the store whose objects are in the folder `root`; `None` where there is no such folder, or none with an id.
+/// Makes nothing.
+///
+/// # Errors
+/// [`StoreError::Io`]; [`StoreError::Corrupt`] if it is no UUID.
+pub async fn store_id_of(root: &Path) -> Result<Option<Uuid>, StoreError> {
+    let root = root.to_owned();
+    blocking(move || store_id_in(&root)).await
 }
 
 async fn blocking<T: Send + 'static>(

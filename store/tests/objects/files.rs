@@ -1,13 +1,17 @@
-//! What only files have: what a process leaves that died, a folder that nodes share, and a disk that fills up.
+//! What only files have: what a process leaves that died, a folder that nodes share or that is mounted, and a disk that
+//! fills up.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use darkroom_store::StoreError;
 use darkroom_store::model::Epoch;
 use darkroom_store::objects::filesystem::Leftover;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter};
+use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::cases::content;
 
@@ -110,7 +114,97 @@ async fn a_put_leaves_room_on_the_disk() {
     let home = tempfile::tempdir().unwrap();
     let objects = ObjectStore::open_filesystem(home.path(), u64::MAX).await.unwrap();
     let key = ObjectKey::new(ObjectKind::Original);
-    assert!(matches!(objects.put(&key, content(10)).await, Err(StoreError::DiskFull { .. })));
+    let told = objects.put(&key, content(10)).await.unwrap_err().to_string();
+    assert!(told.contains("are kept free; make room"), "{told}");
     assert!(matches!(objects.begin_put(&key).await, Err(StoreError::DiskFull { .. })));
     assert_eq!(objects.delete(&[key]).await.unwrap(), 0, "deleting is always possible");
+}
+
+/// A folder that is now on one file system and now on another, as a mount point is. A link stands for it.
+struct MountPoint {
+    path: PathBuf,
+    /// What is seen while nothing is mounted. On the disk of the link.
+    below: TempDir,
+    /// In memory, and so another device.
+    mounted: TempDir,
+}
+
+impl MountPoint {
+    /// None where this machine has no file system in memory.
+    fn mounted() -> Option<Self> {
+        let (below, mounted) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").ok()?);
+        let device = |folder: &TempDir| fs::metadata(folder.path()).unwrap().dev();
+        if device(&below) == device(&mounted) {
+            return None;
+        }
+        let point = Self { path: below.path().join("mount-point"), below, mounted };
+        symlink(point.mounted.path(), &point.path).unwrap();
+        Some(point)
+    }
+
+    fn leads_to(&self, folder: &Path) {
+        fs::remove_file(&self.path).unwrap();
+        symlink(folder, &self.path).unwrap();
+    }
+
+    /// The folder below has all that a start makes which does not look.
+    async fn unmount(&self) -> PathBuf {
+        let below = self.below.path().join("below");
+        ObjectStore::open_shared_filesystem(&below, 0).await.unwrap();
+        self.leads_to(&below);
+        below
+    }
+}
+
+fn is_told<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    match outcome {
+        Err(StoreError::Unavailable { reason }) => assert!(reason.contains("mount it again"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_put_below_a_folder_that_was_unmounted_nor_missed_in_it() {
+    let Some(point) = MountPoint::mounted() else { return println!("/dev/shm is no other device here") };
+    let objects = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    objects.set_store_id(Uuid::new_v4()).await.unwrap();
+    let keys = [(); 3].map(|()| ObjectKey::new(ObjectKind::Original));
+    objects.put(&keys[0], content(10)).await.unwrap();
+    let begun = half_a_put(&objects, &keys[1]).await;
+
+    let below = point.unmount().await;
+    is_told(objects.put(&keys[2], content(10)).await);
+    is_told(objects.begin_put(&keys[2]).await);
+    is_told(begun.finish().await);
+    is_told(objects.get(&keys[0], None).await);
+    is_told(objects.get_whole(&keys[0]).await);
+    is_told(objects.head(&keys[0]).await);
+    is_told(objects.delete(&keys).await);
+    is_told(objects.list(ObjectKind::Original, None, 10).await);
+    is_told(objects.leftovers().await);
+    assert_eq!(temporary_files(&below), 0);
+
+    point.leads_to(point.mounted.path());
+    objects.put(&keys[2], content(10)).await.unwrap();
+    let mut found = vec![keys[0].clone(), keys[2].clone()];
+    found.sort();
+    assert_eq!(objects.list(ObjectKind::Original, None, 10).await.unwrap(), found);
+    assert_eq!(objects.get_whole(&keys[1]).await.unwrap(), None, "nothing of it came about");
+}
+
+#[tokio::test]
+async fn the_same_store_on_another_device_is_known_by_its_id() {
+    let Some(point) = MountPoint::mounted() else { return println!("/dev/shm is no other device here") };
+    let before = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    before.set_store_id(Uuid::new_v4()).await.unwrap();
+    // As it is with every start but the first: the id is read.
+    let objects = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    objects.store_id().await.unwrap();
+    let below = point.unmount().await;
+    fs::write(below.join("store-id"), format!("{}\n", Uuid::new_v4())).unwrap();
+    let key = ObjectKey::new(ObjectKind::Original);
+    is_told(objects.put(&key, content(10)).await);
+    fs::copy(point.mounted.path().join("store-id"), below.join("store-id")).unwrap();
+    objects.put(&key, content(10)).await.unwrap();
+    assert_eq!(objects.get_whole(&key).await.unwrap().unwrap(), content(10));
 }

@@ -16,7 +16,7 @@ use super::options::EmbeddedOptions;
 use super::published::Published;
 use super::request::{CommitRequest, Message, PendingWatch, Reply, Seen};
 use super::shared::Shared;
-use crate::error::StoreError;
+use crate::error::{NoRoom, StoreError};
 use crate::metadata::telemetry;
 use crate::metadata::watch::WatchSender;
 
@@ -215,7 +215,8 @@ impl Writer {
 
     fn refuse_for_space(&self, waiting: Vec<Waiting>, free_bytes: u64) {
         for Waiting { reply, .. } in waiting {
-            let _ = reply.send(Err(StoreError::DiskFull { path: self.disk.path().to_owned(), free_bytes }));
+            let why = NoRoom::Reserved { free_bytes, reserve: self.free_space_min_bytes };
+            let _ = reply.send(Err(StoreError::DiskFull { path: self.disk.path().to_owned(), why }));
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::failed;
+use super::room::failed;
 use crate::StoreError;
 use crate::model::Epoch;
 
