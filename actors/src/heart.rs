@@ -1,22 +1,24 @@
 //! The heartbeat: what says that this node lives, keeps its leases, and finds out that others have died.
 //!
 //! On an engine that one process has to itself only leases are extended. On a shared one each beat also renews the
-//! node's own record, and looks for nodes whose time has passed by the margin for clocks that disagree. Such a node is
-//! declared dead: its leases are void at once, and the Janitor sweeps its intents a while later, in case it lives all
-//! the same and still puts objects.
+//! node's own record, and looks at those of the others. One that this node has seen unchanged for too long, by its own
+//! clock that only goes forward, is declared dead: its leases are void at once, and the Janitor sweeps its intents a
+//! while later, in case it lives all the same and still puts objects. What the others' clocks say makes no difference.
 //!
 //! A node that was declared dead although it lives (it stood still, or could not reach the store) notices at its next
 //! renewal or claim. Nothing that it still has in hand can be published any more, and beginning a new epoch inside a
 //! running process would leave the old one's keys in every corner of it: so it takes nothing up any more, and the
 //! process ends with an error, to be started again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use darkroom_store::StoreError;
 use darkroom_store::life::Nodes;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::{Epoch, Timestamp, jobs, nodes};
+use darkroom_store::model::nodes::{self, Node};
+use darkroom_store::model::{Epoch, Timestamp, jobs};
 use tokio::sync::{Notify, watch};
 
 use crate::faults::Point;
@@ -55,7 +57,7 @@ pub(crate) fn declared_dead(house: &House) {
     tracing::error!(
         epoch = %house.epoch,
         "this node was declared dead by another, because it gave no sign of life for longer than nodes.timeout and \
-         nodes.clock_skew_max: it stood still, could not reach the metadata, or its clock is wrong"
+         nodes.clock_skew_max together: it stood still, or could not reach the metadata"
     );
     house.admission.close();
     for (job, lease) in house.held.all() {
@@ -67,16 +69,26 @@ pub(crate) fn declared_dead(house: &House) {
 /// What one beat remembers for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Heart {
-    /// Since when every renewal has succeeded in time.
-    in_touch_since: Option<Instant>,
     last_renewal: Option<Instant>,
+    /// What was seen of nodes that live, for as long as this node is in touch with the metadata.
+    seen: HashMap<Epoch, Seen>,
+}
+
+/// A node's record as it was at the last look.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    alive_until: Timestamp,
+    /// When it was first seen so, by this process's clock.
+    since: Instant,
 }
 
 impl Heart {
+    /// After a silence of its own this node judges nobody by what it saw before: the metadata may have been away from
+    /// everybody, or every node may have stood still, and the first to come back must not declare the others dead.
     fn renewed(&mut self, now: Instant, timeout: Duration) {
         let in_time = self.last_renewal.is_some_and(|last| now.duration_since(last) < timeout);
         if !in_time {
-            self.in_touch_since = Some(now);
+            self.seen.clear();
         }
         self.last_renewal = Some(now);
     }
@@ -85,11 +97,27 @@ impl Heart {
         *self = Self::default();
     }
 
-    /// Whether this node may judge others: not before it has been in touch for as long as a dead one is out of it.
-    /// After the metadata was away from everybody, everybody is overdue, and the first to come back must not declare
-    /// the others dead.
-    fn may_judge(&self, now: Instant, patience: Duration) -> bool {
-        self.in_touch_since.is_some_and(|since| now.duration_since(since) > patience)
+    /// Takes in a look at all nodes' records, and tells which have been the same for so long that their nodes are dead:
+    /// longer than `timeout` and `margin`, each with what it says. One that is seen for the first time starts its time
+    /// then. A record was read at some time from `began` to `ended`; what is not known is taken in its node's favour.
+    fn overdue(
+        &mut self,
+        nodes: &[(Epoch, Node)],
+        (began, ended): (Instant, Instant),
+        (timeout, margin): (Duration, Duration),
+    ) -> Vec<(Epoch, Timestamp)> {
+        let mut seen = HashMap::with_capacity(nodes.len());
+        let mut overdue = Vec::new();
+        for (epoch, node) in nodes.iter().filter(|(_, node)| node.dead.is_none()) {
+            let before = self.seen.get(epoch).filter(|before| before.alive_until == node.alive_until);
+            let now = before.copied().unwrap_or(Seen { alive_until: node.alive_until, since: ended });
+            if began.saturating_duration_since(now.since) > node.silence_max(timeout) + margin {
+                overdue.push((*epoch, node.alive_until));
+            }
+            seen.insert(*epoch, now);
+        }
+        self.seen = seen;
+        overdue
     }
 }
 
@@ -162,28 +190,25 @@ async fn extend_leases(house: &House) {
 }
 
 /// Declares nodes dead that have given no sign of life for too long, and makes the jobs that they held due.
-async fn judge_others(house: &House, heart: &Heart, nudge_janitor: &Notify) -> Result<(), StoreError> {
-    let margin = house.options.clock_skew_max;
-    if !heart.may_judge(Instant::now(), house.options.node_timeout + margin) {
-        return Ok(());
-    }
-    let now = Timestamp::now();
-    let sweep_from = now.after(house.options.dead_node_sweep_delay);
-    let overdue = house
-        .metadata
-        .read("look for dead nodes", |tx| async move { nodes::overdue(&tx, now, margin).await })
-        .await?;
-    for epoch in overdue {
+async fn judge_others(house: &House, heart: &mut Heart, nudge_janitor: &Notify) -> Result<(), StoreError> {
+    let began = Instant::now();
+    let mut others = house.metadata.read("look at nodes", |tx| async move { nodes::all(&tx).await }).await?;
+    others.retain(|(epoch, _)| *epoch != house.epoch);
+    let patience = (house.options.node_timeout, house.options.clock_skew_max);
+    for (epoch, seen) in heart.overdue(&others, (began, Instant::now()), patience) {
+        let now = Timestamp::now();
+        let sweep_from = now.after(house.options.dead_node_sweep_delay);
         let dead = house
             .metadata
             .transact("declare node dead", |tx| async move {
-                nodes::declare_dead(&tx, epoch, now, margin, sweep_from).await
+                nodes::declare_dead(&tx, epoch, seen, now, sweep_from).await
             })
             .await?;
         if dead {
             metrics::counter!("darkroom_nodes_declared_dead_total").increment(1);
+            tracing::warn!(%epoch, judge = %house.epoch, "a node gave no sign of life and was declared dead");
             let jobs = void_leases(&house.metadata, epoch).await?;
-            tracing::warn!(%epoch, jobs, "a node gave no sign of life and was declared dead; its jobs are due again");
+            tracing::info!(%epoch, jobs, "the jobs that a dead node held are due again");
             house.backlog.added();
             nudge_janitor.notify_one();
         }
@@ -214,27 +239,78 @@ pub(crate) async fn void_leases(metadata: &Metadata, epoch: Epoch) -> Result<usi
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+    const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), SECOND);
+
+    /// A node whose record says this, and that has renewed it.
+    fn node(alive_until: u64) -> (Epoch, Node) {
+        let nobody = "00000000-0000-0000-0000-000000000000";
+        let record = serde_json::json!({ "started": 7, "process": nobody, "alive_until": alive_until });
+        (Epoch(2), serde_json::from_value(record).unwrap())
+    }
+
     #[test]
-    fn a_node_judges_others_only_after_it_has_been_in_touch_for_long_enough() {
-        let second = Duration::from_secs(1);
-        let (timeout, patience) = (3 * second, 4 * second);
+    fn a_node_is_overdue_when_its_record_stays_the_same_whatever_time_it_says() {
+        // An hour behind everybody, an hour ahead.
+        let now = Timestamp::now().0;
+        for says in [now - 3_600_000, now + 3_600_000] {
+            let (mut heart, start) = (Heart::default(), Instant::now());
+            let mut look = |at: u32, alive_until| {
+                heart.renewed(start + at * SECOND, PATIENCE.0);
+                heart.overdue(&[node(alive_until)], (start + at * SECOND, start + at * SECOND), PATIENCE)
+            };
+            for at in 0..9 {
+                assert!(look(at, says + u64::from(at)).is_empty(), "it is renewed");
+            }
+            for at in 9..13 {
+                assert!(look(at, says + 8).is_empty(), "{at}");
+            }
+            assert_eq!(look(13, says + 8), [(Epoch(2), Timestamp(says + 8))]);
+            assert!(look(14, says + 14).is_empty(), "it has come back");
+        }
+    }
+
+    #[test]
+    fn a_node_judges_nobody_by_what_it_saw_before_it_was_out_of_touch() {
         let start = Instant::now();
         let mut heart = Heart::default();
-        assert!(!heart.may_judge(start + 60 * second, patience), "before the first renewal");
+        let look = |heart: &mut Heart, at: u32| {
+            !heart.overdue(&[node(1)], (start + at * SECOND, start + at * SECOND), PATIENCE).is_empty()
+        };
         for at in 0..5 {
-            heart.renewed(start + at * second, timeout);
-            assert!(!heart.may_judge(start + at * second, patience));
+            heart.renewed(start + at * SECOND, PATIENCE.0);
+            assert!(!look(&mut heart, at), "{at}");
         }
-        heart.renewed(start + 5 * second, timeout);
-        assert!(heart.may_judge(start + 5 * second, patience));
-        heart.renewed(start + 9 * second, timeout);
-        assert!(!heart.may_judge(start + 9 * second, patience), "it stood still");
-        heart.renewed(start + 11 * second, timeout);
-        heart.renewed(start + 13 * second, timeout);
-        heart.renewed(start + 14 * second, timeout);
-        assert!(heart.may_judge(start + 14 * second, patience));
+        heart.renewed(start + 9 * SECOND, PATIENCE.0);
+        assert!(!look(&mut heart, 9), "it stood still itself");
+        for at in 10..14 {
+            heart.renewed(start + at * SECOND, PATIENCE.0);
+            assert!(!look(&mut heart, at), "{at}");
+        }
         heart.out_of_touch();
-        heart.renewed(start + 15 * second, timeout);
-        assert!(!heart.may_judge(start + 15 * second, patience), "the store was away");
+        heart.renewed(start + 14 * SECOND, PATIENCE.0);
+        assert!(!look(&mut heart, 14), "the store was away");
+        for at in 15..20 {
+            heart.renewed(start + at * SECOND, PATIENCE.0);
+            assert_eq!(look(&mut heart, at), at == 19, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_starts_has_more_time_and_a_slow_look_counts_in_a_nodes_favour() {
+        let start = Instant::now();
+        let mut heart = Heart::default();
+        let (epoch, mut fresh) = node(0);
+        fresh.alive_until = fresh.started.after(60 * SECOND); // As `begin_epoch` writes it.
+        let fresh = [(epoch, fresh)];
+        assert!(heart.overdue(&fresh, (start, start), PATIENCE).is_empty());
+        let at = start + 61 * SECOND;
+        assert!(heart.overdue(&fresh, (at, at), PATIENCE).is_empty());
+        assert_eq!(heart.overdue(&fresh, (at + SECOND, at + SECOND), PATIENCE).len(), 1);
+
+        let mut heart = Heart::default();
+        assert!(heart.overdue(&[node(1)], (start, start + 5 * SECOND), PATIENCE).is_empty());
+        let slow = (start + 9 * SECOND, start + 20 * SECOND);
+        assert!(heart.overdue(&[node(1)], slow, PATIENCE).is_empty(), "it may have been read at once");
     }
 }

@@ -310,8 +310,7 @@ impl Pipeline {
         tokio::select! {
             () = self.actors_dead() => "the pipeline's actors die too often; the log says why".to_owned(),
             () = self.0.house.fate.sealed() => {
-                "this node was declared dead by another; start it again, and see that its clock is right and that it \
-                 reaches the metadata"
+                "this node was declared dead by another; start it again, and see that it reaches the metadata"
                     .to_owned()
             }
         }

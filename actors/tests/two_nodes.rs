@@ -13,7 +13,7 @@ use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
 use darkroom_store::model::changes::{Change, What};
 use darkroom_store::model::photos::{self, State};
-use darkroom_store::model::{OwnerId, PhotoId, nodes, record, subspaces};
+use darkroom_store::model::{OwnerId, PhotoId, Timestamp, nodes, record, subspaces};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use futures_util::{StreamExt, stream};
 
@@ -215,5 +215,33 @@ async fn a_file_that_a_node_is_writing_is_removed_when_that_node_is_dead_and_not
     other.sweep().await.unwrap();
     until("it is removed", || async { house.files("tmp") == 0 }).await;
     other.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_disagree_kill_no_node_and_save_none() {
+    let house = &House::new().await;
+    let objects = house.objects().await;
+    let (behind, ahead) = (
+        life::begin(&house.metadata, &objects).await.unwrap().epoch,
+        life::begin(&house.metadata, &objects).await.unwrap().epoch,
+    );
+    let hour = Duration::from_secs(3600);
+    let renew = async |epoch, until: Timestamp| {
+        let renew = |tx| async move { nodes::renew(&tx, epoch, until).await };
+        house.metadata.transact("renew", renew).await.unwrap()
+    };
+    // It is an hour ahead, and is never heard of again.
+    assert!(renew(ahead, Timestamp::now().after(hour)).await);
+    let judge = house.node(3 * SHORT, Vec::new()).await;
+    until("the silent one is declared dead", || async {
+        // It is an hour behind, and lives.
+        let now = Timestamp(Timestamp::now().0 - hour.as_millis() as u64);
+        assert!(renew(behind, now).await, "the other was declared dead");
+        house.metadata.read("dead", |tx| async move { nodes::is_dead(&tx, ahead).await }).await.unwrap()
+    })
+    .await;
+    assert!(renew(behind, Timestamp(1)).await);
+    judge.drain().await.unwrap();
     house.metadata.close().await;
 }

@@ -27,23 +27,16 @@ async fn an_epoch_is_begun_once_also_when_another_begins_in_between(store: &Stor
 
 async fn a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices(store: &Store) {
     let (silent, other) = (store.node().await, store.node().await);
-    let (timeout, margin) = (SECOND * 30, SECOND * 10);
-    let mut now = NOW.after(MINUTE);
-    let until = now.after(timeout);
-    for epoch in [silent, other] {
-        assert!(twice!(store, |tx| nodes::renew(&tx, epoch, until).await));
-    }
-    let overdue =
-        |now| async move { once(store, |tx| async move { nodes::overdue(&tx, now, margin).await }).await };
-    now = until.after(margin);
-    assert!(overdue(now).await.is_empty(), "their clocks may disagree");
-    let later = now.after(timeout);
+    // Whatever the clocks of the three say: that of the second is an hour behind the first's.
+    let (now, behind) = (NOW.after(MINUTE * 60), NOW);
+    let (until, sweep) = (now.after(MINUTE), now.after(MINUTE));
+    assert!(twice!(store, |tx| nodes::renew(&tx, silent, until).await));
+    assert!(twice!(store, |tx| nodes::renew(&tx, other, behind).await));
+    let later = behind.after(SECOND);
     assert!(twice!(store, |tx| nodes::renew(&tx, other, later).await));
-    now = now.after(SECOND);
-    assert_eq!(overdue(now).await, [silent]);
-    let sweep = now.after(MINUTE);
-    assert!(!twice!(store, |tx| nodes::declare_dead(&tx, other, now, margin, sweep).await), "it lives");
-    assert!(twice!(store, |tx| nodes::declare_dead(&tx, silent, now, margin, sweep).await));
+    let dead = twice!(store, |tx| nodes::declare_dead(&tx, other, behind, now, sweep).await);
+    assert!(!dead, "it has renewed since that was seen, however long ago by anybody's clock");
+    assert!(twice!(store, |tx| nodes::declare_dead(&tx, silent, until, now, sweep).await));
     assert!(!twice!(store, |tx| nodes::renew(&tx, silent, later).await), "too late");
     assert!(twice!(store, |tx| nodes::is_dead(&tx, silent).await));
     assert!(!twice!(store, |tx| nodes::is_alive(&tx, silent).await));
@@ -57,10 +50,11 @@ async fn a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices(store: &
 
 async fn a_declaration_of_death_and_a_renewal_at_once_see_each_other(store: &Store) {
     let epoch = store.node().await;
-    let late = NOW.after(MINUTE * 5);
-    let (raced, until) = (&std::sync::atomic::AtomicBool::new(false), late.after(MINUTE));
+    let seen = NOW.after(MINUTE);
+    assert!(once(store, |tx| async move { nodes::renew(&tx, epoch, seen).await }).await);
+    let (raced, until) = (&std::sync::atomic::AtomicBool::new(false), seen.after(MINUTE));
     let dead = once(store, |tx| async move {
-        let dead = nodes::declare_dead(&tx, epoch, late, SECOND, late).await?;
+        let dead = nodes::declare_dead(&tx, epoch, seen, NOW, NOW).await?;
         // On the first run the node wakes up before this commits.
         if !raced.swap(true, std::sync::atomic::Ordering::SeqCst) {
             assert!(once(store, |tx| async move { nodes::renew(&tx, epoch, until).await }).await);
