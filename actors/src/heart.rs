@@ -1,7 +1,7 @@
 //! The heartbeat: what says that this node lives, keeps its leases, and finds out that others have died.
 //!
-//! On an engine that one process has to itself only leases are extended. On a shared one each beat also renews the
-//! node's own record, and looks at those of the others. One that this node has seen unchanged for too long, by its own
+//! On an engine that one process has to itself only leases are extended. On a shared one each beat renews the node's own
+//! record. That waits for nothing: leases are extended, and others looked after, beside it. One that this node has seen unchanged for too long, by its own
 //! clock that only goes forward, is declared dead: its leases are void at once, and the Janitor sweeps its intents a
 //! while later, in case it lives all the same and still puts objects. What the others' clocks say makes no difference.
 //!
@@ -11,21 +11,28 @@
 //! process ends with an error, to be started again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use darkroom_store::StoreError;
 use darkroom_store::life::Nodes;
-use darkroom_store::metadata::Metadata;
+use darkroom_store::metadata::{Metadata, Transaction};
 use darkroom_store::model::nodes::{self, Node};
-use darkroom_store::model::{Epoch, Timestamp, jobs};
+use darkroom_store::model::{Epoch, JobId, LeaseId, Timestamp, jobs};
+use futures_util::future::try_join_all;
 use tokio::sync::{Notify, watch};
 
-use crate::faults::Point;
 use crate::stages::House;
 
-/// Leases extended, or made void, in one transaction.
+/// Leases made void in one transaction: those of a dead node, which nobody writes any more.
 const BATCH: usize = 200;
+/// Leases extended in one transaction. Few: the stages write the same records, and one such write has the whole
+/// transaction run again.
+const EXTENDED_TOGETHER: usize = 10;
+/// A lease is extended once it has been held for one part of its time in so many.
+const EXTENDED_AFTER: u32 = 3;
+/// How often in a lease's time it is looked whether it is to be extended: a look at memory alone.
+const LOOKS: u32 = 12;
 
 /// Whether this node was declared dead. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -66,7 +73,7 @@ pub(crate) fn declared_dead(house: &House) {
     house.fate.0.send_replace(true);
 }
 
-/// What one beat remembers for the next.
+/// What one beat, and one look at the others, remembers for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Heart {
     last_renewal: Option<Instant>,
@@ -128,24 +135,20 @@ pub(crate) fn interval(house: &House) -> Duration {
     shortest / 3
 }
 
-/// One beat.
-pub(crate) async fn beat(house: &House, heart: &mut Heart, nudge_janitor: &Notify) {
-    if house.faults.skips(Point::Heartbeat) {
-        return;
-    }
-    if house.nodes == Nodes::Many && !renew(house, heart).await {
-        return declared_dead(house);
-    }
-    extend_leases(house).await;
-    if house.nodes == Nodes::Many
-        && let Err(error) = judge_others(house, heart, nudge_janitor).await
-    {
-        tracing::warn!(%error, "could not look after other nodes; trying again");
-    }
+/// How often it is looked which leases are to be extended.
+pub(crate) fn extension_interval(house: &House) -> Duration {
+    house.options.lease_duration / LOOKS
 }
 
-/// Renews this node's record; false if it is dead.
-async fn renew(house: &House, heart: &mut Heart) -> bool {
+fn lock(heart: &Mutex<Heart>) -> MutexGuard<'_, Heart> {
+    heart.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One beat: renews this node's record, where others look at it.
+pub(crate) async fn beat(house: &House, heart: &Mutex<Heart>) {
+    if house.nodes == Nodes::Alone {
+        return;
+    }
     let (epoch, timeout) = (house.epoch, house.options.node_timeout);
     let until = Timestamp::now().after(timeout);
     let renewed = house
@@ -153,49 +156,101 @@ async fn renew(house: &House, heart: &mut Heart) -> bool {
         .transact("renew node", |tx| async move { nodes::renew(&tx, epoch, until).await })
         .await;
     match renewed {
-        Ok(alive) => {
-            heart.renewed(Instant::now(), timeout);
-            alive
-        }
+        Ok(true) => lock(heart).renewed(Instant::now(), timeout),
+        Ok(false) => declared_dead(house),
         Err(error) => {
-            heart.out_of_touch();
+            lock(heart).out_of_touch();
             tracing::warn!(%error, "could not renew this node's record; trying again");
-            true
         }
     }
 }
 
-/// Extends every lease that this process holds.
-async fn extend_leases(house: &House) {
-    for batch in house.held.all().chunks(BATCH) {
-        let until = Timestamp::now().after(house.options.lease_duration);
-        let lost = house
-            .metadata
-            .transact("extend leases", |tx| async move {
-                let mut lost = Vec::new();
-                for (job, lease) in batch {
-                    if !jobs::extend(&tx, *job, *lease, until).await? {
-                        lost.push((*job, *lease));
-                    }
-                }
-                Ok(lost)
-            })
-            .await;
-        match lost {
-            // Settled since the list was made, or taken by another process.
-            Ok(lost) => lost.into_iter().for_each(|(job, lease)| house.held.lost(job, lease)),
-            Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
+/// Extends the leases that this process has held for a part of their time, the longest held first.
+pub(crate) async fn extend_leases(house: &House) {
+    let age = house.options.lease_duration / EXTENDED_AFTER;
+    let Some(since) = Instant::now().checked_sub(age) else { return };
+    let old = house.held.not_extended_since(since);
+    let extended = in_batches(&old, EXTENDED_TOGETHER, |batch| extend(house, batch)).await;
+    if let Err(error) = extended {
+        tracing::warn!(%error, "could not extend leases; trying again");
+    }
+}
+
+/// Does `work` with a few of `all` at a time, and after a failure with one at a time, so that one that fails holds up no
+/// other.
+async fn in_batches<'a, T: std::fmt::Debug, F>(
+    all: &'a [T],
+    mut together: usize,
+    work: impl Fn(&'a [T]) -> F,
+) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut left = all;
+    while !left.is_empty() {
+        let (batch, rest) = left.split_at(together.min(left.len()));
+        match work(batch).await {
+            Ok(()) => left = rest,
+            // The others would fare no better.
+            Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            Err(_) if batch.len() > 1 => together = 1,
+            Err(error) => {
+                tracing::warn!(lease = ?batch, %error, "could not extend a lease; trying again");
+                left = rest;
+            }
         }
+    }
+    Ok(())
+}
+
+async fn extend(house: &House, batch: &[(JobId, LeaseId)]) -> Result<(), StoreError> {
+    let began = Instant::now();
+    let until = Timestamp::now().after(house.options.lease_duration);
+    let extend = |tx: Transaction| async move {
+        let tx = &tx;
+        let each = |(job, lease): &(JobId, LeaseId)| {
+            let (job, lease) = (*job, *lease);
+            async move {
+                match jobs::extend(tx, job, lease, until).await {
+                    // One record that cannot be read must not hold up the others.
+                    Err(error @ StoreError::Corrupt { .. }) => Ok(Err(error)),
+                    other => other.map(Ok),
+                }
+            }
+        };
+        let each: Vec<_> = batch.iter().map(each).collect();
+        try_join_all(each).await
+    };
+    let extended = house.metadata.transact("extend leases", extend).await?;
+    for ((job, lease), extended) in batch.iter().zip(extended) {
+        match extended {
+            Ok(true) => {}
+            // Settled since the list was made, or taken by another process.
+            Ok(false) => house.held.lost(*job, *lease),
+            Err(error) => tracing::error!(%job, %error, "a job's record cannot be read; its lease runs out"),
+        }
+        house.held.extended(*job, *lease, began);
+    }
+    Ok(())
+}
+
+/// Looks after the other nodes, where there are any.
+pub(crate) async fn look_around(house: &House, heart: &Mutex<Heart>, nudge_janitor: &Notify) {
+    if house.nodes == Nodes::Many
+        && let Err(error) = judge_others(house, heart, nudge_janitor).await
+    {
+        tracing::warn!(%error, "could not look after other nodes; trying again");
     }
 }
 
 /// Declares nodes dead that have given no sign of life for too long, and makes the jobs that they held due.
-async fn judge_others(house: &House, heart: &mut Heart, nudge_janitor: &Notify) -> Result<(), StoreError> {
+async fn judge_others(house: &House, heart: &Mutex<Heart>, nudge_janitor: &Notify) -> Result<(), StoreError> {
     let began = Instant::now();
     let mut others = house.metadata.read("look at nodes", |tx| async move { nodes::all(&tx).await }).await?;
     others.retain(|(epoch, _)| *epoch != house.epoch);
     let patience = (house.options.node_timeout, house.options.clock_skew_max);
-    for (epoch, seen) in heart.overdue(&others, (began, Instant::now()), patience) {
+    let overdue = lock(heart).overdue(&others, (began, Instant::now()), patience);
+    for (epoch, seen) in overdue {
         let now = Timestamp::now();
         let sweep_from = now.after(house.options.dead_node_sweep_delay);
         let dead = house
@@ -312,5 +367,26 @@ mod tests {
         assert!(heart.overdue(&[node(1)], (start, start + 5 * SECOND), PATIENCE).is_empty());
         let slow = (start + 9 * SECOND, start + 20 * SECOND);
         assert!(heart.overdue(&[node(1)], slow, PATIENCE).is_empty(), "it may have been read at once");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_cannot_be_extended_holds_up_no_other() {
+        let (all, done) = ((0..25).collect::<Vec<_>>(), &Mutex::new(Vec::new()));
+        let extend = |batch: &'_ [i32]| {
+            let batch = batch.to_vec();
+            async move {
+                if batch.contains(&13) {
+                    return Err(StoreError::Contended { name: "extend leases", attempts: 7 });
+                }
+                done.lock().unwrap().push(batch);
+                Ok(())
+            }
+        };
+        in_batches(&all, 10, extend).await.unwrap();
+        let done = done.lock().unwrap();
+        assert_eq!(done[0], all[..10]);
+        let alone = [10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24];
+        assert_eq!(done[1..].concat(), alone);
+        assert!(done[1..].iter().all(|batch| batch.len() == 1));
     }
 }

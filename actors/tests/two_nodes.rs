@@ -12,6 +12,7 @@ use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
 use darkroom_store::model::changes::{Change, What};
+use darkroom_store::model::jobs;
 use darkroom_store::model::photos::{self, State};
 use darkroom_store::model::{OwnerId, PhotoId, Timestamp, nodes, record, subspaces};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
@@ -215,6 +216,44 @@ async fn a_file_that_a_node_is_writing_is_removed_when_that_node_is_dead_and_not
     other.sweep().await.unwrap();
     until("it is removed", || async { house.files("tmp") == 0 }).await;
     other.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_cannot_be_read_keeps_no_other_from_being_held_nor_the_process_from_ending() {
+    let house = &House::new().await;
+    let frozen = Fault { times: Some(1), millis: 8000, ..Fault::at(Point::Decode, Action::Pause) };
+    let node = house.node(LONG, vec![frozen]).await;
+    for seed in 0..5 {
+        upload(&node, seed).await.unwrap();
+    }
+    let held = || async {
+        let rows = |tx: Transaction| async move {
+            tx.get_range(&subspaces::JOBS.all(), RangeOptions::default()).await
+        };
+        let rows = house.metadata.read("jobs", rows).await.unwrap();
+        let decoded = rows.into_iter().map(|(key, value)| {
+            let job = record::decode::<jobs::Job>(&key, &value).ok();
+            (key, job)
+        });
+        decoded.collect::<Vec<_>>()
+    };
+    let before = held().await;
+    let damaged = &before[0].0;
+    let damage = |tx: Transaction| async move { tx.set(damaged, b"no record") };
+    house.metadata.transact("damage", damage).await.unwrap();
+    let lease = Duration::from_secs(1);
+    let first = before.iter().filter_map(|(_, job)| job.as_ref()).map(|job| job.vesting).max().unwrap();
+    until("the others are extended, more than once", || async {
+        let now = held().await;
+        assert_eq!(now.len(), before.len(), "they are still held");
+        let others: Vec<_> = now.iter().filter_map(|(_, job)| job.as_ref()).collect();
+        others.len() == before.len() - 1 && others.iter().all(|job| job.vesting > first.after(lease))
+    })
+    .await;
+    node.drain().await.unwrap();
+    let given_back = held().await.into_iter().filter_map(|(_, job)| job).filter(|job| job.lease.is_none());
+    assert_eq!(given_back.count(), before.len() - 1);
     house.metadata.close().await;
 }
 
