@@ -5,6 +5,8 @@
 //! clock that only goes forward, is declared dead: its leases are void at once, and the Janitor sweeps its intents a
 //! while later, in case it lives all the same and still puts objects. What the others' clocks say makes no difference.
 //!
+//! A node whose record could not be renewed for so long that others may take it for dead stores nothing until it is.
+//!
 //! A node that was declared dead although it lives (it stood still, or could not reach the store) notices at its next
 //! renewal or claim. Nothing that it still has in hand can be published any more, and beginning a new epoch inside a
 //! running process would leave the old one's keys in every corner of it: so it takes nothing up any more, and the
@@ -34,25 +36,77 @@ const EXTENDED_AFTER: u32 = 3;
 /// How often in a lease's time it is looked whether it is to be extended: a look at memory alone.
 const LOOKS: u32 = 12;
 
-/// Whether this node was declared dead. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Fate(Arc<watch::Sender<bool>>);
+/// What this node knows of its own life. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate(Arc<Life>);
 
-impl Default for Fate {
+#[derive(Debug)]
+struct Life {
+    /// Whether it was declared dead.
+    dead: watch::Sender<bool>,
+    /// None where nobody else could take it for dead.
+    sign: Option<Sign>,
+}
+
+/// The last sign of life that others could see.
+#[derive(Debug)]
+struct Sign {
+    given: Mutex<Instant>,
+    /// After such a silence others may take it for dead.
+    timeout: Duration,
+}
+
+impl Default for Life {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self { dead: watch::Sender::new(false), sign: None }
     }
 }
 
 impl Fate {
-    /// Resolves once it was.
+    /// Of a node that has just begun its epoch.
+    pub(crate) fn of(nodes: Nodes, timeout: Duration) -> Self {
+        let sign = match nodes {
+            Nodes::Alone => None,
+            Nodes::Many => Some(Sign { given: Mutex::new(Instant::now()), timeout }),
+        };
+        Self(Arc::new(Life { sign, ..Life::default() }))
+    }
+
+    /// Resolves once it was declared dead.
     pub(crate) async fn sealed(&self) {
         // The sender is ours: it is not closed while we wait.
-        let _ = self.0.subscribe().wait_for(|dead| *dead).await;
+        let _ = self.0.dead.subscribe().wait_for(|dead| *dead).await;
     }
 
     fn is_sealed(&self) -> bool {
-        *self.0.borrow()
+        *self.0.dead.borrow()
+    }
+
+    /// Its record was renewed, not before `time`.
+    pub(crate) fn gave_sign(&self, time: Instant) {
+        if let Some(sign) = &self.0.sign {
+            *sign.given.lock().unwrap_or_else(PoisonError::into_inner) = time;
+        }
+    }
+
+    /// Whether others have seen a sign of life lately. Else they may have declared this node dead without its knowing, and
+    /// will sweep what it meant to write: an object that it puts after that would be nobody's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], until its record is renewed.
+    pub(crate) fn in_touch(&self) -> Result<(), StoreError> {
+        let Some(sign) = &self.0.sign else { return Ok(()) };
+        let silence = sign.given.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if silence <= sign.timeout {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable {
+            reason: format!(
+                "this node has not renewed its record in the metadata for {} s, so that others may take it for dead; it \
+                 stores nothing until it has",
+                silence.as_secs()
+            ),
+        })
     }
 }
 
@@ -70,7 +124,7 @@ pub(crate) fn declared_dead(house: &House) {
     for (job, lease) in house.held.all() {
         house.held.lost(job, lease);
     }
-    house.fate.0.send_replace(true);
+    house.fate.0.dead.send_replace(true);
 }
 
 /// What one beat, and one look at the others, remembers for the next.
@@ -150,13 +204,16 @@ pub(crate) async fn beat(house: &House, heart: &Mutex<Heart>) {
         return;
     }
     let (epoch, timeout) = (house.epoch, house.options.node_timeout);
-    let until = Timestamp::now().after(timeout);
+    let (began, until) = (Instant::now(), Timestamp::now().after(timeout));
     let renewed = house
         .metadata
         .transact("renew node", |tx| async move { nodes::renew(&tx, epoch, until).await })
         .await;
     match renewed {
-        Ok(true) => lock(heart).renewed(Instant::now(), timeout),
+        Ok(true) => {
+            house.fate.gave_sign(began);
+            lock(heart).renewed(Instant::now(), timeout);
+        }
         Ok(false) => declared_dead(house),
         Err(error) => {
             lock(heart).out_of_touch();

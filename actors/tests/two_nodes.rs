@@ -96,7 +96,7 @@ async fn upload(node: &Pipeline, seed: u64) -> Result<PhotoId, IngestError> {
     let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
     let bytes = Bytes::from(jpeg(&spec));
     let upload = Upload {
-        lease: node.lease(None).unwrap(),
+        lease: node.lease(None).map_err(|_| IngestError::Restarting)?,
         body: stream::iter([Ok(bytes)]).boxed(),
         owner: OwnerId::open(),
         declared_type: None,
@@ -117,6 +117,12 @@ where
         }
     };
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{what}");
+}
+
+/// Uploads to a node that takes it in the end: one that was held up for so long that others might take it for dead takes
+/// nothing in until it has renewed its record.
+async fn upload_in_the_end(node: &Pipeline, seed: u64) {
+    until("the photo is taken in", || async { upload(node, seed).await.is_ok() }).await;
 }
 
 /// Waits until every node has renewed its record once: then it counts as alive for its own time and no longer for that
@@ -141,9 +147,10 @@ async fn a_node_whose_heart_stops_loses_its_photos_to_the_other_and_each_is_read
     let other = house.node(SHORT, Vec::new()).await;
     beating(house, 2).await;
     for seed in 0..PHOTOS {
-        // Where the uploads take so long that it has woken up and noticed, it refuses them.
-        let node = if seed % 3 == 0 || sleeper.lease(None).is_err() { &other } else { &sleeper };
-        upload(node, seed).await.unwrap();
+        // Where the uploads take so long that it has been silent for too long, or has noticed, it refuses them.
+        if seed % 3 == 0 || upload(&sleeper, seed).await.is_err() {
+            upload_in_the_end(&other, seed).await;
+        }
     }
 
     let why =
@@ -254,6 +261,21 @@ async fn a_job_that_cannot_be_read_keeps_no_other_from_being_held_nor_the_proces
     node.drain().await.unwrap();
     let given_back = held().await.into_iter().filter_map(|(_, job)| job).filter(|job| job.lease.is_none());
     assert_eq!(given_back.count(), before.len() - 1);
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_give_a_sign_of_life_takes_nothing_in_until_it_can() {
+    let house = &House::new().await;
+    // It cannot renew its record for a while, and knows nothing of others.
+    let cut_off = Fault { skip: 3, times: Some(18), ..Fault::at(Point::Heartbeat, Action::Skip) };
+    let node = &house.node(SHORT, vec![cut_off]).await;
+    upload(node, 0).await.unwrap();
+    until("it refuses", || async { matches!(node.lease(None), Err(Refused::StoreAway)) }).await;
+    assert!(node.in_touch().unwrap_err().to_string().contains("has not renewed its record"));
+    upload_in_the_end(node, 1).await;
+    until("both are ready", || async { house.count(State::Ready).await == 2 }).await;
+    node.drain().await.unwrap();
     house.metadata.close().await;
 }
 
