@@ -1,5 +1,6 @@
 //! Epochs: how they begin, how a death comes to be known, and what it puts an end to.
 
+use darkroom_store::life;
 use darkroom_store::model::{Epoch, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
@@ -10,6 +11,7 @@ cases! { crate::store::run:
     a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices,
     a_declaration_of_death_and_a_renewal_at_once_see_each_other,
     nothing_is_intended_any_more_once_a_node_is_declared_dead,
+    a_process_without_a_pipeline_keeps_its_record_changing_until_it_is_dead,
 }
 
 async fn an_epoch_is_begun_once_also_when_another_begins_in_between(store: &Store) {
@@ -83,4 +85,23 @@ async fn nothing_is_intended_any_more_once_a_node_is_declared_dead(store: &Store
     .await;
     assert!(!intended, "the second run sees the death");
     assert!(once(store, |tx| async move { objects::intents_of(&tx, epoch, 9).await }).await.is_empty());
+}
+
+async fn a_process_without_a_pipeline_keeps_its_record_changing_until_it_is_dead(store: &Store) {
+    let epoch = store.node().await;
+    let record = || async {
+        let all = once(store, |tx| async move { nodes::all(&tx).await }).await;
+        all.into_iter().find(|(other, _)| *other == epoch).unwrap().1.alive_until
+    };
+    let changes = async {
+        for _ in 0..3 {
+            let before = record().await;
+            while record().await == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        once(store, |tx| async move { nodes::end(&tx, epoch, NOW).await }).await;
+    };
+    tokio::join!(life::keep(&store.metadata, epoch, SECOND / 10), changes);
+    assert!(once(store, |tx| async move { nodes::is_dead(&tx, epoch).await }).await);
 }
