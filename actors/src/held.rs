@@ -2,10 +2,11 @@
 //!
 //! A [`HeldJob`] rides in the envelope of the photo's messages. Settled, it ends quietly; dropped on any
 //! other path (an actor died, the store failed, the process shuts down) its job goes back to the queue
-//! through the Reconciler. While it lives, the heartbeat extends its lease.
+//! through the Reconciler. While it lives, its lease is extended.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use darkroom_store::model::jobs::{Job, Lease};
 use darkroom_store::model::{JobId, LeaseId};
@@ -24,8 +25,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Book {
-    held: HashMap<JobId, LeaseId>,
+    held: HashMap<JobId, Held>,
     abandoned: Vec<Abandoned>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    lease: LeaseId,
+    /// When it was taken, or last extended.
+    since: Instant,
 }
 
 /// A lease whose holder is gone.
@@ -38,7 +46,7 @@ pub(crate) struct Abandoned {
 impl Book {
     /// Only this lease's entry: the job may be held by a newer one.
     fn forget(&mut self, job: JobId, lease: LeaseId) {
-        if self.held.get(&job) == Some(&lease) {
+        if self.held.get(&job).is_some_and(|held| held.lease == lease) {
             self.held.remove(&job);
         }
     }
@@ -47,16 +55,31 @@ impl Book {
 impl HeldJobs {
     /// Notes that this process holds `job` by `lease`.
     pub(crate) fn hold(&self, job: Job, lease: Lease) -> HeldJob {
-        self.lock().held.insert(job.id, lease.id);
+        self.lock().held.insert(job.id, Held { lease: lease.id, since: Instant::now() });
         HeldJob { job, lease, book: Some(self.clone()) }
     }
 
-    /// Everything held, for the heartbeat.
+    /// Everything held.
     pub(crate) fn all(&self) -> Vec<(JobId, LeaseId)> {
-        self.lock().held.iter().map(|(job, lease)| (*job, *lease)).collect()
+        self.lock().held.iter().map(|(job, held)| (*job, held.lease)).collect()
     }
 
-    /// The heartbeat found that this lease is no longer good.
+    /// What was last extended at that time or before, the longest ago first.
+    pub(crate) fn not_extended_since(&self, time: Instant) -> Vec<(JobId, LeaseId)> {
+        let book = self.lock();
+        let mut old: Vec<_> = book.held.iter().filter(|(_, held)| held.since <= time).collect();
+        old.sort_by_key(|(_, held)| held.since);
+        old.into_iter().map(|(job, held)| (*job, held.lease)).collect()
+    }
+
+    /// This lease was extended at that time.
+    pub(crate) fn extended(&self, job: JobId, lease: LeaseId, time: Instant) {
+        if let Some(held) = self.lock().held.get_mut(&job).filter(|held| held.lease == lease) {
+            held.since = time;
+        }
+    }
+
+    /// This lease was found to be no longer good.
     pub(crate) fn lost(&self, job: JobId, lease: LeaseId) {
         self.lock().forget(job, lease);
     }
@@ -151,5 +174,20 @@ mod tests {
         book.lost(old.job.id, old.lease.id);
         drop(old);
         assert_eq!(book.all(), [(new.job.id, new.lease.id)]);
+    }
+
+    #[test]
+    fn what_is_to_be_extended_comes_in_the_order_in_which_it_runs_out() {
+        let book = HeldJobs::default();
+        let (first, second, third) = (hold(&book), hold(&book), hold(&book));
+        let (now, second_long) = (Instant::now(), std::time::Duration::from_secs(1));
+        for (held, at) in [(&first, 3), (&second, 1), (&third, 2)] {
+            book.extended(held.job.id, held.lease.id, now + at * second_long);
+        }
+        // Not its lease: nothing changes.
+        book.extended(first.job.id, LeaseId::new(), now);
+        let old = book.not_extended_since(now + 2 * second_long);
+        assert_eq!(old, [(second.job.id, second.lease.id), (third.job.id, third.lease.id)]);
+        assert_eq!(book.not_extended_since(now + 3 * second_long).len(), 3);
     }
 }

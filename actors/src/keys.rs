@@ -15,6 +15,8 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::{Epoch, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter, Receipt};
 
+use crate::heart::Fate;
+
 /// Keys reserved in one transaction. Few in tests, so that they meet the end of a block.
 const BLOCK: usize = if cfg!(test) { 16 } else { 256 };
 /// When so few are left, the next block is reserved in the background.
@@ -33,6 +35,7 @@ impl fmt::Debug for Keys {
 struct Shared {
     metadata: Metadata,
     epoch: Epoch,
+    fate: Fate,
     originals: Pool,
     variants: Pool,
     given_up: Mutex<GivenUp>,
@@ -68,10 +71,11 @@ impl Pool {
 }
 
 impl Keys {
-    pub(crate) fn new(metadata: Metadata, epoch: Epoch) -> Self {
+    pub(crate) fn new(metadata: Metadata, epoch: Epoch, fate: Fate) -> Self {
         Self(Arc::new(Shared {
             metadata,
             epoch,
+            fate,
             originals: Pool::new(ObjectKind::Original),
             variants: Pool::new(ObjectKind::Variant),
             given_up: Mutex::default(),
@@ -83,6 +87,8 @@ impl Keys {
     /// # Errors
     /// Those of the engine, when a block had to be reserved.
     pub(crate) async fn take(&self, kind: ObjectKind) -> Result<ReservedKey, StoreError> {
+        // Keys that are left may have been swept since they were reserved.
+        self.0.fate.in_touch()?;
         loop {
             let (key, left) = self.pool(kind).pop();
             if left < LOW {
@@ -253,7 +259,9 @@ impl Drop for ReservedKey {
 
 #[cfg(test)]
 mod tests {
-    use darkroom_store::life;
+    use std::time::{Duration, Instant};
+
+    use darkroom_store::life::{self, Nodes};
     use darkroom_store::metadata::EmbeddedOptions;
     use futures_util::FutureExt;
 
@@ -264,7 +272,7 @@ mod tests {
         let metadata = Metadata::open_embedded(&home.path().join("metadata"), options).await.unwrap();
         let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
         let life = life::begin(&metadata, &objects).await.unwrap();
-        (Keys::new(metadata, life.epoch), objects)
+        (Keys::new(metadata, life.epoch, Fate::default()), objects)
     }
 
     #[tokio::test]
@@ -284,6 +292,26 @@ mod tests {
         };
         assert_eq!(given_up, std::slice::from_ref(&name));
         assert!(objects.head(&name).await.unwrap().is_some(), "it would appear after it was swept");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_gives_no_sign_of_life_hands_out_no_key_that_it_has_left() {
+        let home = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(&home).await;
+        let fate = Fate::of(Nodes::Many, Duration::ZERO);
+        let keys = Keys::new(keys.0.metadata.clone(), keys.0.epoch, fate.clone());
+        let soon = Instant::now() + Duration::from_secs(3600);
+        fate.gave_sign(soon);
+        keys.take(ObjectKind::Original).await.unwrap();
+        fate.gave_sign(Instant::now());
+        while keys.0.fate.in_touch().is_ok() {
+            std::hint::spin_loop(); // Until the clock has moved.
+        }
+        let error = keys.take(ObjectKind::Original).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Unavailable { .. }), "{error}");
+        assert!(keys.pool(ObjectKind::Original).pop().0.is_some(), "it has some");
+        fate.gave_sign(soon);
+        keys.take(ObjectKind::Original).await.unwrap();
     }
 
     #[tokio::test]

@@ -53,8 +53,8 @@ pub struct PipelineOptions {
     pub lease_duration: Duration,
     /// On a shared engine: how long this node counts as alive after a heartbeat. Three heartbeats are tried in it.
     pub node_timeout: Duration,
-    /// On a shared engine: how much longer than that another node is silent before it is declared dead. As much as the
-    /// nodes' clocks may disagree.
+    /// On a shared engine: how far the nodes' clocks may be apart, by which jobs vest. Also how much longer than
+    /// `node_timeout` another node is silent before it is declared dead, which is by the judge's clock alone.
     pub clock_skew_max: Duration,
     /// How long after a node was declared dead what it was about to write is deleted, in case it lives all the same: an
     /// object that it writes after that is found by nobody.

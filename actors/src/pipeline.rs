@@ -118,7 +118,8 @@ impl Pipeline {
         let objects = objects.of_epoch(life.epoch);
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
-        let keys = Keys::new(metadata.clone(), life.epoch);
+        let fate = Fate::of(life.nodes, options.node_timeout);
+        let keys = Keys::new(metadata.clone(), life.epoch, fate.clone());
         let letters = LettersKept::by(&options);
         let admission = Admission::new(&options);
         // Motion that all pixels' memory could not hold is not kept: such a photo shows its first frame.
@@ -136,7 +137,7 @@ impl Pipeline {
             compute: Arc::new(compute),
             keys: keys.clone(),
             held: HeldJobs::default(),
-            fate: Fate::default(),
+            fate,
             outcomes: Outcomes::default(),
             backlog: Arc::new(Backlog::new()),
         };
@@ -162,8 +163,17 @@ impl Pipeline {
     pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
         let house = &self.0.house;
         let lease = house.admission.lease(bytes)?;
-        house.objects.available().map_err(|_| Refused::StoreAway)?;
+        house.objects.available().and_then(|()| house.fate.in_touch()).map_err(|_| Refused::StoreAway)?;
         Ok(lease)
+    }
+
+    /// Whether this node has lately given a sign of life where the other nodes look for one. Until it has, it takes no
+    /// photos in.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if not.
+    pub fn in_touch(&self) -> Result<(), StoreError> {
+        self.0.house.fate.in_touch()
     }
 
     /// Takes one photo in. When this returns `Ok`, it is durable.
@@ -310,8 +320,7 @@ impl Pipeline {
         tokio::select! {
             () = self.actors_dead() => "the pipeline's actors die too often; the log says why".to_owned(),
             () = self.0.house.fate.sealed() => {
-                "this node was declared dead by another; start it again, and see that its clock is right and that it \
-                 reaches the metadata"
+                "this node was declared dead by another; start it again, and see that it reaches the metadata"
                     .to_owned()
             }
         }

@@ -20,6 +20,7 @@ use rand::Rng;
 use tokio::sync::Notify;
 
 use crate::errand::Errand;
+use crate::faults::Point;
 use crate::heart::{self, Heart};
 use crate::held::{Abandoned, HeldJob};
 use crate::line::StageCounters;
@@ -43,6 +44,12 @@ pub(crate) enum ReconcilerMessage {
     RoundEnded { more: bool },
     /// The heartbeat has ended.
     BeatEnded,
+    /// The others were looked after.
+    LookedAround,
+    /// There may be leases to extend.
+    Extend,
+    /// They were extended.
+    Extended,
     /// Abandoned jobs were given back.
     Tended,
 }
@@ -65,8 +72,7 @@ struct Reach {
     turns: Mutex<Turns>,
     /// Where the last look found the head of the queue.
     view: Mutex<View>,
-    /// One beat runs at a time.
-    heart: tokio::sync::Mutex<Heart>,
+    heart: Mutex<Heart>,
 }
 
 /// What a look leaves for the next.
@@ -107,9 +113,36 @@ impl Reach {
 pub(crate) struct ReconcilerState {
     reach: Arc<Reach>,
     round: Errand,
+    /// A beat waits neither for leases nor for the others: it says that this node lives.
     beat: Errand,
+    looking_around: Errand,
+    extending: Errand,
+    /// A test has the heart stand still.
+    standstill: bool,
     tending: Errand,
     _timers: tokio::task::JoinSet<()>,
+}
+
+impl ReconcilerState {
+    /// Begins what keeps this node, and what it holds, alive, and finds out who is not.
+    fn begin_signs_of_life(&mut self, myself: &ActorRef<ReconcilerMessage>) {
+        if self.beat.begins() {
+            let reach = self.reach.clone();
+            let work = async move { heart::beat(&reach.house, &reach.heart).await };
+            start(myself, work, |(), _| ReconcilerMessage::BeatEnded);
+        }
+        if self.looking_around.begins() {
+            let reach = self.reach.clone();
+            let work =
+                async move { heart::look_around(&reach.house, &reach.heart, &reach.nudge_janitor).await };
+            start(myself, work, |(), _| ReconcilerMessage::LookedAround);
+        }
+        if self.extending.begins() {
+            let reach = self.reach.clone();
+            let work = async move { heart::extend_leases(&reach.house).await };
+            start(myself, work, |(), _| ReconcilerMessage::Extended);
+        }
+    }
 }
 
 impl Actor for Reconciler {
@@ -128,10 +161,13 @@ impl Actor for Reconciler {
                 arguments,
                 turns: Mutex::default(),
                 view: Mutex::default(),
-                heart: tokio::sync::Mutex::default(),
+                heart: Mutex::default(),
             }),
             round: Errand::default(),
             beat: Errand::default(),
+            looking_around: Errand::default(),
+            extending: Errand::default(),
+            standstill: false,
             tending: Errand::default(),
             _timers: timers,
         })
@@ -155,17 +191,22 @@ impl Actor for Reconciler {
                 }
             }
             ReconcilerMessage::Tended => state.tending.ended(),
-            ReconcilerMessage::Beat => state.beat.want(),
-            ReconcilerMessage::BeatEnded => state.beat.ended(),
+            ReconcilerMessage::Beat => {
+                state.standstill = state.reach.house.faults.skips(Point::Heartbeat);
+                if !state.standstill {
+                    state.beat.want();
+                }
+            }
+            ReconcilerMessage::BeatEnded => {
+                state.beat.ended();
+                state.looking_around.want();
+            }
+            ReconcilerMessage::LookedAround => state.looking_around.ended(),
+            ReconcilerMessage::Extend if state.standstill => {}
+            ReconcilerMessage::Extend => state.extending.want(),
+            ReconcilerMessage::Extended => state.extending.ended(),
         }
-        if state.beat.begins() {
-            let reach = state.reach.clone();
-            let work = async move {
-                let mut heart = reach.heart.lock().await;
-                heart::beat(&reach.house, &mut heart, &reach.nudge_janitor).await;
-            };
-            start(&myself, work, |(), _| ReconcilerMessage::BeatEnded);
-        }
+        state.begin_signs_of_life(&myself);
         if state.tending.begins() {
             let reach = state.reach.clone();
             let work = async move {
@@ -189,8 +230,8 @@ impl Actor for Reconciler {
     }
 }
 
-/// Wakes the actor when a job is added or abandoned and from time to time, and beats its heart. The tasks
-/// end with the state that holds them.
+/// Wakes the actor when a job is added or abandoned and from time to time, beats its heart, and has it extend leases. The
+/// tasks end with the state that holds them.
 fn timers(myself: &ActorRef<ReconcilerMessage>, house: &House) -> tokio::task::JoinSet<()> {
     let mut timers = tokio::task::JoinSet::new();
     let (actor, wakers) = (myself.clone(), house.clone());
@@ -205,14 +246,18 @@ fn timers(myself: &ActorRef<ReconcilerMessage>, house: &House) -> tokio::task::J
             send(&actor, ReconcilerMessage::Wake);
         }
     });
-    let (actor, every) = (myself.clone(), heart::interval(house));
-    timers.spawn(async move {
-        let mut beat = tokio::time::interval(every);
-        loop {
-            beat.tick().await;
-            send(&actor, ReconcilerMessage::Beat);
-        }
-    });
+    let mut every = |interval, message: fn() -> ReconcilerMessage| {
+        let actor = myself.clone();
+        timers.spawn(async move {
+            let mut ticks = tokio::time::interval(interval);
+            loop {
+                ticks.tick().await;
+                send(&actor, message());
+            }
+        });
+    };
+    every(heart::interval(house), || ReconcilerMessage::Beat);
+    every(heart::extension_interval(house), || ReconcilerMessage::Extend);
     timers
 }
 
@@ -504,14 +549,23 @@ pub(crate) async fn give_back_abandoned(house: &House) -> Result<(), StoreError>
             .metadata
             .transact("give abandoned jobs back", |tx| async move {
                 let how = &GiveBack { now, due: now, counts: false, error: None };
+                let mut unreadable = Vec::new();
                 for Abandoned { job, lease } in batch {
-                    jobs::give_back(&tx, *job, *lease, how).await?;
+                    match jobs::give_back(&tx, *job, *lease, how).await {
+                        Ok(_) => {}
+                        // It would hold up the others for ever, and the end of the process.
+                        Err(error @ StoreError::Corrupt { .. }) => unreadable.push((*job, error)),
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok(())
+                Ok(unreadable)
             })
             .await;
         match given {
-            Ok(()) => {
+            Ok(unreadable) => {
+                for (job, error) in unreadable {
+                    tracing::error!(%job, %error, "an abandoned job cannot be read; it is not given back");
+                }
                 metrics::counter!("darkroom_jobs_abandoned_total").increment(abandoned.len() as u64);
                 house.backlog.added();
             }

@@ -12,8 +12,9 @@ use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
 use darkroom_store::model::changes::{Change, What};
+use darkroom_store::model::jobs;
 use darkroom_store::model::photos::{self, State};
-use darkroom_store::model::{OwnerId, PhotoId, nodes, record, subspaces};
+use darkroom_store::model::{OwnerId, PhotoId, Timestamp, nodes, record, subspaces};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use futures_util::{StreamExt, stream};
 
@@ -95,7 +96,7 @@ async fn upload(node: &Pipeline, seed: u64) -> Result<PhotoId, IngestError> {
     let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
     let bytes = Bytes::from(jpeg(&spec));
     let upload = Upload {
-        lease: node.lease(None).unwrap(),
+        lease: node.lease(None).map_err(|_| IngestError::Restarting)?,
         body: stream::iter([Ok(bytes)]).boxed(),
         owner: OwnerId::open(),
         declared_type: None,
@@ -116,6 +117,12 @@ where
         }
     };
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{what}");
+}
+
+/// Uploads to a node that takes it in the end: one that was held up for so long that others might take it for dead takes
+/// nothing in until it has renewed its record.
+async fn upload_in_the_end(node: &Pipeline, seed: u64) {
+    until("the photo is taken in", || async { upload(node, seed).await.is_ok() }).await;
 }
 
 /// Waits until every node has renewed its record once: then it counts as alive for its own time and no longer for that
@@ -140,9 +147,10 @@ async fn a_node_whose_heart_stops_loses_its_photos_to_the_other_and_each_is_read
     let other = house.node(SHORT, Vec::new()).await;
     beating(house, 2).await;
     for seed in 0..PHOTOS {
-        // Where the uploads take so long that it has woken up and noticed, it refuses them.
-        let node = if seed % 3 == 0 || sleeper.lease(None).is_err() { &other } else { &sleeper };
-        upload(node, seed).await.unwrap();
+        // Where the uploads take so long that it has been silent for too long, or has noticed, it refuses them.
+        if seed % 3 == 0 || upload(&sleeper, seed).await.is_err() {
+            upload_in_the_end(&other, seed).await;
+        }
     }
 
     let why =
@@ -215,5 +223,86 @@ async fn a_file_that_a_node_is_writing_is_removed_when_that_node_is_dead_and_not
     other.sweep().await.unwrap();
     until("it is removed", || async { house.files("tmp") == 0 }).await;
     other.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_cannot_be_read_keeps_no_other_from_being_held_nor_the_process_from_ending() {
+    let house = &House::new().await;
+    let frozen = Fault { times: Some(1), millis: 8000, ..Fault::at(Point::Decode, Action::Pause) };
+    let node = house.node(LONG, vec![frozen]).await;
+    for seed in 0..5 {
+        upload(&node, seed).await.unwrap();
+    }
+    let held = || async {
+        let rows = |tx: Transaction| async move {
+            tx.get_range(&subspaces::JOBS.all(), RangeOptions::default()).await
+        };
+        let rows = house.metadata.read("jobs", rows).await.unwrap();
+        let decoded = rows.into_iter().map(|(key, value)| {
+            let job = record::decode::<jobs::Job>(&key, &value).ok();
+            (key, job)
+        });
+        decoded.collect::<Vec<_>>()
+    };
+    let before = held().await;
+    let damaged = &before[0].0;
+    let damage = |tx: Transaction| async move { tx.set(damaged, b"no record") };
+    house.metadata.transact("damage", damage).await.unwrap();
+    let lease = Duration::from_secs(1);
+    let first = before.iter().filter_map(|(_, job)| job.as_ref()).map(|job| job.vesting).max().unwrap();
+    until("the others are extended, more than once", || async {
+        let now = held().await;
+        assert_eq!(now.len(), before.len(), "they are still held");
+        let others: Vec<_> = now.iter().filter_map(|(_, job)| job.as_ref()).collect();
+        others.len() == before.len() - 1 && others.iter().all(|job| job.vesting > first.after(lease))
+    })
+    .await;
+    node.drain().await.unwrap();
+    let given_back = held().await.into_iter().filter_map(|(_, job)| job).filter(|job| job.lease.is_none());
+    assert_eq!(given_back.count(), before.len() - 1);
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_give_a_sign_of_life_takes_nothing_in_until_it_can() {
+    let house = &House::new().await;
+    // It cannot renew its record for a while, and knows nothing of others.
+    let cut_off = Fault { skip: 3, times: Some(18), ..Fault::at(Point::Heartbeat, Action::Skip) };
+    let node = &house.node(SHORT, vec![cut_off]).await;
+    upload(node, 0).await.unwrap();
+    until("it refuses", || async { matches!(node.lease(None), Err(Refused::StoreAway)) }).await;
+    assert!(node.in_touch().unwrap_err().to_string().contains("has not renewed its record"));
+    upload_in_the_end(node, 1).await;
+    until("both are ready", || async { house.count(State::Ready).await == 2 }).await;
+    node.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_disagree_kill_no_node_and_save_none() {
+    let house = &House::new().await;
+    let objects = house.objects().await;
+    let (behind, ahead) = (
+        life::begin(&house.metadata, &objects).await.unwrap().epoch,
+        life::begin(&house.metadata, &objects).await.unwrap().epoch,
+    );
+    let hour = Duration::from_secs(3600);
+    let renew = async |epoch, until: Timestamp| {
+        let renew = |tx| async move { nodes::renew(&tx, epoch, until).await };
+        house.metadata.transact("renew", renew).await.unwrap()
+    };
+    // It is an hour ahead, and is never heard of again.
+    assert!(renew(ahead, Timestamp::now().after(hour)).await);
+    let judge = house.node(3 * SHORT, Vec::new()).await;
+    until("the silent one is declared dead", || async {
+        // It is an hour behind, and lives.
+        let now = Timestamp(Timestamp::now().0 - hour.as_millis() as u64);
+        assert!(renew(behind, now).await, "the other was declared dead");
+        house.metadata.read("dead", |tx| async move { nodes::is_dead(&tx, ahead).await }).await.unwrap()
+    })
+    .await;
+    assert!(renew(behind, Timestamp(1)).await);
+    judge.drain().await.unwrap();
     house.metadata.close().await;
 }

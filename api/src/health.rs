@@ -31,6 +31,10 @@ pub async fn readyz(api: &Api) -> Answer {
     let pipeline = api.pipeline();
     let identity = pipeline.metadata().read("check readiness", |tx| async move { identity::get(&tx).await });
     let metadata = describe(timeout(STORE_TIMEOUT, identity).await.map(|found| found.map(|id| id.is_some())));
+    let metadata = match pipeline.in_touch() {
+        Err(silent) if metadata == OK => silent.to_string(),
+        _ => metadata,
+    };
     let objects = timeout(STORE_TIMEOUT, pipeline.objects().store_id()).await;
     let objects = describe(objects.map(|found| found.map(|id| id.is_some())));
     let draining = pipeline.is_draining();

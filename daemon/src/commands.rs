@@ -74,10 +74,17 @@ async fn sweep(config: &Config, metadata: &Metadata) -> anyhow::Result<JanitorRe
     }
     let objects = stores::existing_objects(config, metadata).await?;
     let life = life::begin(metadata, &objects).await.with_context(|| stores::not_together(config))?;
-    let letters = LettersKept::by(&config.pipeline_options());
-    let report = Sweep::new(metadata.clone(), objects, life.epoch).keeping(letters).run().await;
+    let options = config.pipeline_options();
+    let sweep = Sweep::new(metadata.clone(), objects, life.epoch).keeping(LettersKept::by(&options));
+    // Other nodes would take a command that says nothing for longer than they wait for a dead one.
+    let report = tokio::select! {
+        report = sweep.run() => report.map_err(anyhow::Error::from),
+        () = life::keep(metadata, life.epoch, options.node_timeout) => Err(anyhow::anyhow!(
+            "a node declared this command dead, because it could not reach the metadata for too long; give it again"
+        )),
+    };
     life::end(metadata, life.epoch).await?;
-    Ok(report?)
+    report
 }
 
 /// A file holds the rows of one moment, and a transaction of `FoundationDB` is too short to read them all.

@@ -1,6 +1,7 @@
 //! The beginning of a process's life on a store: is it the right store, and which epoch is this?
 
 use std::path::Path;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -68,6 +69,22 @@ pub async fn begin(metadata: &Metadata, objects: &ObjectStore) -> Result<Life, S
         })
         .await?;
     Ok(Life { epoch, nodes, history: identity.history, store_id: identity.store_id })
+}
+
+/// Renews the record of `epoch` three times in `timeout`, for a process that has no pipeline to do it: what such a
+/// process does may take longer than a silent node counts as alive. Returns once the epoch is dead all the same.
+pub async fn keep(metadata: &Metadata, epoch: Epoch, timeout: Duration) {
+    let mut beat = tokio::time::interval(timeout / 3);
+    loop {
+        beat.tick().await;
+        let until = Timestamp::now().after(timeout);
+        let renew = |tx| async move { nodes::renew(&tx, epoch, until).await };
+        match metadata.transact("renew node", renew).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "could not renew this node's record; trying again"),
+        }
+    }
 }
 
 /// Ends the epoch in order. What it still holds is void from here on, so call it last.

@@ -80,7 +80,7 @@ impl Node {
             presets: darkroom_media::Preset::default_ladder().split_off(3),
             ..PipelineOptions::default()
         };
-        let keys = Keys::new(metadata.clone(), epoch);
+        let keys = Keys::new(metadata.clone(), epoch, heart::Fate::default());
         let sweep = Sweep::new(metadata.clone(), objects.clone(), epoch);
         let sweep = Sweep { keys: Some(keys.clone()), late_put_max, ..sweep };
         let house = House {

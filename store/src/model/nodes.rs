@@ -5,12 +5,12 @@
 //! is why it may be read from a snapshot, without a conflict.
 //!
 //! How a death comes to be known depends on the engine ([`Nodes`](crate::life::Nodes)). Where there is one node at a
-//! time, the next one declares every earlier epoch dead when it begins. Where many live at once, each says from time to
-//! time until when it counts as alive ([`renew`]); when that time has passed by a margin for clocks that disagree, any
-//! other node declares it dead ([`declare_dead`]). The declaration reads the record that a renewal writes, so that of
-//! the two at once one sees the other. A clock that is wrong by more costs work that is done twice, and never a result:
-//! whoever was declared dead finds its leases lost, its intents gone, and no way to intend anything new ([`is_alive`]),
-//! and ends.
+//! time, the next one declares every earlier epoch dead when it begins. Where many live at once, each changes its record
+//! from time to time ([`renew`]). Whoever has seen the record of another unchanged for long enough, by a clock of its
+//! own that only goes forward, declares that node dead ([`declare_dead`]). No node's wall clock is compared with
+//! another's: clocks that disagree kill nobody. The declaration reads the record that a renewal writes, so that of the two
+//! at once one sees the other. A declaration that is wrong costs work that is done twice, and never a result: whoever was
+//! declared dead finds its leases lost, its intents gone, and no way to intend anything new ([`is_alive`]), and ends.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct Node {
     pub started: Timestamp,
     /// Random, made by the process: tells a second run of the transaction that the epoch is its own.
     pub process: uuid::Uuid,
-    /// Until when it counts as alive, by its own clock.
+    /// Until when it counts as alive, by its own clock: another time after each renewal. Others only look whether it has
+    /// changed.
     #[serde(default)]
     pub alive_until: Timestamp,
     /// When it was declared dead, or ended in order.
@@ -42,6 +43,15 @@ pub struct Node {
     /// may live: an object that it puts after the sweep would be nobody's.
     #[serde(default)]
     pub sweep_from: Timestamp,
+}
+
+impl Node {
+    /// How long the record may stay as it is before its node counts as dead, where one that is renewed may for
+    /// `timeout`: a node that starts has renewed nothing yet.
+    pub fn silence_max(&self, timeout: Duration) -> Duration {
+        let starts = self.alive_until == self.started.after(STARTING);
+        if starts { timeout.max(STARTING) } else { timeout }
+    }
 }
 
 fn key_of(epoch: Epoch) -> Vec<u8> {
@@ -122,27 +132,15 @@ pub async fn renew(tx: &Transaction, epoch: Epoch, until: Timestamp) -> Result<b
     }
 }
 
-/// Epochs that have not been renewed for `margin` beyond their time, and have not been declared dead. A look.
-///
-/// # Errors
-/// Those of the engine.
-pub async fn overdue(tx: &Transaction, now: Timestamp, margin: Duration) -> Result<Vec<Epoch>, StoreError> {
-    let nodes = all(tx).await?;
-    Ok(nodes.into_iter().filter(|(_, node)| is_overdue(node, now, margin)).map(|(epoch, _)| epoch).collect())
-}
-
-fn is_overdue(node: &Node, now: Timestamp, margin: Duration) -> bool {
-    node.dead.is_none() && node.alive_until.after(margin) < now
-}
-
 /// Its process is certainly over.
 fn finish(node: &mut Node, now: Timestamp) {
     node.dead.get_or_insert(now);
     node.sweep_from = node.sweep_from.min(now);
 }
 
-/// Declares an overdue epoch dead; whether it is dead now. One that has renewed meanwhile lives. What it intended is
-/// left alone until `sweep_from`, in case it lives all the same.
+/// Declares an epoch dead whose record has not changed since `alive_until` was read from it, which the caller knows to be
+/// too long ago; whether it is dead now. One that has renewed meanwhile lives. What it intended is left alone until
+/// `sweep_from`, in case it lives all the same.
 ///
 /// A second run finds it dead.
 ///
@@ -151,12 +149,12 @@ fn finish(node: &mut Node, now: Timestamp) {
 pub async fn declare_dead(
     tx: &Transaction,
     epoch: Epoch,
+    alive_until: Timestamp,
     now: Timestamp,
-    margin: Duration,
     sweep_from: Timestamp,
 ) -> Result<bool, StoreError> {
     match get(tx, epoch).await? {
-        Some(mut node) if is_overdue(&node, now, margin) => {
+        Some(mut node) if node.dead.is_none() && node.alive_until == alive_until => {
             node.dead = Some(now);
             node.sweep_from = sweep_from;
             put(tx, epoch, &node).map(|()| true)

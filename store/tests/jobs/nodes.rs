@@ -1,5 +1,6 @@
 //! Epochs: how they begin, how a death comes to be known, and what it puts an end to.
 
+use darkroom_store::life;
 use darkroom_store::model::{Epoch, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
@@ -10,6 +11,7 @@ cases! { crate::store::run:
     a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices,
     a_declaration_of_death_and_a_renewal_at_once_see_each_other,
     nothing_is_intended_any_more_once_a_node_is_declared_dead,
+    a_process_without_a_pipeline_keeps_its_record_changing_until_it_is_dead,
 }
 
 async fn an_epoch_is_begun_once_also_when_another_begins_in_between(store: &Store) {
@@ -27,23 +29,16 @@ async fn an_epoch_is_begun_once_also_when_another_begins_in_between(store: &Stor
 
 async fn a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices(store: &Store) {
     let (silent, other) = (store.node().await, store.node().await);
-    let (timeout, margin) = (SECOND * 30, SECOND * 10);
-    let mut now = NOW.after(MINUTE);
-    let until = now.after(timeout);
-    for epoch in [silent, other] {
-        assert!(twice!(store, |tx| nodes::renew(&tx, epoch, until).await));
-    }
-    let overdue =
-        |now| async move { once(store, |tx| async move { nodes::overdue(&tx, now, margin).await }).await };
-    now = until.after(margin);
-    assert!(overdue(now).await.is_empty(), "their clocks may disagree");
-    let later = now.after(timeout);
+    // Whatever the clocks of the three say: that of the second is an hour behind the first's.
+    let (now, behind) = (NOW.after(MINUTE * 60), NOW);
+    let (until, sweep) = (now.after(MINUTE), now.after(MINUTE));
+    assert!(twice!(store, |tx| nodes::renew(&tx, silent, until).await));
+    assert!(twice!(store, |tx| nodes::renew(&tx, other, behind).await));
+    let later = behind.after(SECOND);
     assert!(twice!(store, |tx| nodes::renew(&tx, other, later).await));
-    now = now.after(SECOND);
-    assert_eq!(overdue(now).await, [silent]);
-    let sweep = now.after(MINUTE);
-    assert!(!twice!(store, |tx| nodes::declare_dead(&tx, other, now, margin, sweep).await), "it lives");
-    assert!(twice!(store, |tx| nodes::declare_dead(&tx, silent, now, margin, sweep).await));
+    let dead = twice!(store, |tx| nodes::declare_dead(&tx, other, behind, now, sweep).await);
+    assert!(!dead, "it has renewed since that was seen, however long ago by anybody's clock");
+    assert!(twice!(store, |tx| nodes::declare_dead(&tx, silent, until, now, sweep).await));
     assert!(!twice!(store, |tx| nodes::renew(&tx, silent, later).await), "too late");
     assert!(twice!(store, |tx| nodes::is_dead(&tx, silent).await));
     assert!(!twice!(store, |tx| nodes::is_alive(&tx, silent).await));
@@ -57,10 +52,11 @@ async fn a_node_that_gives_no_sign_of_life_is_declared_dead_and_notices(store: &
 
 async fn a_declaration_of_death_and_a_renewal_at_once_see_each_other(store: &Store) {
     let epoch = store.node().await;
-    let late = NOW.after(MINUTE * 5);
-    let (raced, until) = (&std::sync::atomic::AtomicBool::new(false), late.after(MINUTE));
+    let seen = NOW.after(MINUTE);
+    assert!(once(store, |tx| async move { nodes::renew(&tx, epoch, seen).await }).await);
+    let (raced, until) = (&std::sync::atomic::AtomicBool::new(false), seen.after(MINUTE));
     let dead = once(store, |tx| async move {
-        let dead = nodes::declare_dead(&tx, epoch, late, SECOND, late).await?;
+        let dead = nodes::declare_dead(&tx, epoch, seen, NOW, NOW).await?;
         // On the first run the node wakes up before this commits.
         if !raced.swap(true, std::sync::atomic::Ordering::SeqCst) {
             assert!(once(store, |tx| async move { nodes::renew(&tx, epoch, until).await }).await);
@@ -89,4 +85,23 @@ async fn nothing_is_intended_any_more_once_a_node_is_declared_dead(store: &Store
     .await;
     assert!(!intended, "the second run sees the death");
     assert!(once(store, |tx| async move { objects::intents_of(&tx, epoch, 9).await }).await.is_empty());
+}
+
+async fn a_process_without_a_pipeline_keeps_its_record_changing_until_it_is_dead(store: &Store) {
+    let epoch = store.node().await;
+    let record = || async {
+        let all = once(store, |tx| async move { nodes::all(&tx).await }).await;
+        all.into_iter().find(|(other, _)| *other == epoch).unwrap().1.alive_until
+    };
+    let changes = async {
+        for _ in 0..3 {
+            let before = record().await;
+            while record().await == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        once(store, |tx| async move { nodes::end(&tx, epoch, NOW).await }).await;
+    };
+    tokio::join!(life::keep(&store.metadata, epoch, SECOND / 10), changes);
+    assert!(once(store, |tx| async move { nodes::is_dead(&tx, epoch).await }).await);
 }
