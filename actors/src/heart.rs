@@ -1,9 +1,10 @@
 //! The heartbeat: what says that this node lives, keeps its leases, and finds out that others have died.
 //!
 //! On an engine that one process has to itself only leases are extended. On a shared one each beat renews the node's own
-//! record. That waits for nothing: leases are extended, and others looked after, beside it. One that this node has seen unchanged for too long, by its own
-//! clock that only goes forward, is declared dead: its leases are void at once, and the Janitor sweeps its intents a
-//! while later, in case it lives all the same and still puts objects. What the others' clocks say makes no difference.
+//! record. That waits for nothing: leases are extended, and others looked after, beside it. One that this node has seen
+//! unchanged for too long, by its own clock that only goes forward, is declared dead: its leases are void at once, and the
+//! Janitor sweeps its intents a while later, in case it lives all the same and still puts objects. What the others' clocks
+//! say makes no difference.
 //!
 //! A node whose record could not be renewed for so long that others may take it for dead stores nothing until it is.
 //!
