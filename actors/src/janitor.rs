@@ -30,6 +30,9 @@ const BATCH: usize = 200;
 const FOLLOWERS: usize = 20;
 /// Objects deleted in one call.
 const DELETE_BATCH: usize = 64;
+/// Objects in a row that the store refuses to delete, or does not answer for, until a sweep gives up: each may take as
+/// long as the store's deadline.
+const REFUSED_MAX: u32 = 8;
 
 /// What one sweep did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +55,16 @@ pub struct JanitorReport {
     /// Intents that stand: keys reserved by live processes.
     pub intents_standing: usize,
     /// Objects still to be deleted. After a sweep without errors: those of which a put may still be on its way, which
-    /// never are any on a filesystem.
+    /// never are any on a filesystem; and those that the store refuses to delete, which the log names.
     pub tombstones_left: usize,
+}
+
+impl JanitorReport {
+    /// Counted where it happens, since a sweep may stop later on.
+    fn count_deleted(&mut self, objects: usize) {
+        self.objects_deleted += objects;
+        metrics::counter!("darkroom_objects_deleted_total").increment(objects as u64);
+    }
 }
 
 /// Which letters of jobs that were given up are kept.
@@ -117,14 +128,15 @@ impl Sweep {
         self.bury_abandoned(late, &mut report).await?;
         self.bury_dead_epochs(now, &mut report).await?;
         self.check_blobs(&mut report).await?;
-        self.delete_buried(now, &mut report).await?;
-        self.remove_unfinished(&mut report).await?;
         self.trim_letters(&mut report).await?;
+        // Before the tombstones: a file that a dead node still gave its name to after its key's tombstone was cleared
+        // would stay for ever.
+        self.remove_unfinished(&mut report).await?;
+        self.delete_buried(now, &mut report).await?;
         (report.intents_standing, report.tombstones_left) = self
             .metadata
             .read("count what is left", |tx| async move { objects::outstanding(&tx, 10_000).await })
             .await?;
-        metrics::counter!("darkroom_objects_deleted_total").increment(report.objects_deleted as u64);
         Ok(report)
     }
 
@@ -253,9 +265,9 @@ impl Sweep {
     }
 
     /// Goes through the tombstones once. One that is not due, or whose object cannot be deleted, stays, and does not
-    /// hold up those behind it.
+    /// hold up those behind it, unless the store is away or refuses many in a row.
     async fn delete_buried(&self, now: Timestamp, report: &mut JanitorReport) -> Result<(), StoreError> {
-        let mut after = None;
+        let (mut after, mut refused) = (None, 0);
         loop {
             let from: Option<&ObjectKey> = after.as_ref();
             let list = |tx| async move { objects::tombstones(&tx, from, DELETE_BATCH).await };
@@ -270,31 +282,44 @@ impl Sweep {
             }
             match self.objects.delete(&keys).await {
                 Ok(deleted) => {
-                    report.objects_deleted += deleted;
+                    report.count_deleted(deleted);
                     self.clear_tombstones(&keys).await?;
+                    refused = 0;
                 }
-                // Those behind it would fare no better.
-                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-                Err(_) => report.objects_deleted += self.delete_one_by_one(&keys).await?,
+                Err(error @ StoreError::Unavailable { .. }) if self.objects.available().is_err() => {
+                    return Err(error); // Those behind it would fare no better.
+                }
+                Err(_) => self.delete_one_by_one(&keys, &mut refused, report).await?,
             }
         }
     }
 
-    async fn delete_one_by_one(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
-        let mut deleted = 0;
+    /// One of these cannot be deleted, and no other waits for it. `refused` counts those in a row that the store would
+    /// not delete: it may say so of all.
+    async fn delete_one_by_one(
+        &self,
+        keys: &[ObjectKey],
+        refused: &mut u32,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
         for key in keys {
             let key = std::slice::from_ref(key);
             match self.objects.delete(key).await {
                 Ok(existed) => {
-                    deleted += existed;
+                    report.count_deleted(existed);
                     self.clear_tombstones(key).await?;
+                    *refused = 0;
                 }
                 Err(error) => {
                     tracing::error!(object = %key[0], %error, "an object cannot be deleted; its tombstone stays");
+                    *refused += u32::from(matches!(error, StoreError::Unavailable { .. }));
+                    if *refused >= REFUSED_MAX || self.objects.available().is_err() {
+                        return Err(error);
+                    }
                 }
             }
         }
-        Ok(deleted)
+        Ok(())
     }
 
     /// Removes what dead nodes were writing, once their intents may be swept, too.
@@ -422,3 +447,6 @@ impl Actor for Janitor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
