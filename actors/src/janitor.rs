@@ -227,25 +227,34 @@ impl Sweep {
         }
     }
 
+    /// Goes once through the blobs that are to be checked. One whose records are damaged stays, and holds up no other.
     async fn check_blobs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let mut after = None;
         loop {
-            let hashes = self
-                .metadata
-                .read("list blobs to check", |tx| async move { blobs::to_check(&tx, BATCH).await })
-                .await?;
-            if hashes.is_empty() {
-                return Ok(());
-            }
+            let from = after.as_ref();
+            let list = |tx| async move { blobs::to_check(&tx, from, BATCH).await };
+            let hashes = self.metadata.read("list blobs to check", list).await?;
+            let Some(last) = hashes.last() else { return Ok(()) };
+            after = Some(*last);
             for hash in &hashes {
-                let checked = self
-                    .metadata
-                    .transact("check blob", |tx| async move { blobs::collect(&tx, hash).await })
-                    .await?;
-                match checked {
-                    Checked::Kept => {}
-                    Checked::Buried => report.blobs_collected += 1,
-                    Checked::Replaced(object) => self.replace(hash, &object).await?,
+                match self.check_blob(hash).await {
+                    Ok(Checked::Buried) => report.blobs_collected += 1,
+                    Ok(_) => {}
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(blob = %hash, %error, "a blob cannot be checked; it stays as it is");
+                    }
+                    Err(error) => return Err(error),
                 }
+            }
+        }
+    }
+
+    async fn check_blob(&self, hash: &ContentHash) -> Result<Checked, StoreError> {
+        loop {
+            let check = |tx| async move { blobs::collect(&tx, hash).await };
+            match self.metadata.transact("check blob", check).await? {
+                Checked::Replaced(object) => self.replace(hash, &object).await?,
+                checked => return Ok(checked),
             }
         }
     }

@@ -183,7 +183,7 @@ async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it(stor
     let hash = &first.original.hash;
     for (id, collected) in [(first.id, Checked::Kept), (second.id, Checked::Buried)] {
         assert!(tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap());
-        assert_eq!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap(), [*hash]);
+        assert_eq!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap(), [*hash]);
         assert_eq!(tx!(store, |tx| blobs::collect(&tx, hash).await).unwrap(), collected);
     }
     assert!(store.tombstones().await.contains(&first.original.object));
@@ -390,7 +390,7 @@ async fn lost_bytes_that_come_again_are_found_by_every_photo_that_has_them(store
     assert_eq!(store.photo(third.id).await.unwrap().original.object, *lost);
     assert!(store.tombstones().await.is_empty());
 
-    assert_eq!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap(), [*hash]);
+    assert_eq!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap(), [*hash]);
     assert_eq!(store.check(hash).await, Checked::Replaced(objects[1].clone()));
     for id in [first.id, second.id, third.id] {
         assert_eq!(store.photo(id).await.unwrap().original.object, objects[1]);
@@ -399,7 +399,7 @@ async fn lost_bytes_that_come_again_are_found_by_every_photo_that_has_them(store
     buried.sort();
     assert_eq!(store.tombstones().await, buried);
     assert_eq!(store.check(hash).await, Checked::Kept);
-    assert!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap().is_empty());
+    assert!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap().is_empty());
 }
 
 async fn a_blob_that_is_replaced_while_photos_follow_is_followed_again(store: Store) {
@@ -449,7 +449,10 @@ async fn nothing_is_made_of_stored_bytes_before_they_were_looked_for(store: Stor
     let Created::Duplicate(found) = store.create_once(&there(&again)).await else { panic!("it is there") };
     let Created::New(new) = store.create_once(&there(&others)).await else { panic!("a photo of its own") };
     assert_eq!((found.id, &found.original.object, &new.original.object), (first.id, object, object));
-    assert!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap().is_empty(), "nothing was replaced");
+    assert!(
+        tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap().is_empty(),
+        "nothing was replaced"
+    );
 }
 
 async fn a_ready_photo_whose_original_is_gone_has_it_back_by_its_own_bytes(store: Store) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Gate, Moment, Passing};
 use darkroom_store::model::jobs::{DeadJob, Job, Kind};
+use darkroom_store::model::subspaces::{BLOBS, BLOBS_TO_CHECK};
 use darkroom_store::model::{JobId, PhotoId};
 use darkroom_store::objects::s3::S3Options;
 use darkroom_store::objects::{ObjectKind, ObjectWriter};
@@ -18,7 +19,7 @@ use super::*;
 
 struct House {
     sweep: Sweep,
-    home: tempfile::TempDir,
+    _home: tempfile::TempDir,
 }
 
 impl House {
@@ -49,7 +50,7 @@ impl House {
         let metadata = home.path().join("metadata");
         let metadata = Metadata::open_embedded(&metadata, EmbeddedOptions::default()).await.unwrap();
         let life = life::begin(&metadata, &objects).await.unwrap();
-        Self { sweep: Sweep::new(metadata, objects, life.epoch), home }
+        Self { sweep: Sweep::new(metadata, objects, life.epoch), _home: home }
     }
 
     async fn put(&self, key: &ObjectKey) {
@@ -163,4 +164,30 @@ async fn what_a_dead_node_was_writing_is_removed_before_its_key_is_forgotten() {
     assert_eq!(watch.1.lock().unwrap().first(), Some(&0), "it was removed first");
     assert!(writer.finish().await.is_err());
     assert!(!house.exists(&key).await);
+}
+
+#[tokio::test]
+async fn a_damaged_record_of_a_blob_holds_up_no_other_and_no_object() {
+    let house = House::on_files().await;
+    let buried = house.buried(1).await;
+    let hashes = [0_u8, 1, 2].map(|first| ContentHash([first; 32]));
+    let objects = [(); 3].map(|()| ObjectKey::new(ObjectKind::Original));
+    for key in &objects {
+        house.put(key).await;
+    }
+    let record = |n: usize| blobs::Blob { object: objects[n].clone(), bytes: 7, former: Vec::new() };
+    let write = |tx: darkroom_store::metadata::Transaction| async move {
+        for (n, hash) in hashes.iter().enumerate() {
+            blobs::put(&tx, hash, &record(n))?;
+            tx.set(&BLOBS_TO_CHECK.key(&(&hash.0[..],)), &[])?;
+        }
+        tx.set(&BLOBS.key(&(&hashes[0].0[..],)), b"garbage")
+    };
+    house.sweep.metadata.transact("write", write).await.unwrap();
+    let report = house.sweep.run().await.unwrap();
+    assert_eq!((report.blobs_collected, report.objects_deleted, report.tombstones_left), (2, 3, 0));
+    assert!(house.exists(&objects[0]).await, "what it was cannot be told: it is left alone");
+    assert!(!house.exists(&objects[1]).await && !house.exists(&buried[0]).await);
+    let left = |tx| async move { blobs::to_check(&tx, None, 10).await };
+    assert_eq!(house.sweep.metadata.read("left", left).await.unwrap(), [hashes[0]]);
 }
