@@ -34,6 +34,9 @@ const DELETE_BATCH: usize = 64;
 /// long as the store's deadline.
 const REFUSED_MAX: u32 = 8;
 
+/// Longest that a process which ends takes to say which of its objects are nobody's.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// What one sweep did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JanitorReport {
@@ -165,6 +168,23 @@ impl Sweep {
             GivenUp { abandoned, disowned } = rest;
         }
         Ok(())
+    }
+
+    /// Buries what this process has given up, before it ends: of keys whose intents others have swept it alone knows
+    /// that something may be stored under them. Does what it can in a short time.
+    pub(crate) async fn bury_the_last(&self) {
+        let late = Timestamp::now().after(self.late_put_max);
+        let mut report = JanitorReport::default();
+        let why = match tokio::time::timeout(LAST_WORDS, self.bury_abandoned(late, &mut report)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the metadata did not answer within {LAST_WORDS:?}"),
+        };
+        tracing::warn!(
+            why,
+            "objects that this process put in vain could not be noted as such: those whose place was swept by another \
+             node stay in the object store, and nothing refers to them"
+        );
     }
 
     async fn abandon(&self, epoch: Epoch, keys: &[ObjectKey], late: Timestamp) -> Result<usize, StoreError> {
