@@ -11,6 +11,7 @@ use std::time::Duration;
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::blobs::{self, Checked};
+use darkroom_store::model::objects::Tombstone;
 use darkroom_store::model::{ContentHash, Epoch, Timestamp, healing, jobs, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -50,24 +51,18 @@ pub struct JanitorReport {
     pub dead_jobs_trimmed: usize,
     /// Blobs that no photo refers to any more.
     pub blobs_collected: usize,
-    /// Objects deleted.
+    /// Objects deleted. On S3, which does not tell whether there was one, without those that may never have been put
+    /// whole, and each once, although it is deleted a second time before its tombstone goes.
     pub objects_deleted: usize,
     /// Temporary files removed that dead nodes left in a folder of objects that nodes share.
     #[serde(default)]
     pub unfinished_removed: usize,
     /// Intents that stand: keys reserved by live processes.
     pub intents_standing: usize,
-    /// Objects still to be deleted. After a sweep without errors: those of which a put may still be on its way, which
-    /// never are any on a filesystem; and those that the store refuses to delete, which the log names.
+    /// Objects still to be deleted, or to be deleted once more. After a sweep without errors: those of which a put, or
+    /// an attempt of one that was given up, may still be on its way, which never are any on a filesystem; and those that
+    /// the store refuses to delete, which the log names.
     pub tombstones_left: usize,
-}
-
-impl JanitorReport {
-    /// Counted where it happens, since a sweep may stop later on.
-    fn count_deleted(&mut self, objects: usize) {
-        self.objects_deleted += objects;
-        metrics::counter!("darkroom_objects_deleted_total").increment(objects as u64);
-    }
 }
 
 /// Which letters of jobs that were given up are kept.
@@ -101,6 +96,15 @@ pub struct Sweep {
     pub(crate) keys: Option<Keys>,
     /// See [`ObjectStore::late_put_max`].
     pub(crate) late_put_max: Duration,
+}
+
+/// Objects that are to be deleted now.
+#[derive(Clone, Copy)]
+struct Due<'a> {
+    keys: &'a [ObjectKey],
+    /// See [`Tombstone::is_fresh`].
+    fresh: bool,
+    now: Timestamp,
 }
 
 impl Sweep {
@@ -299,27 +303,36 @@ impl Sweep {
         let (mut after, mut refused) = (None, 0);
         loop {
             let from: Option<&ObjectKey> = after.as_ref();
-            let list = |tx| async move { objects::tombstones(&tx, from, DELETE_BATCH).await };
+            let list = |tx| async move { objects::tombstones(&tx, from, BATCH).await };
             let found = self.metadata.read("list tombstones", list).await?;
             let Some(last) = found.last() else { return Ok(()) };
-            let next = Some(last.key.clone());
+            after = Some(last.key.clone());
             let due = found.into_iter().filter(|tombstone| tombstone.due <= now);
-            let keys: Vec<_> = due.map(|tombstone| tombstone.key).collect();
-            after = next;
-            if keys.is_empty() {
-                continue;
-            }
-            match self.objects.delete(&keys).await {
-                Ok(deleted) => {
-                    report.count_deleted(deleted);
-                    self.clear_tombstones(&keys).await?;
-                    refused = 0;
+            let (fresh, late): (Vec<_>, Vec<_>) = due.partition(Tombstone::is_fresh);
+            for (tombstones, fresh) in [(fresh, true), (late, false)] {
+                let keys: Vec<_> = tombstones.into_iter().map(|tombstone| tombstone.key).collect();
+                for keys in keys.chunks(DELETE_BATCH) {
+                    self.delete(&Due { keys, fresh, now }, &mut refused, report).await?;
                 }
-                Err(error @ StoreError::Unavailable { .. }) if self.objects.available().is_err() => {
-                    return Err(error); // Those behind it would fare no better.
-                }
-                Err(_) => self.delete_one_by_one(&keys, &mut refused, report).await?,
             }
+        }
+    }
+
+    async fn delete(
+        &self,
+        due: &Due<'_>,
+        refused: &mut u32,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
+        match self.objects.delete(due.keys).await {
+            Ok(existed) => {
+                *refused = 0;
+                self.deleted(due, existed, report).await
+            }
+            Err(error @ StoreError::Unavailable { .. }) if self.objects.available().is_err() => {
+                Err(error) // Those behind it would fare no better.
+            }
+            Err(_) => self.delete_one_by_one(due, refused, report).await,
         }
     }
 
@@ -327,20 +340,19 @@ impl Sweep {
     /// not delete: it may say so of all.
     async fn delete_one_by_one(
         &self,
-        keys: &[ObjectKey],
+        due: &Due<'_>,
         refused: &mut u32,
         report: &mut JanitorReport,
     ) -> Result<(), StoreError> {
-        for key in keys {
-            let key = std::slice::from_ref(key);
-            match self.objects.delete(key).await {
+        for key in due.keys {
+            let one = Due { keys: std::slice::from_ref(key), ..*due };
+            match self.objects.delete(one.keys).await {
                 Ok(existed) => {
-                    report.count_deleted(existed);
-                    self.clear_tombstones(key).await?;
                     *refused = 0;
+                    self.deleted(&one, existed, report).await?;
                 }
                 Err(error) => {
-                    tracing::error!(object = %key[0], %error, "an object cannot be deleted; its tombstone stays");
+                    tracing::error!(object = %key, %error, "an object cannot be deleted; its tombstone stays");
                     *refused += u32::from(matches!(error, StoreError::Unavailable { .. }));
                     if *refused >= REFUSED_MAX || self.objects.available().is_err() {
                         return Err(error);
@@ -349,6 +361,30 @@ impl Sweep {
             }
         }
         Ok(())
+    }
+
+    /// Counts what is deleted, and clears its tombstones. Where a put may be late, an attempt that was given up before
+    /// another succeeded would bring the object back for ever: there the tombstones of what was put whole stay until
+    /// none is on its way any more.
+    async fn deleted(
+        &self,
+        due: &Due<'_>,
+        existed: usize,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
+        let (keys, is_late) = (due.keys, !self.late_put_max.is_zero());
+        // Such a store does not tell whether there was anything of what was given up, or deleted before.
+        if due.fresh || !is_late {
+            report.objects_deleted += existed;
+            metrics::counter!("darkroom_objects_deleted_total").increment(existed as u64);
+        }
+        if due.fresh && is_late {
+            // The sweep may have begun before the object was put.
+            let late = due.now.max(Timestamp::now()).after(self.late_put_max);
+            let keep = |tx| async move { objects::keep_buried(&tx, keys, late) };
+            return self.metadata.transact("keep tombstones", keep).await;
+        }
+        self.metadata.transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) }).await
     }
 
     /// Removes what dead nodes were writing, once their intents may be swept, too.
@@ -365,10 +401,6 @@ impl Sweep {
         leftovers.retain(|left| left.epoch().is_none_or(is_over));
         report.unfinished_removed = self.objects.remove_leftovers(leftovers).await?;
         Ok(())
-    }
-
-    async fn clear_tombstones(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
-        self.metadata.transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) }).await
     }
 }
 

@@ -191,3 +191,31 @@ async fn a_damaged_record_of_a_blob_holds_up_no_other_and_no_object() {
     let left = |tx| async move { blobs::to_check(&tx, None, 10).await };
     assert_eq!(house.sweep.metadata.read("left", left).await.unwrap(), [hashes[0]]);
 }
+
+#[tokio::test]
+async fn an_attempt_that_arrives_after_the_delete_does_not_bring_the_object_back() {
+    let mut house = House::on_files().await;
+    let late = Duration::from_secs(690);
+    house.sweep.late_put_max = late;
+    let keys = house.buried(2).await;
+    let began = Timestamp::now();
+    let report = house.sweep.run_at(began).await.unwrap();
+    assert_eq!((report.objects_deleted, report.tombstones_left), (2, 2), "deleted at once");
+    assert!(!house.exists(&keys[0]).await && !house.exists(&keys[1]).await);
+
+    house.put(&keys[0]).await; // By a request that was given up when the next one had begun.
+    let report = house.sweep.run().await.unwrap();
+    assert_eq!((report.objects_deleted, report.tombstones_left), (0, 2), "another may yet come");
+    let over = Timestamp::now().after(late);
+    let report = house.sweep.run_at(over).await.unwrap();
+    assert_eq!((report.objects_deleted, report.tombstones_left), (0, 0), "each is counted once");
+    assert!(!house.exists(&keys[0]).await);
+}
+
+#[tokio::test]
+async fn where_no_put_is_late_a_tombstone_goes_with_its_object() {
+    let house = House::on_files().await;
+    house.buried(BATCH + 1).await;
+    let report = house.sweep.run().await.unwrap();
+    assert_eq!((report.objects_deleted, report.tombstones_left), (BATCH + 1, 0));
+}
