@@ -11,6 +11,7 @@ use std::time::Duration;
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::blobs::{self, Checked};
+use darkroom_store::model::objects::Tombstone;
 use darkroom_store::model::{ContentHash, Epoch, Timestamp, healing, jobs, nodes, objects};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -30,6 +31,12 @@ const BATCH: usize = 200;
 const FOLLOWERS: usize = 20;
 /// Objects deleted in one call.
 const DELETE_BATCH: usize = 64;
+/// Objects in a row that the store refuses to delete, or does not answer for, until a sweep gives up: each may take as
+/// long as the store's deadline.
+const REFUSED_MAX: u32 = 8;
+
+/// Longest that a process which ends takes to say which of its objects are nobody's.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What one sweep did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,15 +51,17 @@ pub struct JanitorReport {
     pub dead_jobs_trimmed: usize,
     /// Blobs that no photo refers to any more.
     pub blobs_collected: usize,
-    /// Objects deleted.
+    /// Objects deleted. On S3, which does not tell whether there was one, without those that may never have been put
+    /// whole, and each once, although it is deleted a second time before its tombstone goes.
     pub objects_deleted: usize,
     /// Temporary files removed that dead nodes left in a folder of objects that nodes share.
     #[serde(default)]
     pub unfinished_removed: usize,
     /// Intents that stand: keys reserved by live processes.
     pub intents_standing: usize,
-    /// Objects still to be deleted. After a sweep without errors: those of which a put may still be on its way, which
-    /// never are any on a filesystem.
+    /// Objects still to be deleted, or to be deleted once more. After a sweep without errors: those of which a put, or
+    /// an attempt of one that was given up, may still be on its way, which never are any on a filesystem; and those that
+    /// the store refuses to delete, which the log names.
     pub tombstones_left: usize,
 }
 
@@ -89,6 +98,15 @@ pub struct Sweep {
     pub(crate) late_put_max: Duration,
 }
 
+/// Objects that are to be deleted now.
+#[derive(Clone, Copy)]
+struct Due<'a> {
+    keys: &'a [ObjectKey],
+    /// See [`Tombstone::is_fresh`].
+    fresh: bool,
+    now: Timestamp,
+}
+
 impl Sweep {
     /// A sweep without a pipeline beside it.
     pub fn new(metadata: Metadata, objects: ObjectStore, epoch: Epoch) -> Self {
@@ -117,14 +135,15 @@ impl Sweep {
         self.bury_abandoned(late, &mut report).await?;
         self.bury_dead_epochs(now, &mut report).await?;
         self.check_blobs(&mut report).await?;
-        self.delete_buried(now, &mut report).await?;
-        self.remove_unfinished(&mut report).await?;
         self.trim_letters(&mut report).await?;
+        // Before the tombstones: a file that a dead node still gave its name to after its key's tombstone was cleared
+        // would stay for ever.
+        self.remove_unfinished(&mut report).await?;
+        self.delete_buried(now, &mut report).await?;
         (report.intents_standing, report.tombstones_left) = self
             .metadata
             .read("count what is left", |tx| async move { objects::outstanding(&tx, 10_000).await })
             .await?;
-        metrics::counter!("darkroom_objects_deleted_total").increment(report.objects_deleted as u64);
         Ok(report)
     }
 
@@ -153,6 +172,23 @@ impl Sweep {
             GivenUp { abandoned, disowned } = rest;
         }
         Ok(())
+    }
+
+    /// Buries what this process has given up, before it ends: of keys whose intents others have swept it alone knows
+    /// that something may be stored under them. Does what it can in a short time.
+    pub(crate) async fn bury_the_last(&self) {
+        let late = Timestamp::now().after(self.late_put_max);
+        let mut report = JanitorReport::default();
+        let why = match tokio::time::timeout(LAST_WORDS, self.bury_abandoned(late, &mut report)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the metadata did not answer within {LAST_WORDS:?}"),
+        };
+        tracing::warn!(
+            why,
+            "objects that this process put in vain could not be noted as such: those whose place was swept by another \
+             node stay in the object store, and nothing refers to them"
+        );
     }
 
     async fn abandon(&self, epoch: Epoch, keys: &[ObjectKey], late: Timestamp) -> Result<usize, StoreError> {
@@ -215,25 +251,34 @@ impl Sweep {
         }
     }
 
+    /// Goes once through the blobs that are to be checked. One whose records are damaged stays, and holds up no other.
     async fn check_blobs(&self, report: &mut JanitorReport) -> Result<(), StoreError> {
+        let mut after = None;
         loop {
-            let hashes = self
-                .metadata
-                .read("list blobs to check", |tx| async move { blobs::to_check(&tx, BATCH).await })
-                .await?;
-            if hashes.is_empty() {
-                return Ok(());
-            }
+            let from = after.as_ref();
+            let list = |tx| async move { blobs::to_check(&tx, from, BATCH).await };
+            let hashes = self.metadata.read("list blobs to check", list).await?;
+            let Some(last) = hashes.last() else { return Ok(()) };
+            after = Some(*last);
             for hash in &hashes {
-                let checked = self
-                    .metadata
-                    .transact("check blob", |tx| async move { blobs::collect(&tx, hash).await })
-                    .await?;
-                match checked {
-                    Checked::Kept => {}
-                    Checked::Buried => report.blobs_collected += 1,
-                    Checked::Replaced(object) => self.replace(hash, &object).await?,
+                match self.check_blob(hash).await {
+                    Ok(Checked::Buried) => report.blobs_collected += 1,
+                    Ok(_) => {}
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(blob = %hash, %error, "a blob cannot be checked; it stays as it is");
+                    }
+                    Err(error) => return Err(error),
                 }
+            }
+        }
+    }
+
+    async fn check_blob(&self, hash: &ContentHash) -> Result<Checked, StoreError> {
+        loop {
+            let check = |tx| async move { blobs::collect(&tx, hash).await };
+            match self.metadata.transact("check blob", check).await? {
+                Checked::Replaced(object) => self.replace(hash, &object).await?,
+                checked => return Ok(checked),
             }
         }
     }
@@ -253,48 +298,93 @@ impl Sweep {
     }
 
     /// Goes through the tombstones once. One that is not due, or whose object cannot be deleted, stays, and does not
-    /// hold up those behind it.
+    /// hold up those behind it, unless the store is away or refuses many in a row.
     async fn delete_buried(&self, now: Timestamp, report: &mut JanitorReport) -> Result<(), StoreError> {
-        let mut after = None;
+        let (mut after, mut refused) = (None, 0);
         loop {
             let from: Option<&ObjectKey> = after.as_ref();
-            let list = |tx| async move { objects::tombstones(&tx, from, DELETE_BATCH).await };
+            let list = |tx| async move { objects::tombstones(&tx, from, BATCH).await };
             let found = self.metadata.read("list tombstones", list).await?;
             let Some(last) = found.last() else { return Ok(()) };
-            let next = Some(last.key.clone());
+            after = Some(last.key.clone());
             let due = found.into_iter().filter(|tombstone| tombstone.due <= now);
-            let keys: Vec<_> = due.map(|tombstone| tombstone.key).collect();
-            after = next;
-            if keys.is_empty() {
-                continue;
-            }
-            match self.objects.delete(&keys).await {
-                Ok(deleted) => {
-                    report.objects_deleted += deleted;
-                    self.clear_tombstones(&keys).await?;
+            let (fresh, late): (Vec<_>, Vec<_>) = due.partition(Tombstone::is_fresh);
+            for (tombstones, fresh) in [(fresh, true), (late, false)] {
+                let keys: Vec<_> = tombstones.into_iter().map(|tombstone| tombstone.key).collect();
+                for keys in keys.chunks(DELETE_BATCH) {
+                    self.delete(&Due { keys, fresh, now }, &mut refused, report).await?;
                 }
-                // Those behind it would fare no better.
-                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-                Err(_) => report.objects_deleted += self.delete_one_by_one(&keys).await?,
             }
         }
     }
 
-    async fn delete_one_by_one(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
-        let mut deleted = 0;
-        for key in keys {
-            let key = std::slice::from_ref(key);
-            match self.objects.delete(key).await {
+    async fn delete(
+        &self,
+        due: &Due<'_>,
+        refused: &mut u32,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
+        match self.objects.delete(due.keys).await {
+            Ok(existed) => {
+                *refused = 0;
+                self.deleted(due, existed, report).await
+            }
+            Err(error @ StoreError::Unavailable { .. }) if self.objects.available().is_err() => {
+                Err(error) // Those behind it would fare no better.
+            }
+            Err(_) => self.delete_one_by_one(due, refused, report).await,
+        }
+    }
+
+    /// One of these cannot be deleted, and no other waits for it. `refused` counts those in a row that the store would
+    /// not delete: it may say so of all.
+    async fn delete_one_by_one(
+        &self,
+        due: &Due<'_>,
+        refused: &mut u32,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
+        for key in due.keys {
+            let one = Due { keys: std::slice::from_ref(key), ..*due };
+            match self.objects.delete(one.keys).await {
                 Ok(existed) => {
-                    deleted += existed;
-                    self.clear_tombstones(key).await?;
+                    *refused = 0;
+                    self.deleted(&one, existed, report).await?;
                 }
                 Err(error) => {
-                    tracing::error!(object = %key[0], %error, "an object cannot be deleted; its tombstone stays");
+                    tracing::error!(object = %key, %error, "an object cannot be deleted; its tombstone stays");
+                    *refused += u32::from(matches!(error, StoreError::Unavailable { .. }));
+                    if *refused >= REFUSED_MAX || self.objects.available().is_err() {
+                        return Err(error);
+                    }
                 }
             }
         }
-        Ok(deleted)
+        Ok(())
+    }
+
+    /// Counts what is deleted, and clears its tombstones. Where a put may be late, an attempt that was given up before
+    /// another succeeded would bring the object back for ever: there the tombstones of what was put whole stay until
+    /// none is on its way any more.
+    async fn deleted(
+        &self,
+        due: &Due<'_>,
+        existed: usize,
+        report: &mut JanitorReport,
+    ) -> Result<(), StoreError> {
+        let (keys, is_late) = (due.keys, !self.late_put_max.is_zero());
+        // Such a store does not tell whether there was anything of what was given up, or deleted before.
+        if due.fresh || !is_late {
+            report.objects_deleted += existed;
+            metrics::counter!("darkroom_objects_deleted_total").increment(existed as u64);
+        }
+        if due.fresh && is_late {
+            // The sweep may have begun before the object was put.
+            let late = due.now.max(Timestamp::now()).after(self.late_put_max);
+            let keep = |tx| async move { objects::keep_buried(&tx, keys, late) };
+            return self.metadata.transact("keep tombstones", keep).await;
+        }
+        self.metadata.transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) }).await
     }
 
     /// Removes what dead nodes were writing, once their intents may be swept, too.
@@ -311,10 +401,6 @@ impl Sweep {
         leftovers.retain(|left| left.epoch().is_none_or(is_over));
         report.unfinished_removed = self.objects.remove_leftovers(leftovers).await?;
         Ok(())
-    }
-
-    async fn clear_tombstones(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
-        self.metadata.transact("clear tombstones", |tx| async move { objects::unbury(&tx, keys) }).await
     }
 }
 
@@ -422,3 +508,6 @@ impl Actor for Janitor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ use crate::{Backlog, Lease, PipelineOptions, Refused};
 const SWEEP_MS_MAX: u64 = 300_000;
 /// Longest that the actors together may take to end, in milliseconds.
 const DRAIN_MS_MAX: u64 = 10_000;
+/// Longest that a node which was declared dead waits for what it has in hand to come to nothing.
+const LETTING_GO: Duration = Duration::from_secs(2);
 /// Jobs counted for the metrics.
 const JOBS_COUNTED_MAX: usize = 10_000;
 
@@ -48,6 +50,7 @@ struct Inner {
     health: watch::Receiver<Health>,
     supervisor: ActorRef<SupervisorMessage>,
     nudge_janitor: Arc<Notify>,
+    sweep: Sweep,
 }
 
 /// One actor, as `GET /v1/admin/actors` shows it.
@@ -143,17 +146,18 @@ impl Pipeline {
         };
         let (health_sender, health) = watch::channel(Health::Restarting);
         let (counters, nudge_janitor) = (Counters::default(), Arc::new(Notify::new()));
+        let sweep = Sweep { letters, keys: Some(keys), ..Sweep::new(metadata, objects, life.epoch) };
         let arguments = SupervisorArguments {
             house: house.clone(),
             counters: counters.clone(),
-            sweep: Sweep { letters, keys: Some(keys), ..Sweep::new(metadata, objects, life.epoch) },
+            sweep: sweep.clone(),
             nudge: nudge_janitor.clone(),
             health: health_sender,
         };
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|e| StartError::Spawn { what: "the supervisor", why: e.to_string() })?;
-        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor })))
+        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor, sweep })))
     }
 
     /// A lease for one upload, of at most `bytes` if that is known, at once or not at all. Ask before reading the body.
@@ -320,10 +324,20 @@ impl Pipeline {
         tokio::select! {
             () = self.actors_dead() => "the pipeline's actors die too often; the log says why".to_owned(),
             () = self.0.house.fate.sealed() => {
+                self.let_go().await;
                 "this node was declared dead by another; start it again, and see that it reaches the metadata"
                     .to_owned()
             }
         }
+    }
+
+    /// This node is dead to the others, and they have swept its intents, or will. Uploads that are under way find out,
+    /// and what they have put is buried.
+    async fn let_go(&self) {
+        let slots = &self.0.house.admission.slots;
+        // What takes longer is lost with the process.
+        let _ = tokio::time::timeout(LETTING_GO, slots.all_returned()).await;
+        self.0.sweep.bury_the_last().await;
     }
 
     async fn actors_dead(&self) {
@@ -458,6 +472,8 @@ impl Pipeline {
             tracing::warn!(%error, "the actors did not end in time");
         }
         self.0.supervisor.stop(None);
+        // The Janitor has ended: what the last uploads gave up is left to us.
+        self.0.sweep.bury_the_last().await;
         house.keys.release().await?;
         life::end(&house.metadata, house.epoch).await
     }
@@ -476,3 +492,6 @@ pub(crate) async fn void_old_leases(metadata: &Metadata) -> Result<(), StoreErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use darkroom_store::model::blobs::Checked;
 use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::photos::Variant;
 use darkroom_store::model::photos::{
-    self, Created, Creation, Failure, Made, Photo, Settled, Settling, State,
+    self, Created, Creation, Failure, Made, Photo, Seen, Settled, Settling, State,
 };
 use darkroom_store::model::subspaces::PHOTOS;
 use darkroom_store::model::{
@@ -45,6 +45,10 @@ cases! { crate::run:
     what_was_swept_too_early_is_buried_again,
     lost_bytes_that_come_again_are_found_by_every_photo_that_has_them,
     a_blob_that_is_replaced_while_photos_follow_is_followed_again,
+    nothing_is_made_of_stored_bytes_before_they_were_looked_for,
+    a_ready_photo_whose_original_is_gone_has_it_back_by_its_own_bytes,
+    a_new_photo_of_bytes_that_are_gone_brings_them_back_to_all,
+    lost_bytes_whose_successor_was_swept_or_has_moved_are_not_replaced,
 }
 
 /// Runs a case on an empty store of `engine`.
@@ -82,7 +86,14 @@ impl Store {
         Creation { job: creation.job.clone().leased(lease(), NOW.after(MINUTE)), ..creation }
     }
 
+    /// As the object store has every object.
     async fn create(&self, creation: &Creation) -> Created {
+        let created = self.create_once(creation).await;
+        let Created::Stored(object) = created else { return created };
+        self.create_once(&Creation { seen: Some(Seen::Present(object)), ..creation.clone() }).await
+    }
+
+    async fn create_once(&self, creation: &Creation) -> Created {
         tx!(self, |tx| photos::create(&tx, creation).await).unwrap()
     }
 
@@ -172,7 +183,7 @@ async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it(stor
     let hash = &first.original.hash;
     for (id, collected) in [(first.id, Checked::Kept), (second.id, Checked::Buried)] {
         assert!(tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap());
-        assert_eq!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap(), [*hash]);
+        assert_eq!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap(), [*hash]);
         assert_eq!(tx!(store, |tx| blobs::collect(&tx, hash).await).unwrap(), collected);
     }
     assert!(store.tombstones().await.contains(&first.original.object));
@@ -379,7 +390,7 @@ async fn lost_bytes_that_come_again_are_found_by_every_photo_that_has_them(store
     assert_eq!(store.photo(third.id).await.unwrap().original.object, *lost);
     assert!(store.tombstones().await.is_empty());
 
-    assert_eq!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap(), [*hash]);
+    assert_eq!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap(), [*hash]);
     assert_eq!(store.check(hash).await, Checked::Replaced(objects[1].clone()));
     for id in [first.id, second.id, third.id] {
         assert_eq!(store.photo(id).await.unwrap().original.object, objects[1]);
@@ -388,7 +399,7 @@ async fn lost_bytes_that_come_again_are_found_by_every_photo_that_has_them(store
     buried.sort();
     assert_eq!(store.tombstones().await, buried);
     assert_eq!(store.check(hash).await, Checked::Kept);
-    assert!(tx!(store, |tx| blobs::to_check(&tx, 10).await).unwrap().is_empty());
+    assert!(tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap().is_empty());
 }
 
 async fn a_blob_that_is_replaced_while_photos_follow_is_followed_again(store: Store) {
@@ -408,4 +419,96 @@ async fn a_blob_that_is_replaced_while_photos_follow_is_followed_again(store: St
     assert!(tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap());
     assert_eq!(store.check(hash).await, Checked::Buried);
     assert_eq!(store.tombstones().await.len(), 2, "where it is, and where it was");
+}
+
+/// The same bytes again, from this owner.
+fn from(owner: &str, creation: Creation) -> Creation {
+    let owner = serde_json::from_str(&format!("{owner:?}")).unwrap();
+    Creation { photo: Photo { owner, ..creation.photo.clone() }, ..creation }
+}
+
+fn having_seen(seen: Seen, creation: &Creation) -> Creation {
+    Creation { seen: Some(seen), ..creation.clone() }
+}
+
+async fn nothing_is_made_of_stored_bytes_before_they_were_looked_for(store: Store) {
+    let (first, job) = store.created(b"same").await;
+    store.publish(&settling(&first, &job), &[]).await;
+    let object = &first.original.object;
+    let again = store.creation(b"same").await;
+    let others = from("b", store.creation(b"same").await);
+    for creation in [&again, &others] {
+        let Created::Stored(stored) = store.create_once(creation).await else { panic!("look first") };
+        assert_eq!(stored, *object);
+        assert!(store.photo(creation.photo.id).await.is_none() && store.job(creation.job.id).await.is_none());
+    }
+    let outstanding = tx!(store, |tx| objects::outstanding(&tx, 10).await).unwrap();
+    assert_eq!(outstanding, (2, 0), "what was put is theirs still");
+
+    let there = |creation| having_seen(Seen::Present(object.clone()), creation);
+    let Created::Duplicate(found) = store.create_once(&there(&again)).await else { panic!("it is there") };
+    let Created::New(new) = store.create_once(&there(&others)).await else { panic!("a photo of its own") };
+    assert_eq!((found.id, &found.original.object, &new.original.object), (first.id, object, object));
+    assert!(
+        tx!(store, |tx| blobs::to_check(&tx, None, 10).await).unwrap().is_empty(),
+        "nothing was replaced"
+    );
+}
+
+async fn a_ready_photo_whose_original_is_gone_has_it_back_by_its_own_bytes(store: Store) {
+    let (photo, job) = store.created(b"same").await;
+    store.publish(&settling(&photo, &job), &[]).await;
+    let (hash, lost) = (&photo.original.hash, photo.original.object.clone());
+    let creation = store.creation(b"same").await;
+    let fresh = &creation.photo.original.object;
+    let again = having_seen(Seen::Lost(lost.clone()), &creation);
+    for _ in 0..2 {
+        let Created::Duplicate(found) = store.create_once(&again).await else { panic!("the owner has it") };
+        assert_eq!((found.id, found.state, &found.original.object), (photo.id, State::Ready, fresh));
+        assert_eq!(store.photo(photo.id).await.unwrap(), found);
+    }
+    let blob = tx!(store, |tx| blobs::get(&tx, hash).await).unwrap().unwrap();
+    assert_eq!((&blob.object, &blob.former[..]), (fresh, std::slice::from_ref(&lost)), "once");
+    assert_eq!(tx!(store, |tx| objects::outstanding(&tx, 10).await).unwrap(), (0, 0));
+    assert_eq!(store.check(hash).await, Checked::Replaced(fresh.clone()));
+    assert_eq!(store.tombstones().await, [lost]);
+    assert_eq!((store.count(State::Ready).await, store.count(State::Processing).await), (1, 0));
+}
+
+async fn a_new_photo_of_bytes_that_are_gone_brings_them_back_to_all(store: Store) {
+    let (first, job) = store.created(b"same").await;
+    store.publish(&settling(&first, &job), &[]).await;
+    let (hash, lost) = (&first.original.hash, first.original.object.clone());
+    let creation = from("b", store.creation(b"same").await);
+    let fresh = &creation.photo.original.object;
+    let again = having_seen(Seen::Lost(lost.clone()), &creation);
+    for _ in 0..2 {
+        let Created::New(new) = store.create_once(&again).await else { panic!("a photo of its own") };
+        assert_eq!((new.id, &new.original.object), (creation.photo.id, fresh));
+    }
+    assert_eq!(store.photo(first.id).await.unwrap().original.object, lost, "until the Janitor comes");
+    assert_eq!(store.check(hash).await, Checked::Replaced(fresh.clone()));
+    assert_eq!(store.photo(first.id).await.unwrap().original.object, *fresh);
+    assert_eq!(store.tombstones().await, [lost]);
+}
+
+async fn lost_bytes_whose_successor_was_swept_or_has_moved_are_not_replaced(store: Store) {
+    let (photo, job) = store.created(b"same").await;
+    store.publish(&settling(&photo, &job), &[]).await;
+    let lost = || Seen::Lost(photo.original.object.clone());
+    let swept = having_seen(lost(), &store.creation(b"same").await);
+    let keys = std::slice::from_ref(&swept.photo.original.object);
+    tx!(store, |tx| objects::abandon(&tx, EPOCH, keys, NOW).await).unwrap();
+    assert!(matches!(store.create_once(&swept).await, Created::IntentGone));
+    assert_eq!(store.photo(photo.id).await.unwrap().original.object, photo.original.object);
+
+    let (one, other) = (store.creation(b"same").await, store.creation(b"same").await);
+    assert!(matches!(store.create_once(&having_seen(lost(), &one)).await, Created::Duplicate(_)));
+    // Whoever looked at the same time is to look again, where they are now.
+    let Created::Stored(now) = store.create_once(&having_seen(lost(), &other)).await else {
+        panic!("they have moved")
+    };
+    assert_eq!(now, one.photo.original.object);
+    let outstanding = tx!(store, |tx| objects::outstanding(&tx, 10).await).unwrap();
+    assert_eq!(outstanding.0, 1, "the second one's object is nobody's");
 }

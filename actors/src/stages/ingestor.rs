@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use darkroom_media::{Prober, SourceFormat};
+use darkroom_store::StoreError;
 use darkroom_store::model::jobs::{self, Job, Kind};
-use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, State};
+use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
 use darkroom_store::model::{JobId, LeaseId, OwnerId, PhotoId, Timestamp};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
@@ -24,6 +25,10 @@ use crate::keys::ReservedKey;
 use crate::line::{Line, StageCounters};
 use crate::permits::{Lease, Permit};
 use crate::work::{AcceptedPhoto, Envelope};
+
+/// How often an upload whose bytes are stored already looks for them: again only if they have found another place in
+/// between.
+const LOOKS_MAX: u32 = 8;
 
 /// The bytes of one photo as they arrive. The stream ends a body that stalls with an error by itself.
 pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -139,16 +144,8 @@ pub(crate) async fn ingest(
     let photo = record(owner, &probe, &receipt, &key);
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let creation = Creation { photo, job, epoch: house.epoch, allow_duplicate };
-    let created = {
-        let creation = &creation;
-        let create = |tx| async move {
-            let created = photos::create(&tx, creation).await?;
-            house.faults.pass(Point::BeforeCommit, creation.photo.original.width);
-            Ok(created)
-        };
-        house.metadata.transact("create photo", create).await
-    };
+    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
+    let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
     // Reconciler and the Janitor find out.
@@ -156,9 +153,11 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        // `create` goes on until it is another.
+        Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
             key.swept();
-            return Err(IngestError::Store(darkroom_store::StoreError::Unavailable {
+            return Err(IngestError::Store(StoreError::Unavailable {
                 reason: "the upload took so long that its place in the object store was swept; send it again"
                     .to_owned(),
             }));
@@ -184,6 +183,42 @@ pub(crate) async fn ingest(
     let wanted = house.options.presets.clone().into();
     let envelope = Envelope { photo, held, wanted, taken_up, _slot: slot };
     Ok((Some(AcceptedPhoto { envelope, probe, body, pixels }), ingested))
+}
+
+/// Makes the photo durable. Where its bytes are stored already, the object that has them is looked for first: it may
+/// have been deleted since the metadata's backup was taken, or lost, and then the bytes just put take its place.
+async fn create(house: &House, creation: &mut Creation) -> Result<Created, StoreError> {
+    for _ in 0..LOOKS_MAX {
+        let created = {
+            let creation = &*creation;
+            let create = |tx| async move {
+                let created = photos::create(&tx, creation).await?;
+                if !matches!(created, Created::Stored(_)) {
+                    house.faults.pass(Point::BeforeCommit, creation.photo.original.width);
+                }
+                Ok(created)
+            };
+            house.metadata.transact("create photo", create).await?
+        };
+        let Created::Stored(object) = created else { return Ok(created) };
+        // An error of the store tells nothing of the object: only its answer that there is none does.
+        let found = house.objects.head(&object).await?.map(|found| found.bytes);
+        let expected = creation.photo.original.bytes;
+        creation.seen = Some(if found == Some(expected) {
+            Seen::Present(object)
+        } else {
+            tracing::error!(
+                %object, expected, found,
+                "the stored original of these bytes is missing or cut; the upload takes its place"
+            );
+            Seen::Lost(object)
+        });
+    }
+    Err(contended())
+}
+
+fn contended() -> StoreError {
+    StoreError::Contended { name: "create photo", attempts: LOOKS_MAX }
 }
 
 /// What a fresh photo needs to go on in memory.

@@ -86,13 +86,19 @@ pub(super) async fn references(
     rows.iter().map(id).collect()
 }
 
-/// Blobs that lost a reference or were replaced, at most `limit`.
+/// Blobs that lost a reference or were replaced, in the order of their hashes, those after `after`, at most `limit`.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn to_check(tx: &Transaction, limit: usize) -> Result<Vec<ContentHash>, StoreError> {
+pub async fn to_check(
+    tx: &Transaction,
+    after: Option<&ContentHash>,
+    limit: usize,
+) -> Result<Vec<ContentHash>, StoreError> {
     let options = RangeOptions { limit, snapshot: true, ..Default::default() };
-    let rows = tx.get_range(&BLOBS_TO_CHECK.all(), options).await?;
+    let all = BLOBS_TO_CHECK.all();
+    let range = after.map_or(all.clone(), |after| all.after(&BLOBS_TO_CHECK.key(&hash_key(after))));
+    let rows = tx.get_range(&range, options).await?;
     rows.iter()
         .map(|(key, _)| {
             let (bytes,) = BLOBS_TO_CHECK.unpack::<(Vec<u8>,)>(key)?;

@@ -1,7 +1,8 @@
 //! Lost bytes that are uploaded again.
 //!
-//! A photo whose original was not found ends `failed`, and the same bytes, sent once more, take the place of what was
-//! lost, for every photo that has them. The object that was lost may come back all the same (a folder was not mounted,
+//! An original that is missing is found out when its photo is processed, which ends `failed`, or when the same bytes are
+//! uploaded once more, by whomever, which is not acknowledged before somebody has looked for the object that has them.
+//! Then the bytes just sent take the place of what was lost, for every photo that has them. The object that was lost may come back all the same (a folder was not mounted,
 //! a backup was restored), and photos go on naming it until the Janitor has corrected them, a few at a time. Only then
 //! is it nobody's: buried any earlier, it would be taken from photos that have found it again; forgotten, it would stay
 //! for ever.
@@ -13,15 +14,21 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::objects::ObjectKey;
 
-/// Lets the blob be where `fresh` was just put, and the photo with it. The others follow by [`follow`].
-pub(super) async fn heal(tx: &Transaction, photo: &mut Photo, fresh: &Original) -> Result<(), StoreError> {
+/// Lets the blob be where `fresh` was just put, and the photo with it. If there was one, `lost`, the other photos that
+/// have it follow by [`follow`].
+pub(super) fn heal(
+    tx: &Transaction,
+    photo: &mut Photo,
+    lost: Option<Blob>,
+    fresh: &Original,
+) -> Result<(), StoreError> {
     let mut blob = Blob { object: fresh.object.clone(), bytes: fresh.bytes, former: Vec::new() };
-    if let Some(lost) = blobs::get(tx, &fresh.hash).await? {
+    if let Some(lost) = lost {
         blob.former = lost.former;
         blob.former.push(lost.object);
+        blobs::ask_to_check(tx, &fresh.hash)?;
     }
     blobs::put(tx, &fresh.hash, &blob)?;
-    blobs::ask_to_check(tx, &fresh.hash)?;
     photo.original.object = fresh.object.clone();
     Ok(())
 }

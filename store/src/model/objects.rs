@@ -7,7 +7,8 @@
 //!
 //! The put of a process that is dead, or that gave up waiting, may still arrive at a store on another machine. So
 //! the tombstone of what may never have been put whole says from when on the object is to be deleted: by then no
-//! put of it is on its way any more.
+//! put of it is on its way any more. Of what was put whole there may have been an earlier attempt, which was given up and
+//! arrives after the object was deleted: such a tombstone is kept for as long, and the object deleted once more.
 
 use super::{Epoch, Timestamp, record, subspaces};
 use crate::StoreError;
@@ -108,6 +109,15 @@ pub fn bury(tx: &Transaction, key: &ObjectKey) -> Result<(), StoreError> {
     bury_until(tx, key, Timestamp::default())
 }
 
+/// The objects, which were put whole, are deleted. Their tombstones stay, and are due once more at `due`: by then no
+/// attempt of a put that was given up is on its way any more.
+///
+/// # Errors
+/// Those of the engine.
+pub fn keep_buried(tx: &Transaction, keys: &[ObjectKey], due: Timestamp) -> Result<(), StoreError> {
+    keys.iter().try_for_each(|key| bury_until(tx, key, due))
+}
+
 fn bury_until(tx: &Transaction, key: &ObjectKey, due: Timestamp) -> Result<(), StoreError> {
     tx.set(&TOMBSTONES.key(&(key.as_str(),)), &due.0.to_be_bytes())
 }
@@ -119,6 +129,14 @@ pub struct Tombstone {
     pub key: ObjectKey,
     /// From when on. Before, a put of it may still be on its way.
     pub due: Timestamp,
+}
+
+impl Tombstone {
+    /// Whether the object was put whole, and has not been deleted yet.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.due == Timestamp::default()
+    }
 }
 
 /// Objects to be deleted, in the order of their keys, those after `after`, at most `limit`.

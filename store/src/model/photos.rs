@@ -221,6 +221,18 @@ pub struct Creation {
     pub epoch: Epoch,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// What the object store said of the object that has had these bytes so far, after [`Created::Stored`]. `None` at
+    /// first.
+    pub seen: Option<Seen>,
+}
+
+/// An object that was looked for in the object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is there.
+    Present(ObjectKey),
+    /// It is not, or not whole: the bytes just put are to take its place.
+    Lost(ObjectKey),
 }
 
 /// What became of a [`Creation`].
@@ -233,11 +245,15 @@ pub enum Created {
     Duplicate(Photo),
     /// As `Duplicate`, and since that photo had failed it is tried again, with the job of the creation.
     Retried(Photo),
+    /// These bytes are stored already, in this object, and nothing was made yet: the caller looks whether it is there,
+    /// and comes again with what it has [`Seen`]. Metadata restored from a backup may know of objects that were deleted
+    /// since, and an upload must not be acknowledged against one of those.
+    Stored(ObjectKey),
     /// The object's intent is gone: it may have been deleted, and must be put again under another key.
     IntentGone,
 }
 
-/// Makes a photo durable.
+/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
 ///
 /// # Errors
 /// Those of the engine.
@@ -251,21 +267,20 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
         Some(bytes) => get(tx, record::decode(&by_content, &bytes)?).await?,
         None => None,
     };
+    let blob = blobs::get(tx, &photo.original.hash).await?;
     if !creation.allow_duplicate
         && let Some(same) = same
     {
-        return duplicate(tx, same, creation).await;
+        return duplicate(tx, same, blob, creation).await;
     }
-    if let Some(blob) = blobs::get(tx, &photo.original.hash).await? {
-        photo.original.object = blob.object;
-    } else {
-        let object = photo.original.object.clone();
-        if !objects::is_intended(tx, creation.epoch, &object).await? {
-            return Ok(Created::IntentGone);
+    match place(blob.as_ref(), creation) {
+        Place::Unseen(object) => return Ok(Created::Stored(object)),
+        Place::Kept(object) => photo.original.object = object,
+        Place::Fresh => {
+            if !store_fresh(tx, &mut photo, blob, creation).await? {
+                return Ok(Created::IntentGone);
+            }
         }
-        objects::fulfil(tx, creation.epoch, &object)?;
-        let blob = blobs::Blob { object, bytes: photo.original.bytes, former: Vec::new() };
-        blobs::put(tx, &photo.original.hash, &blob)?;
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
     put(tx, &photo).await?;
@@ -276,21 +291,77 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     Ok(Created::New(photo))
 }
 
-async fn duplicate(tx: &Transaction, mut photo: Photo, creation: &Creation) -> Result<Created, StoreError> {
-    let own_job = jobs::get(tx, creation.job.id).await?.is_some();
+/// Where the bytes of a creation are to be found from now on.
+enum Place {
+    /// Where they were: the object is there.
+    Kept(ObjectKey),
+    /// Perhaps where they were: nobody has looked yet.
+    Unseen(ObjectKey),
+    /// Where they were just put.
+    Fresh,
+}
+
+fn place(blob: Option<&blobs::Blob>, creation: &Creation) -> Place {
+    let Some(blob) = blob else { return Place::Fresh };
+    let object = blob.object.clone();
+    // An earlier run of this transaction, which has committed, has given them their place.
+    if object == creation.photo.original.object {
+        return Place::Kept(object);
+    }
+    match &creation.seen {
+        Some(Seen::Present(seen)) if *seen == object => Place::Kept(object),
+        Some(Seen::Lost(seen)) if *seen == object => Place::Fresh,
+        _ => Place::Unseen(object),
+    }
+}
+
+/// Lets the blob, and the photo with it, be where the creation's object was just put; false if its intent is gone.
+async fn store_fresh(
+    tx: &Transaction,
+    photo: &mut Photo,
+    blob: Option<blobs::Blob>,
+    creation: &Creation,
+) -> Result<bool, StoreError> {
+    let fresh = &creation.photo.original;
+    if !objects::is_intended(tx, creation.epoch, &fresh.object).await? {
+        return Ok(false);
+    }
+    objects::fulfil(tx, creation.epoch, &fresh.object)?;
+    healing::heal(tx, photo, blob, fresh)?;
+    Ok(true)
+}
+
+/// The owner has a photo with these bytes.
+async fn duplicate(
+    tx: &Transaction,
+    mut photo: Photo,
+    blob: Option<blobs::Blob>,
+    creation: &Creation,
+) -> Result<Created, StoreError> {
+    // With the creation's own job, an earlier run of this transaction has revived the photo.
+    if photo.state != State::Failed && jobs::get(tx, creation.job.id).await?.is_some() {
+        return Ok(Created::Retried(photo));
+    }
+    // Bytes that were found missing or damaged are replaced, whatever stands in their place.
+    let missing = |failure: &Failure| failure.code == ORIGINAL_MISSING;
+    let is_lost = photo.state == State::Failed && photo.failure.as_ref().is_some_and(missing);
+    let healed = match if is_lost { Place::Fresh } else { place(blob.as_ref(), creation) } {
+        Place::Unseen(object) => return Ok(Created::Stored(object)),
+        Place::Kept(_) => false,
+        Place::Fresh => {
+            if !store_fresh(tx, &mut photo, blob, creation).await? {
+                return Ok(Created::IntentGone);
+            }
+            true
+        }
+    };
     if photo.state != State::Failed {
-        // With the creation's own job, an earlier run of this transaction has revived the photo.
-        return Ok(if own_job { Created::Retried(photo) } else { Created::Duplicate(photo) });
+        if healed {
+            put(tx, &photo).await?;
+        }
+        return Ok(Created::Duplicate(photo));
     }
     let fresh = &creation.photo.original;
-    if photo.failure.as_ref().is_some_and(|failure| failure.code == ORIGINAL_MISSING) {
-        // The stored bytes are lost: these take their place.
-        if !objects::is_intended(tx, creation.epoch, &fresh.object).await? {
-            return Ok(Created::IntentGone);
-        }
-        objects::fulfil(tx, creation.epoch, &fresh.object)?;
-        healing::heal(tx, &mut photo, fresh).await?;
-    }
     count(tx, photo.state, -1)?;
     // What is read of the same bytes may be more than the daemon that took the first upload read.
     photo.original.probe = fresh.probe.clone();
