@@ -394,6 +394,46 @@ async fn a_put_that_has_failed_may_come_about_late() {
     assert!(failed.elapsed() < bucket.late_put_max(), "{:?}", failed.elapsed());
 }
 
+/// A proxy before a server that starts knows nothing of objects. What it says of one is not believed.
+#[tokio::test]
+async fn a_404_that_is_not_s3s_is_no_missing_object() {
+    let not_found = hyper::StatusCode::NOT_FOUND;
+    for fault in [Fault::Refuse(not_found, ""), Fault::Page(not_found)] {
+        let (server, objects) = hasty().await;
+        let key = put(&objects, ObjectKind::Original).await;
+        for method in [Method::GET, Method::DELETE] {
+            server.faults().set([fault.clone().on(method.clone(), "originals/")]);
+            let failed = match method {
+                Method::GET => objects.get_whole(&key).await.map(drop),
+                _ => objects.delete(std::slice::from_ref(&key)).await.map(drop),
+            };
+            assert!(is_unavailable(&failed), "{fault:?} to {method}: {failed:?}");
+            assert!(server.faults().hits() > 1, "{fault:?} to {method} is tried again");
+            fails_at_once(&objects, &key).await;
+            server.faults().clear();
+            recovers(&objects, &key).await;
+        }
+        server.faults().set([
+            fault.clone().on(Method::GET, "originals/").times(2),
+            fault.clone().on(Method::DELETE, "originals/").times(2),
+        ]);
+        assert_eq!(objects.get_whole(&key).await.unwrap().unwrap(), content(10));
+        objects.delete(&[key]).await.unwrap();
+        assert_eq!(server.faults().hits(), 4);
+        assert!(list(&objects, ObjectKind::Original, 10).await.is_empty());
+    }
+}
+
+/// A bucket that is gone is not one whose objects are.
+#[tokio::test]
+async fn a_missing_bucket_is_no_missing_object() {
+    let (server, objects) = hasty().await;
+    let key = put(&objects, ObjectKind::Original).await;
+    server.faults().set([Fault::Refuse(hyper::StatusCode::NOT_FOUND, "NoSuchBucket").always()]);
+    assert!(is_unavailable(&objects.get_whole(&key).await));
+    assert!(is_unavailable(&objects.delete(&[key]).await));
+}
+
 /// What the server refuses is not tried again, and no reason to leave it alone.
 #[tokio::test]
 async fn a_refusal_is_said_at_once_and_opens_nothing() {

@@ -184,11 +184,12 @@ impl Bucket {
     ) -> Result<Option<HeadObjectOutput>, StoreError> {
         let asked = self.line().call("head", || async {
             let request = self.client().head_object().bucket(self.bucket()).key(name);
-            request.set_checksum_mode(checksum.clone()).send().await.map_err(Failure::of)
+            // The answer to HEAD has no body, and so no code.
+            request.set_checksum_mode(checksum.clone()).send().await.map_err(Failure::of_bare)
         });
         match asked.await? {
             Ok(found) => Ok(Some(found)),
-            Err(failure) if failure.is_missing() => Ok(None),
+            Err(failure) if failure.is_missing() || failure.is_bare_404() => Ok(None),
             Err(failure) => Err(failure.into_error(&format!("head of {name}"))),
         }
     }
