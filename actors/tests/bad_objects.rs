@@ -270,6 +270,25 @@ async fn an_original_in_a_folder_that_is_not_mounted_is_not_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_original_that_was_moved_to_an_archive_fails_its_photo() {
+    let house = &House::on_s3(Checksum::Crc32c).await;
+    let server = house.server.as_ref().unwrap();
+    let pipeline = house.pipeline(PipelineOptions { attempts_max: 2, ..soon() }).await;
+    let archived = S3Fault::Refuse(StatusCode::FORBIDDEN, "InvalidObjectState");
+    server.faults().set([archived.on(Method::GET, "originals/")]);
+    let id = upload(&pipeline, 1).await;
+    let job = house.job(id).await.unwrap();
+    let failure = house.settled(id).await.failure.unwrap();
+    assert_eq!(failure.code, photos::ORIGINAL_MISSING);
+    assert!(failure.detail.contains("cannot be read"), "{}", failure.detail);
+    let letter = house.letter(&job).await.unwrap().job;
+    assert_eq!((letter.attempts, letter.interruptions), (2, 0));
+    assert!(letter.last_error.unwrap().contains("cannot be read"));
+    pipeline.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_long_for_a_bucket_goes_on_soon_after_it_is_back() {
     let house = &House::on_s3(Checksum::Crc32c).await;
     let server = house.server.as_ref().unwrap();

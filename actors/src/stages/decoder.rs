@@ -143,6 +143,10 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
         }
         // The store knows by itself. That is an attempt like any other: what is damaged there stays so.
         Err(error @ StoreError::Corrupt { .. }) => Err(Fault::Damaged(error.to_string())),
+        // Of this original alone, if the store is there otherwise.
+        Err(error @ StoreError::Unreadable { .. }) if see_store(house).await.is_ok() => {
+            Err(Fault::Unreadable(error.to_string()))
+        }
         Err(error) => return Err(elsewhere(&error.to_string())),
     };
     let (job, lease) = (envelope.held.job.id, envelope.held.lease);
@@ -186,14 +190,16 @@ async fn see_store(house: &House) -> Result<(), StoreError> {
 /// The original's bytes, `None` if they are nowhere. The photo's record may be older than its blob's: bytes that were lost
 /// and uploaded again are elsewhere now.
 async fn look_for(house: &House, original: &Original) -> Result<Option<Vec<u8>>, StoreError> {
-    if let Some(bytes) = house.objects.get_whole(&original.object).await? {
+    if let Some(bytes) = house.objects.get_whole(&original.object, original.bytes).await? {
         return Ok(Some(bytes));
     }
     let hash = &original.hash;
     let blob =
         house.metadata.read("look for the original", |tx| async move { blobs::get(&tx, hash).await }).await?;
     match blob {
-        Some(blob) if blob.object != original.object => house.objects.get_whole(&blob.object).await,
+        Some(blob) if blob.object != original.object => {
+            house.objects.get_whole(&blob.object, original.bytes).await
+        }
         _ => Ok(None),
     }
 }
