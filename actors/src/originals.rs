@@ -99,7 +99,8 @@ impl Pipeline {
         let needed = photo.original.bytes.saturating_mul(STRIPPING_COPIES);
         let permit = house.admission.stripping.try_fresh(needed).ok_or(StripError::Full)?;
         let (reply, answer) = oneshot::channel();
-        let work = Strip { key: photo.original.object.clone(), format, permit, reply };
+        let Original { object: key, bytes, .. } = &photo.original;
+        let work = Strip { key: key.clone(), bytes: *bytes, format, permit, reply };
         tokio::spawn(work.run(house.objects.clone(), house.compute.clone()));
         in_time(answer).await
     }
@@ -116,6 +117,8 @@ async fn in_time(answer: oneshot::Receiver<Stripped>) -> Stripped {
 /// cannot be stopped and hold what the permit is for until they end.
 struct Strip {
     key: ObjectKey,
+    /// As recorded: what the permit is for.
+    bytes: u64,
     format: SourceFormat,
     permit: Permit,
     reply: oneshot::Sender<Stripped>,
@@ -123,8 +126,8 @@ struct Strip {
 
 impl Strip {
     async fn run(self, objects: ObjectStore, compute: Arc<ComputePool>) {
-        let Self { key, format, mut permit, reply } = self;
-        let original = match objects.get_whole(&key).await {
+        let Self { key, bytes, format, mut permit, reply } = self;
+        let original = match objects.get_whole(&key, bytes).await {
             Ok(Some(original)) => original,
             // Nobody listens any more if the asker went away, here and below.
             Ok(None) => return drop(reply.send(Ok(None))),
@@ -223,7 +226,8 @@ mod tests {
         fn strip(&self, key: &ObjectKey) -> (tokio::task::JoinHandle<()>, oneshot::Receiver<Stripped>) {
             let (reply, answer) = oneshot::channel();
             let permit = self.budget.try_fresh(1 << 20).unwrap();
-            let work = Strip { key: key.clone(), format: SourceFormat::Jpeg, permit, reply };
+            let bytes = JPEG.len() as u64;
+            let work = Strip { key: key.clone(), bytes, format: SourceFormat::Jpeg, permit, reply };
             (tokio::spawn(work.run(self.objects.clone(), self.compute.clone())), answer)
         }
     }

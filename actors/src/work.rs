@@ -82,6 +82,9 @@ pub(crate) enum Fault {
     /// The stored original is not what was uploaded, in the words for the log. It may have been damaged on its way: it is
     /// read again, and counts as an attempt, since nothing else would ever end it.
     Damaged(String),
+    /// The store knows that it cannot give the original (a bad sector, an archive), in the words for the log. As for one
+    /// that is damaged, nothing else would ever end it.
+    Unreadable(String),
     /// Processing panicked at this stage: it may be tried again, and counts as an attempt.
     Panicked {
         /// Where.

@@ -18,6 +18,7 @@ use darkroom_store::objects::s3::{Checksum, S3Options};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use darkroom_test_s3::{BUCKET, Fault as S3Fault, KEY_ID, SECRET_KEY, Server};
 use futures_util::{StreamExt, stream};
+use hyper::{Method, StatusCode};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -196,6 +197,97 @@ async fn an_original_that_is_damaged_in_a_bucket_without_checksums_fails_its_pho
     a_damaged_original_fails_its_photo(&House::on_s3(Checksum::Off).await).await;
 }
 
+/// A pause between two looks that is short enough to wait for some.
+fn soon() -> PipelineOptions {
+    PipelineOptions {
+        interruption_pause_max: Duration::from_millis(500),
+        attempts_max: 1,
+        ..PipelineOptions::default()
+    }
+}
+
+impl House {
+    /// Waits until the photo's job was interrupted so often more, and sees that nothing else has become of it.
+    async fn interrupted(&self, id: PhotoId, times: u32) {
+        let before = self.job(id).await.unwrap().interruptions;
+        let often = || async { self.job(id).await.is_none_or(|job| job.interruptions >= before + times) };
+        until("it is taken up again", often).await;
+        let photo = self.photo(id).await;
+        assert_eq!(photo.state, State::Processing, "{:?}", photo.failure);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_404_from_before_the_bucket_ends_no_photo() {
+    let house = &House::on_s3(Checksum::Crc32c).await;
+    let server = house.server.as_ref().unwrap();
+    let pipeline = house.pipeline(soon()).await;
+    server.faults().set([S3Fault::Page(StatusCode::NOT_FOUND).on(Method::GET, "originals/")]);
+    let id = upload(&pipeline, 1).await;
+    house.interrupted(id, 2).await;
+    server.faults().clear();
+    assert_eq!(house.settled(id).await.state, State::Ready);
+    pipeline.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_original_that_another_store_does_not_have_is_not_lost() {
+    let house = &House::on_s3(Checksum::Crc32c).await;
+    let server = house.server.as_ref().unwrap();
+    let pipeline = house.pipeline(soon()).await;
+    // The bucket of somebody else, or one that was made anew.
+    let missing = |key| S3Fault::Refuse(StatusCode::NOT_FOUND, "NoSuchKey").on(Method::GET, key);
+    server.faults().set([missing("originals/"), missing("store-id")]);
+    let id = upload(&pipeline, 1).await;
+    house.interrupted(id, 2).await;
+    assert!(house.job(id).await.unwrap().last_error.unwrap().contains("store-id"));
+    // In the bucket that is this one's, it is.
+    server.faults().set([missing("originals/")]);
+    let failed = house.settled(id).await;
+    assert_eq!(failed.failure.unwrap().code, photos::ORIGINAL_MISSING);
+    pipeline.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_original_in_a_folder_that_is_not_mounted_is_not_lost() {
+    let house = &House::on_files().await;
+    let home = house.home.path();
+    let (folder, elsewhere, stuck) = (home.join("objects"), home.join("elsewhere"), home.join("stuck"));
+    std::fs::write(&stuck, []).unwrap();
+    let panic = Fault { armed_by: Some(stuck.clone()), ..Fault::at(Point::Decode, Action::Panic) };
+    let options = PipelineOptions { attempts_max: u32::MAX, faults: vec![panic], ..soon() };
+    let pipeline = house.pipeline(options).await;
+    let id = upload(&pipeline, 1).await;
+    std::fs::rename(&folder, &elsewhere).unwrap();
+    house.interrupted(id, 2).await;
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::rename(&elsewhere, &folder).unwrap();
+    assert_eq!(house.settled(id).await.state, State::Ready);
+    pipeline.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_original_that_was_moved_to_an_archive_fails_its_photo() {
+    let house = &House::on_s3(Checksum::Crc32c).await;
+    let server = house.server.as_ref().unwrap();
+    let pipeline = house.pipeline(PipelineOptions { attempts_max: 2, ..soon() }).await;
+    let archived = S3Fault::Refuse(StatusCode::FORBIDDEN, "InvalidObjectState");
+    server.faults().set([archived.on(Method::GET, "originals/")]);
+    let id = upload(&pipeline, 1).await;
+    let job = house.job(id).await.unwrap();
+    let failure = house.settled(id).await.failure.unwrap();
+    assert_eq!(failure.code, photos::ORIGINAL_MISSING);
+    assert!(failure.detail.contains("cannot be read"), "{}", failure.detail);
+    let letter = house.letter(&job).await.unwrap().job;
+    assert_eq!((letter.attempts, letter.interruptions), (2, 0));
+    assert!(letter.last_error.unwrap().contains("cannot be read"));
+    pipeline.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_long_for_a_bucket_goes_on_soon_after_it_is_back() {
     let house = &House::on_s3(Checksum::Crc32c).await;
@@ -205,8 +297,8 @@ async fn what_waited_long_for_a_bucket_goes_on_soon_after_it_is_back() {
         PipelineOptions { interruption_pause_max: pause, attempts_max: 1, ..PipelineOptions::default() };
     let pipeline = house.pipeline(options).await;
     // Originals can be written and not read: each photo is taken up again and again, as in a minute without the bucket.
-    let denied = S3Fault::Refuse(hyper::StatusCode::FORBIDDEN, "AccessDenied");
-    server.faults().set([denied.on(hyper::Method::GET, "originals/")]);
+    let denied = S3Fault::Refuse(StatusCode::FORBIDDEN, "AccessDenied");
+    server.faults().set([denied.on(Method::GET, "originals/")]);
     let mut photos = Vec::new();
     for seed in 0..6 {
         photos.push(upload(&pipeline, seed).await);

@@ -114,7 +114,8 @@ impl House {
         let mut found = Vec::new();
         for id in ids {
             let photo = self.settled(*id).await;
-            let bytes = self.objects.get_whole(&photo.original.object).await.unwrap();
+            let original = &photo.original;
+            let bytes = self.objects.get_whole(&original.object, original.bytes).await.unwrap();
             assert_eq!(bytes.as_deref(), Some(&self.photo[..]), "{photo:?}");
             found.push(photo.original.object);
         }
@@ -186,8 +187,8 @@ async fn a_store_that_cannot_be_asked_is_not_taken_for_one_that_has_lost_the_ori
         house.settled(id).await;
     }
     house.pipeline.sweep().await.unwrap();
-    let healed = house.photo(ada.id).await.original.object;
-    assert_eq!(healed, ben.photo.original.object);
-    assert!(house.objects.get_whole(&healed).await.unwrap().is_some());
+    let healed = house.photo(ada.id).await.original;
+    assert_eq!(healed.object, ben.photo.original.object);
+    assert!(house.objects.get_whole(&healed.object, healed.bytes).await.unwrap().is_some());
     house.end().await;
 }

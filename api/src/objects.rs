@@ -1,11 +1,13 @@
 //! Originals and variants: the bytes, with caching, conditions and ranges.
 
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use darkroom_actors::{Preset, WITHOUT_PRIVATE_VERSION};
+use darkroom_store::StoreError;
 use darkroom_store::model::photos::{Photo, State, Variant};
 use darkroom_store::model::{ContentHash, PhotoId};
-use darkroom_store::objects::ObjectKey;
+use darkroom_store::objects::{ObjectKey, ObjectReader, ObjectStore};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
     LAST_MODIFIED, LOCATION, VARY,
@@ -278,14 +280,26 @@ impl Object<'_> {
             set(&mut answer, CONTENT_RANGE, &value);
         }
         if asked.method == Method::GET {
-            let reader = api.pipeline().objects().get(self.key, Some(range)).await?;
-            let reader = reader.ok_or_else(|| missing(self.key))?;
-            *answer.body_mut() = response::stream(reader);
+            *answer.body_mut() = response::stream(self.open(api.pipeline().objects(), range).await?);
         }
         self.describe(&mut answer, &etag);
         answer.headers_mut().insert(CONTENT_LENGTH, length.into());
         set(&mut answer, CONTENT_TYPE, self.media_type);
         Ok(answer)
+    }
+
+    /// Whoever asks for all of it gets it from a reader that knows it: with the last bytes, that compares the whole with
+    /// what was stored, and breaks the answer off.
+    async fn open(&self, objects: &ObjectStore, range: Range<u64>) -> Result<ObjectReader, Problem> {
+        let asked = Some(range.clone()).filter(|range| *range != (0..self.bytes));
+        let reader = objects.get(self.key, asked).await?.ok_or_else(|| missing(self.key))?;
+        if reader.remaining() != range.end - range.start {
+            return Err(Problem::from(StoreError::Corrupt {
+                what: format!("object {}", self.key),
+                detail: format!("it has {} bytes, and {} are recorded of it", reader.remaining(), self.bytes),
+            }));
+        }
+        Ok(reader)
     }
 
     fn describe(&self, answer: &mut Answer, etag: &str) {
@@ -316,5 +330,58 @@ fn set(answer: &mut Answer, name: HeaderName, value: &str) {
             answer.headers_mut().insert(name, value);
         }
         Err(error) => tracing::error!(%name, %error, "a header could not be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use darkroom_store::objects::ObjectKind;
+    use darkroom_store::objects::s3::S3Options;
+    use darkroom_test_s3::{BUCKET, KEY_ID, SECRET_KEY, Server};
+    use http_body_util::{BodyExt, Collected};
+
+    use super::*;
+
+    const CONTENT: &[u8] = &[7; 600_000];
+    const BYTES: u64 = CONTENT.len() as u64;
+
+    fn object<'o>(key: &'o ObjectKey, bytes: u64, hash: &'o ContentHash) -> Object<'o> {
+        Object { key, media_type: "image/jpeg", bytes, hash, modified: None, cache: REVALIDATE }
+    }
+
+    #[tokio::test]
+    async fn an_answer_with_all_of_a_damaged_object_breaks_off() {
+        let server = Server::start();
+        let options = S3Options {
+            bucket: BUCKET.to_owned(),
+            endpoint: Some(server.endpoint()),
+            credentials: Some((KEY_ID.to_owned(), SECRET_KEY.to_owned())),
+            path_style: true,
+            ..S3Options::default()
+        };
+        let objects = ObjectStore::open_s3(options).await.unwrap();
+        let (key, hash) = (ObjectKey::new(ObjectKind::Variant), ContentHash::of(CONTENT));
+        objects.put(&key, Bytes::from_static(CONTENT)).await.unwrap();
+        let served = async |range| {
+            let reader = object(&key, BYTES, &hash).open(&objects, range).await.unwrap();
+            response::stream(reader).collect().await.map(Collected::to_bytes)
+        };
+        assert_eq!(served(0..BYTES).await.unwrap(), CONTENT);
+        server.damage(key.as_str());
+        served(0..BYTES).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_object_of_another_length_than_is_recorded_is_not_served() {
+        let home = tempfile::tempdir().unwrap();
+        let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+        let (key, hash) = (ObjectKey::new(ObjectKind::Original), ContentHash::of(CONTENT));
+        objects.put(&key, Bytes::from_static(CONTENT)).await.unwrap();
+        for recorded in [BYTES - 1, BYTES + 1] {
+            let problem = object(&key, recorded, &hash).open(&objects, 0..recorded).await.unwrap_err();
+            assert!(problem.is("internal-error"), "{problem:?}");
+        }
+        assert_eq!(object(&key, BYTES, &hash).open(&objects, 3..9).await.unwrap().remaining(), 6);
     }
 }

@@ -235,6 +235,7 @@ impl From<StoreError> for Problem {
             | StoreError::UnreadableKey
             | StoreError::TransactionOver
             | StoreError::Corrupt { .. }
+            | StoreError::Unreadable { .. }
             | StoreError::Mismatch(_)
             | StoreError::BadBackup { .. }
             | StoreError::InvalidOption { .. } => {

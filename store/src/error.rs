@@ -87,6 +87,16 @@ pub enum StoreError {
         detail: String,
     },
 
+    /// Stored bytes cannot be read, and will not be without an operator: a bad sector, or an object that was moved to an
+    /// archive. Other reads of the same store work.
+    #[error("{what} cannot be read: {detail}")]
+    Unreadable {
+        /// Which file or object.
+        what: String,
+        /// Why, and what to do.
+        detail: String,
+    },
+
     /// Another process (or another handle in this one) has the data directory open.
     #[error(
         "the store at {} is in use by another process: stop that one first, or use a data directory of its own",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use darkroom_store::StoreError;
 use darkroom_store::model::photos::{self, Failure, Original};
-use darkroom_store::model::{ContentHash, blobs, jobs};
+use darkroom_store::model::{ContentHash, blobs, identity, jobs};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::publisher::PublisherMessage;
@@ -143,6 +143,10 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
         }
         // The store knows by itself. That is an attempt like any other: what is damaged there stays so.
         Err(error @ StoreError::Corrupt { .. }) => Err(Fault::Damaged(error.to_string())),
+        // Of this original alone, if the store is there otherwise.
+        Err(error @ StoreError::Unreadable { .. }) if see_store(house).await.is_ok() => {
+            Err(Fault::Unreadable(error.to_string()))
+        }
         Err(error) => return Err(elsewhere(&error.to_string())),
     };
     let (job, lease) = (envelope.held.job.id, envelope.held.lease);
@@ -159,17 +163,43 @@ async fn prepare(house: &House, envelope: &mut Envelope) -> Result<Vec<u8>, Faul
     }
 }
 
+/// The original's bytes, `None` if the store that should have them has not.
+async fn read_original(house: &House, original: &Original) -> Result<Option<Vec<u8>>, StoreError> {
+    if let found @ Some(_) = look_for(house, original).await? {
+        return Ok(found);
+    }
+    see_store(house).await?;
+    // It may have come back in between.
+    look_for(house, original).await
+}
+
+/// Whether the objects are those of these metadata. Behind a folder that is not mounted, or an address where another server
+/// answers, no original is found, and none is lost.
+async fn see_store(house: &House) -> Result<(), StoreError> {
+    let away = |reason| StoreError::Unavailable { reason };
+    let identity = house.metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await?;
+    let found = house.objects.store_id().await;
+    let found = found.map_err(|error| away(format!("its store-id cannot be read: {error}")))?;
+    match (identity.map(|identity| identity.store_id), found) {
+        (Some(ours), Some(found)) if found == ours => Ok(()),
+        (_, Some(other)) => Err(away(format!("the objects there belong to store {other}"))),
+        (_, None) => Err(away("it has no store-id (is its folder mounted?)".to_owned())),
+    }
+}
+
 /// The original's bytes, `None` if they are nowhere. The photo's record may be older than its blob's: bytes that were lost
 /// and uploaded again are elsewhere now.
-async fn read_original(house: &House, original: &Original) -> Result<Option<Vec<u8>>, StoreError> {
-    if let Some(bytes) = house.objects.get_whole(&original.object).await? {
+async fn look_for(house: &House, original: &Original) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some(bytes) = house.objects.get_whole(&original.object, original.bytes).await? {
         return Ok(Some(bytes));
     }
     let hash = &original.hash;
     let blob =
         house.metadata.read("look for the original", |tx| async move { blobs::get(&tx, hash).await }).await?;
     match blob {
-        Some(blob) if blob.object != original.object => house.objects.get_whole(&blob.object).await,
+        Some(blob) if blob.object != original.object => {
+            house.objects.get_whole(&blob.object, original.bytes).await
+        }
         _ => Ok(None),
     }
 }

@@ -142,22 +142,30 @@ pub(crate) async fn fail(house: &House, failed: FailedPhoto) -> bool {
             Box::pin(attempt_failed(house, envelope, failure, error, backoff)).await
         }
         Fault::Damaged(detail) => {
-            tracing::error!(
-                photo = %envelope.photo.id, object = %envelope.photo.original.object,
-                attempts = envelope.held.job.attempts, detail,
-                "the original is damaged in the object store: restore it from a backup"
-            );
-            let failure = Failure {
-                // Uploading it again puts the bytes in its place, as where it is missing.
-                code: photos::ORIGINAL_MISSING.to_owned(),
-                detail: "the stored original is damaged: its bytes are not those that were uploaded; upload the photo \
-                         again"
-                    .to_owned(),
-            };
-            let error = format!("the stored original is damaged: {detail}");
-            Box::pin(attempt_failed(house, envelope, failure, error, PAUSE_DAMAGED)).await
+            let what = "is damaged: its bytes are not those that were uploaded";
+            Box::pin(without_original(house, envelope, what, &detail)).await
+        }
+        Fault::Unreadable(detail) => {
+            let what = "cannot be read, and others of the same store can";
+            Box::pin(without_original(house, envelope, what, &detail)).await
         }
     }
+}
+
+/// The store has the original, and it is of no use: `what` says why to the photo's user, `detail` to the operator.
+async fn without_original(house: &House, envelope: Envelope, what: &str, detail: &str) -> bool {
+    tracing::error!(
+        photo = %envelope.photo.id, object = %envelope.photo.original.object,
+        attempts = envelope.held.job.attempts, detail,
+        "the stored original {what}: restore it from a backup"
+    );
+    let failure = Failure {
+        // Uploading it again puts the bytes in its place, as where it is missing.
+        code: photos::ORIGINAL_MISSING.to_owned(),
+        detail: format!("the stored original {what}; upload the photo again"),
+    };
+    let error = format!("the stored original {what}: {detail}");
+    attempt_failed(house, envelope, failure, error, PAUSE_DAMAGED).await
 }
 
 /// An attempt that counts came to nothing: another one is made after about this pause, and after the last the photo

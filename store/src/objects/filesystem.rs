@@ -13,10 +13,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
@@ -25,7 +27,7 @@ mod room;
 mod temporary;
 
 use super::pieces::Pieces;
-use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
+use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt, other_length};
 use crate::StoreError;
 use crate::model::{ContentHash, Epoch};
 use mount::{Mount, store_id_in, store_id_path};
@@ -42,6 +44,9 @@ pub const PUT_BYTES_MAX: u64 = 1 << 20;
 const SHARD_BYTE: usize = 5;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
+/// What a read answers where the disk or the file system knows that the bytes are not there any more: bad sectors, and
+/// blocks whose checksum is wrong (btrfs and ext4 say EIO, XFS EUCLEAN and EBADMSG).
+const LOST: [Errno; 3] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
 
 /// Who writes into a folder of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,12 +179,11 @@ impl Filesystem {
         .await
     }
 
-    pub(super) async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) async fn get_whole(&self, key: &ObjectKey, bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let (path, mount) = (self.path(key)?, self.mount.clone());
-        blocking(move || match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => mount.check().map(|()| None),
-            Err(e) => Err(failed("read", &path, e)),
+        blocking(move || match read_whole(&path, bytes..=bytes)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => mount.check().map(|()| None),
         })
         .await
     }
@@ -409,7 +413,7 @@ impl OpenFile {
     fn read(&mut self) -> Result<Bytes, StoreError> {
         let size = READ_BYTES.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         let mut buffer = vec![0; size];
-        self.file.read_exact(&mut buffer).map_err(|e| failed("read", &self.path, e))?;
+        self.file.read_exact(&mut buffer).map_err(|e| failed_read(&self.path, e))?;
         self.remaining -= size as u64;
         Ok(buffer.into())
     }
@@ -448,6 +452,35 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed("open", path, e)),
     }
+}
+
+/// The whole file, if its length is one of these: nothing is allocated for another.
+fn read_whole(path: &Path, lengths: RangeInclusive<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let length = file.metadata().map_err(|e| failed("look at", path, e))?.len();
+    let other = |found| Err(other_length(format!("file {}", path.display()), found, &lengths));
+    if !lengths.contains(&length) {
+        return other(length);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut bytes).map_err(|e| failed_read(path, e))?;
+    // Cut off while it was read.
+    if bytes.len() as u64 == length { Ok(Some(bytes)) } else { other(bytes.len() as u64) }
+}
+
+/// Why a file could not be read. A disk that has lost it says so each time.
+fn failed_read(path: &Path, error: io::Error) -> StoreError {
+    let what = format!("file {}", path.display());
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return StoreError::Corrupt { what, detail: "it is shorter than what is recorded of it".to_owned() };
+    }
+    let lost = error.raw_os_error().map(Errno::from_raw_os_error).is_some_and(|errno| LOST.contains(&errno));
+    if lost {
+        let detail =
+            format!("{error}: see the kernel's log for its disk, and restore the file from a backup");
+        return StoreError::Unreadable { what, detail };
+    }
+    failed("read", path, error)
 }
 
 fn create_dir(path: &Path) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! configuration: [`filesystem`], or a bucket of an S3 server ([`s3`]).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -87,6 +88,19 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Most bytes that are read of what should be the store's id: a UUID as text, and a line's end.
+const STORE_ID_BYTES_MAX: u64 = 64;
+
+/// The answer to a whole read of something that has another length than is known of it.
+fn other_length(what: String, found: u64, recorded: &RangeInclusive<u64>) -> StoreError {
+    let recorded = if recorded.start() == recorded.end() {
+        format!("{} are recorded of it", recorded.end())
+    } else {
+        format!("it should have at most {}", recorded.end())
+    };
+    StoreError::Corrupt { what, detail: format!("it has {found} bytes, and {recorded}") }
 }
 
 /// What a finished put tells.
@@ -226,10 +240,12 @@ impl ObjectStore {
         }
     }
 
-    /// Opens an object for reading, `None` if there is none. `range` is of bytes and lies within the object.
+    /// Opens an object for reading, `None` if there is none. `range` is of bytes and lies within the object. Without one
+    /// the reader compares the whole with its checksum, where the store has one.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Unavailable`].
+    /// [`StoreError::Io`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where the object ends before the range
+    /// does; [`StoreError::Unreadable`].
     pub async fn get(
         &self,
         key: &ObjectKey,
@@ -247,15 +263,16 @@ impl ObjectStore {
         }
     }
 
-    /// The whole object in memory, `None` if there is none. The caller has charged its size.
+    /// The whole object in memory, `None` if there is none. The caller has charged its `bytes`, as they are recorded:
+    /// nothing is allocated for one that has more or fewer.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where its checksum tells that it is not
-    /// what was written.
-    pub async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
+    /// [`StoreError::Io`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where its length or its checksum tells that
+    /// it is not what was written; [`StoreError::Unreadable`].
+    pub async fn get_whole(&self, key: &ObjectKey, bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
-            Self::Filesystem(files) => timed("get_whole", files.get_whole(key)).await,
-            Self::S3(bucket) => timed("get_whole", bucket.get_whole(key).boxed()).await,
+            Self::Filesystem(files) => timed("get_whole", files.get_whole(key, bytes)).await,
+            Self::S3(bucket) => timed("get_whole", bucket.get_whole(key, bytes).boxed()).await,
         }
     }
 
@@ -410,8 +427,9 @@ impl ObjectReader {
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// [`StoreError::Io`], also when the object is shorter than was promised; [`StoreError::Unavailable`];
-    /// [`StoreError::Corrupt`], in place of the last bytes, where the store knows that they are not what was written.
+    /// [`StoreError::Io`]; [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where the object is shorter than was
+    /// promised and, in place of the last bytes, where the store knows that they are not what was written;
+    /// [`StoreError::Unreadable`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Filesystem(reader) => reader.next().await,

@@ -13,7 +13,7 @@ use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::cases::content;
+use crate::cases::{content, read, whole};
 
 fn temporary_files(home: &Path) -> usize {
     fs::read_dir(home.join("tmp")).unwrap().count()
@@ -43,7 +43,7 @@ async fn a_node_that_opens_a_shared_folder_leaves_the_puts_of_others_alone() {
     first.finish().await.unwrap();
     second.finish().await.unwrap();
     for key in &keys {
-        assert_eq!(two.get_whole(key).await.unwrap().unwrap(), content(600_000));
+        assert_eq!(whole(&two, key, 600_000).await, content(600_000));
     }
     assert_eq!(temporary_files(home.path()), 0);
 }
@@ -107,6 +107,45 @@ async fn deleting_tells_how_many_there_were() {
     }
     assert_eq!(objects.delete(&keys).await.unwrap(), 17);
     assert_eq!(objects.delete(&keys).await.unwrap(), 0);
+}
+
+/// The file of an object, in the folder of its kind.
+fn file_of(home: &Path, key: &ObjectKey) -> PathBuf {
+    let (kind, id) = key.as_str().split_once('/').unwrap();
+    let shards = fs::read_dir(home.join(kind)).unwrap().map(|shard| shard.unwrap().path());
+    shards.map(|shard| shard.join(id)).find(|file| file.exists()).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_disk_cannot_read_is_told_from_what_the_store_cannot() {
+    let home = tempfile::tempdir().unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let key = ObjectKey::new(ObjectKind::Original);
+    objects.put(&key, content(10)).await.unwrap();
+    let file = file_of(home.path(), &key);
+    assert_eq!(read(&objects, &key, Some(2..10)).await, content(10)[2..]);
+    let short = objects.get(&key, Some(2..11)).await.unwrap_err();
+    assert!(matches!(short, StoreError::Corrupt { .. }), "{short}");
+    // Nothing is at the beginning of a process's memory: the kernel answers EIO, as it does for a bad sector.
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
+    let lost = objects.get(&key, Some(0..10)).await.unwrap_err();
+    assert!(matches!(lost, StoreError::Unreadable { .. }), "{lost}");
+    assert!(lost.to_string().contains(file.to_str().unwrap()), "{lost}");
+    // Not so what is no file at all.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let refused = objects.get(&key, Some(0..10)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Io { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_store_id_is_no_larger_than_one() {
+    let home = tempfile::tempdir().unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    fs::write(home.path().join("store-id"), [b' '; 65]).unwrap();
+    let error = objects.store_id().await.unwrap_err().to_string();
+    assert!(error.contains("65 bytes") && error.contains("at most 64"), "{error}");
 }
 
 #[tokio::test]

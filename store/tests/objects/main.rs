@@ -45,6 +45,7 @@ macro_rules! every_case {
                 any_range_is_read_alone,
                 a_range_over_the_edges_of_parts,
                 what_is_absent_is_none,
+                an_object_of_another_length_is_not_read_whole,
                 what_is_read_while_it_is_deleted_is_whole_or_an_error,
             ],
             deleting: [

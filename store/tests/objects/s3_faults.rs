@@ -10,7 +10,7 @@ use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_test_s3::{Fault, Manner, Rule, Server};
 use hyper::Method;
 
-use crate::cases::{content, list, put, read, stream};
+use crate::cases::{content, list, put, read, stream, whole};
 use crate::store::{PART_BYTES, THRESHOLD_BYTES, options};
 
 /// An attempt may take so long.
@@ -62,7 +62,7 @@ async fn failures_of_reading(objects: &ObjectStore, key: &ObjectKey) -> Vec<Opti
     vec![
         objects.get(key, None).await.err(),
         objects.get(key, Some(0..3)).await.err(),
-        objects.get_whole(key).await.err(),
+        objects.get_whole(key, 10).await.err(),
         objects.head(key).await.err(),
         objects.list(ObjectKind::Original, None, 10).await.err(),
         objects.store_id().await.err(),
@@ -116,7 +116,7 @@ async fn a_server_that_fails_or_has_too_much_to_do_is_asked_again() {
             ]);
             let receipt = stream(&objects, &key, &bytes).await;
             assert_eq!((receipt.bytes, receipt.hash), (size as u64, ContentHash::of(&bytes)));
-            assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+            assert!(whole(&objects, &key, bytes.len()).await == bytes);
             assert_eq!(objects.head(&key).await.unwrap().unwrap().bytes, size as u64);
             assert_eq!(list(&objects, ObjectKind::Original, 10).await, std::slice::from_ref(&key));
             objects.delete(&[key]).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_body_that_breaks_off_comes_whole_all_the_same() {
             }
         }
         server.faults().set([Fault::CutAnswer(size / 2).on(Method::GET, "originals/").times(1)]);
-        assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+        assert!(whole(&objects, &key, bytes.len()).await == bytes);
         assert_eq!(server.faults().hits(), 1);
     }
 }
@@ -169,7 +169,7 @@ async fn a_body_that_always_breaks_off_is_an_error_and_never_short() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     assert!(bytes.starts_with(&got), "other bytes than were written");
     assert!(began.elapsed() < DEADLINE + SLACK, "it took {:?}", began.elapsed());
-    assert!(is_unavailable(&objects.get_whole(&key).await));
+    assert!(is_unavailable(&objects.get_whole(&key, 10).await));
     server.faults().clear();
     recovers(&objects, &key).await;
 }
@@ -193,7 +193,7 @@ async fn a_put_that_breaks_off_is_sent_again() {
         let receipt = stream(&objects, &key, &bytes).await;
         assert_eq!(server.faults().hits(), 2, "{fault:?}");
         assert_eq!((receipt.bytes, receipt.hash), (size as u64, ContentHash::of(&bytes)));
-        assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes, "{fault:?}");
+        assert!(whole(&objects, &key, bytes.len()).await == bytes, "{fault:?}");
         assert!(server.open_uploads().is_empty(), "{fault:?}");
     }
 }
@@ -207,7 +207,7 @@ async fn an_answer_that_is_lost_does_no_harm() {
             let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(size));
             server.faults().set([Fault::LoseAnswer.on(method, "originals/").query(query).times(1)]);
             stream(&objects, &key, &bytes).await;
-            assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+            assert!(whole(&objects, &key, bytes.len()).await == bytes);
             assert!(server.open_uploads().is_empty());
         }
     }
@@ -227,7 +227,7 @@ async fn bytes_that_change_on_their_way_to_the_server_are_sent_again() {
             server.faults().set([Fault::CorruptRequest.on(Method::PUT, "originals/").times(2)]);
             stream(&objects, &key, &bytes).await;
             assert_eq!(server.faults().hits(), 2, "{manner:?}, {size} bytes");
-            assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes);
+            assert!(whole(&objects, &key, bytes.len()).await == bytes);
         }
     }
 }
@@ -259,7 +259,7 @@ async fn a_put_that_is_answered_with_another_checksum_does_not_count() {
         server.faults().set([Fault::WrongChecksum.on(Method::PUT, "originals/").times(1)]);
         let receipt = objects.put(&key, content(size)).await.unwrap();
         assert_eq!((receipt.bytes, server.faults().hits()), (size as u64, 1));
-        assert!(objects.get_whole(&key).await.unwrap().unwrap() == content(size));
+        assert!(whole(&objects, &key, size).await == content(size));
     }
 }
 
@@ -270,10 +270,10 @@ async fn bytes_that_change_on_their_way_back_are_noticed() {
         let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(1_000_000));
         objects.put(&key, bytes.clone()).await.unwrap();
         server.faults().set([fault.clone().on(Method::GET, "originals/").times(1)]);
-        assert!(objects.get_whole(&key).await.unwrap().unwrap() == bytes, "{fault:?}: it is read again");
+        assert!(whole(&objects, &key, bytes.len()).await == bytes, "{fault:?}: it is read again");
         assert_eq!(server.faults().hits(), 1);
         server.faults().set([fault.clone().on(Method::GET, "originals/")]);
-        let error = objects.get_whole(&key).await.unwrap_err();
+        let error = objects.get_whole(&key, 1_000_000).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{fault:?}: {error}");
         // A reader has given away what came before: it says so at the end, in place of the end.
         let mut reader = objects.get(&key, None).await.unwrap().unwrap();
@@ -394,6 +394,60 @@ async fn a_put_that_has_failed_may_come_about_late() {
     assert!(failed.elapsed() < bucket.late_put_max(), "{:?}", failed.elapsed());
 }
 
+/// A proxy before a server that starts knows nothing of objects. What it says of one is not believed.
+#[tokio::test]
+async fn a_404_that_is_not_s3s_is_no_missing_object() {
+    let not_found = hyper::StatusCode::NOT_FOUND;
+    for fault in [Fault::Refuse(not_found, ""), Fault::Page(not_found)] {
+        let (server, objects) = hasty().await;
+        let key = put(&objects, ObjectKind::Original).await;
+        for method in [Method::GET, Method::DELETE] {
+            server.faults().set([fault.clone().on(method.clone(), "originals/")]);
+            let failed = match method {
+                Method::GET => objects.get_whole(&key, 10).await.map(drop),
+                _ => objects.delete(std::slice::from_ref(&key)).await.map(drop),
+            };
+            assert!(is_unavailable(&failed), "{fault:?} to {method}: {failed:?}");
+            assert!(server.faults().hits() > 1, "{fault:?} to {method} is tried again");
+            server.faults().clear();
+            recovers(&objects, &key).await;
+        }
+        server.faults().set([
+            fault.clone().on(Method::GET, "originals/").times(2),
+            fault.clone().on(Method::DELETE, "originals/").times(2),
+        ]);
+        assert_eq!(whole(&objects, &key, 10).await, content(10));
+        objects.delete(&[key]).await.unwrap();
+        assert_eq!(server.faults().hits(), 4);
+        assert!(list(&objects, ObjectKind::Original, 10).await.is_empty());
+    }
+}
+
+/// Somebody's rule has moved it to an archive: no attempt will read it, and the server is well.
+#[tokio::test]
+async fn an_archived_object_is_unreadable_and_nothing_else_is() {
+    let (server, objects) = hasty().await;
+    let key = put(&objects, ObjectKind::Original).await;
+    let archived = Fault::Refuse(hyper::StatusCode::FORBIDDEN, "InvalidObjectState");
+    server.faults().set([archived.on(Method::GET, "originals/")]);
+    for error in [objects.get_whole(&key, 10).await.err(), objects.get(&key, None).await.err()] {
+        let Some(StoreError::Unreadable { what, detail }) = error else { panic!("{error:?}") };
+        assert!(what.contains(key.as_str()) && detail.contains("InvalidObjectState"), "{what}: {detail}");
+    }
+    assert_eq!(server.faults().hits(), 2, "it is not tried again");
+    assert!(objects.head(&key).await.unwrap().is_some());
+}
+
+/// A bucket that is gone is not one whose objects are.
+#[tokio::test]
+async fn a_missing_bucket_is_no_missing_object() {
+    let (server, objects) = hasty().await;
+    let key = put(&objects, ObjectKind::Original).await;
+    server.faults().set([Fault::Refuse(hyper::StatusCode::NOT_FOUND, "NoSuchBucket").always()]);
+    assert!(is_unavailable(&objects.get_whole(&key, 10).await));
+    assert!(is_unavailable(&objects.delete(&[key]).await));
+}
+
 /// What the server refuses is not tried again, and no reason to leave it alone.
 #[tokio::test]
 async fn a_refusal_is_said_at_once_and_opens_nothing() {
@@ -402,7 +456,7 @@ async fn a_refusal_is_said_at_once_and_opens_nothing() {
     let denied = Fault::Refuse(hyper::StatusCode::FORBIDDEN, "AccessDenied");
     server.faults().set([denied.on(Method::GET, "originals/")]);
     for tries in 1..=2 * FAILURES as usize {
-        let error = objects.get_whole(&key).await.unwrap_err().to_string();
+        let error = objects.get_whole(&key, 10).await.unwrap_err().to_string();
         assert!(error.contains("AccessDenied"), "{error}");
         assert_eq!(server.faults().hits(), tries);
     }

@@ -20,6 +20,8 @@ pub enum Fault {
     /// It is read and not carried out; the answer is this status with this code of S3's. With an empty one it is the
     /// status alone, without a body.
     Refuse(StatusCode, &'static str),
+    /// It does not reach the server: what stands before it answers this status, with a page of its own.
+    Page(StatusCode),
     /// The connection ends after so many bytes of its body. It is not carried out.
     CutRequest(usize),
     /// It is carried out; the connection ends after so many bytes of the answer's body.

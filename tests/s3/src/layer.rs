@@ -84,6 +84,10 @@ impl Layer {
                 let _ = request.into_body().collect().await;
                 Ok(refusal(&seen.method, status, code, "The test wants it so.", ""))
             }
+            Fault::Page(status) => {
+                let _ = request.into_body().collect().await;
+                Ok(page(&seen.method, status))
+            }
             Fault::CutRequest(at) => {
                 let body = Harm::Cut(at).done_to(request.into_body());
                 let _ = body.collect().await;
@@ -152,6 +156,17 @@ pub(crate) fn refusal(
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer
+}
+
+/// An answer of a proxy's, which knows nothing of S3.
+fn page(method: &Method, status: StatusCode) -> Response<Body> {
+    let text =
+        format!("<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><hr></body></html>\n");
+    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from(text) };
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     answer
 }
 

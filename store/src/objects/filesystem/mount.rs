@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use super::super::STORE_ID_BYTES_MAX;
+use super::read_whole;
 use super::room::failed;
 use crate::StoreError;
 
@@ -89,12 +91,10 @@ pub(super) fn store_id_path(root: &Path) -> PathBuf {
 /// The store's id, if the folder is there and has one. Blocks.
 pub(super) fn store_id_in(root: &Path) -> Result<Option<Uuid>, StoreError> {
     let path = store_id_path(root);
-    match fs::read_to_string(&path) {
-        Ok(text) => Uuid::parse_str(text.trim()).map(Some).map_err(|e| StoreError::Corrupt {
-            what: format!("store id in {}", path.display()),
-            detail: e.to_string(),
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed("read", &path, e)),
-    }
+    let Some(text) = read_whole(&path, 0..=STORE_ID_BYTES_MAX)? else { return Ok(None) };
+    let id = Uuid::parse_str(String::from_utf8_lossy(&text).trim());
+    id.map(Some).map_err(|e| StoreError::Corrupt {
+        what: format!("store id in {}", path.display()),
+        detail: e.to_string(),
+    })
 }

@@ -90,9 +90,24 @@ impl Failure {
         Self::Passing { cause, reason: reason.into() }
     }
 
-    /// Sorts an error of the SDK.
-    #[expect(clippy::needless_pass_by_value, reason = "so it can be given to `map_err`")]
+    /// Sorts an error of the SDK. A 404 without a code of S3's says nothing of the object: a proxy answers so while the
+    /// server behind it starts. It is taken for a server that is away.
     pub(super) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let failure = Self::of_bare(error);
+        if failure.is_bare_404() {
+            let reason = "the server answered 404 without a code of S3's: perhaps a proxy before it, or the address of \
+                          another server";
+            return Self::passing(Cause::Server, reason);
+        }
+        failure
+    }
+
+    /// As [`Failure::of`], where a 404 needs no code.
+    #[expect(clippy::needless_pass_by_value, reason = "so it can be given to `map_err`")]
+    pub(super) fn of_bare<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
@@ -133,13 +148,13 @@ impl Failure {
         Self::Passing { cause, reason: reason.join(" ") }
     }
 
-    /// Whether it says that the object is not there. A missing bucket is another thing.
+    /// Whether S3 says that the object is not there. A missing bucket is another thing.
     pub(super) fn is_missing(&self) -> bool {
-        self.is("NoSuchKey") || self.is_bare_404()
+        self.is("NoSuchKey")
     }
 
     /// Whether the server says no more than that something is not there, as in the answer to HEAD, which has no body. The
-    /// SDK then has no code, or one of its own.
+    /// SDK then has no code, or one of its own. See [`Failure::of_bare`].
     pub(super) fn is_bare_404(&self) -> bool {
         let Self::Refused(refusal) = self else { return false };
         refusal.status == 404 && ["", "NotFound"].contains(&refusal.code.as_str())
@@ -221,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_missing_bucket_is_not_a_missing_object() {
-        assert!(answered(404, "NoSuchKey").is_missing() && answered(404, "").is_missing());
+        assert!(answered(404, "NoSuchKey").is_missing() && !answered(404, "").is_missing());
         assert!(!answered(404, "NoSuchBucket").is_missing());
         assert!(answered(404, "").is_bare_404() && !answered(404, "NoSuchBucket").is_bare_404());
     }

@@ -121,7 +121,7 @@ impl Bucket {
     async fn read_lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
         let asked = self.line().call("get_lifecycle", || async {
             let request = self.client().get_bucket_lifecycle_configuration().bucket(self.bucket());
-            request.send().await.map_err(Failure::of)
+            request.send().await.map_err(Failure::of_bare)
         });
         match asked.await? {
             Ok(answer) => Ok(answer.rules().to_vec()),

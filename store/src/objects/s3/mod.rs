@@ -49,7 +49,7 @@ pub use presign::PresignedRequest;
 pub use reader::BucketReader;
 pub use writer::BucketWriter;
 
-use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt};
+use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt, STORE_ID_BYTES_MAX};
 use crate::StoreError;
 use error::Failure;
 use retry::Line;
@@ -156,8 +156,8 @@ impl Bucket {
         BucketReader::open(self.clone(), self.name(key)?, range).await
     }
 
-    pub(super) async fn get_whole(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
-        reader::read_whole(self, &self.name(key)?).await
+    pub(super) async fn get_whole(&self, key: &ObjectKey, bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        reader::read_whole(self, &self.name(key)?, bytes..=bytes).await
     }
 
     pub(super) async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, StoreError> {
@@ -184,11 +184,12 @@ impl Bucket {
     ) -> Result<Option<HeadObjectOutput>, StoreError> {
         let asked = self.line().call("head", || async {
             let request = self.client().head_object().bucket(self.bucket()).key(name);
-            request.set_checksum_mode(checksum.clone()).send().await.map_err(Failure::of)
+            // The answer to HEAD has no body, and so no code.
+            request.set_checksum_mode(checksum.clone()).send().await.map_err(Failure::of_bare)
         });
         match asked.await? {
             Ok(found) => Ok(Some(found)),
-            Err(failure) if failure.is_missing() => Ok(None),
+            Err(failure) if failure.is_missing() || failure.is_bare_404() => Ok(None),
             Err(failure) => Err(failure.into_error(&format!("head of {name}"))),
         }
     }
@@ -249,7 +250,9 @@ impl Bucket {
 
     pub(super) async fn store_id(&self) -> Result<Option<Uuid>, StoreError> {
         let name = self.store_id_name();
-        let Some(bytes) = reader::read_whole(self, &name).await? else { return Ok(None) };
+        let Some(bytes) = reader::read_whole(self, &name, 0..=STORE_ID_BYTES_MAX).await? else {
+            return Ok(None);
+        };
         let text = String::from_utf8_lossy(&bytes);
         let id = Uuid::parse_str(text.trim()).map_err(|error| StoreError::Corrupt {
             what: format!("store id in {name} of bucket {}", self.bucket()),

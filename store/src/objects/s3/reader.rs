@@ -1,7 +1,7 @@
 //! Reading an object: streamed, its length checked, and continued where a connection broke.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -13,12 +13,14 @@ use super::checksum::Crc32c;
 use super::error::{Cause, Failure};
 use super::{Bucket, no_length, seconds};
 use crate::StoreError;
-use crate::objects::telemetry;
+use crate::objects::{other_length, telemetry};
 
 /// The pause before a body that broke is continued; it doubles while nothing comes.
 const RESUME_PAUSE: Duration = Duration::from_millis(50);
 /// How often a whole object whose checksum is wrong is read again: once damaged on its way, twice damaged in store.
 const WHOLE_ATTEMPTS: u32 = 2;
+/// S3's code for an object in an archive, such as the storage classes `GLACIER` and `DEEP_ARCHIVE`.
+const ARCHIVED: &str = "InvalidObjectState";
 
 /// An object being read.
 pub struct BucketReader {
@@ -147,18 +149,24 @@ impl BucketReader {
     }
 
     fn corrupt(&self, detail: String) -> StoreError {
-        StoreError::Corrupt {
-            what: format!("object {} of bucket {}", self.name, self.bucket.bucket()),
-            detail,
-        }
+        StoreError::Corrupt { what: what(&self.bucket, &self.name), detail }
     }
 }
 
-/// Reads an object into memory.
-pub(super) async fn read_whole(bucket: &Bucket, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+/// An object in the words of an error.
+fn what(bucket: &Bucket, name: &str) -> String {
+    format!("object {name} of bucket {}", bucket.bucket())
+}
+
+/// Reads an object into memory, if its length is one of these: nothing is allocated for another.
+pub(super) async fn read_whole(
+    bucket: &Bucket,
+    name: &str,
+    lengths: RangeInclusive<u64>,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut made = 1;
     loop {
-        match read_once(bucket, name).await {
+        match read_once(bucket, name, &lengths).await {
             // Damaged on its way, perhaps.
             Err(StoreError::Corrupt { detail, .. }) if made < WHOLE_ATTEMPTS => {
                 telemetry::count_retry("get_whole", Cause::Damaged.name());
@@ -170,11 +178,19 @@ pub(super) async fn read_whole(bucket: &Bucket, name: &str) -> Result<Option<Vec
     }
 }
 
-async fn read_once(bucket: &Bucket, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+async fn read_once(
+    bucket: &Bucket,
+    name: &str,
+    lengths: &RangeInclusive<u64>,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let Some(mut reader) = BucketReader::open(bucket.clone(), name.to_owned(), None).await? else {
         return Ok(None);
     };
-    let mut bytes = Vec::with_capacity(usize::try_from(reader.remaining()).unwrap_or(0));
+    let length = reader.remaining();
+    if !lengths.contains(&length) {
+        return Err(other_length(what(bucket, name), length, lengths));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     while let Some(piece) = reader.next().await? {
         bytes.extend_from_slice(&piece);
     }
@@ -205,8 +221,16 @@ async fn request(
         Ok(answer) => Ok(Some(answer)),
         Err(failure) if failure.is_missing() => Ok(None),
         Err(failure) if failure.is("InvalidRange") => Err(StoreError::Corrupt {
-            what: format!("object {name} of bucket {}", bucket.bucket()),
+            what: what(bucket, name),
             detail: "it is shorter than what is recorded of it".to_owned(),
+        }),
+        // No attempt will do it, until somebody has it brought back.
+        Err(failure) if failure.is(ARCHIVED) => Err(StoreError::Unreadable {
+            what: what(bucket, name),
+            detail: format!(
+                "it was moved to a storage class that is not read at once ({ARCHIVED}): restore it by S3's means, copy it \
+                 over itself in a class that is, and remove the rule that moves objects there"
+            ),
         }),
         Err(failure) => Err(failure.into_error(&format!("get of {name}"))),
     }

@@ -58,7 +58,12 @@ async fn use_object(bucket: &Bucket, kind: ObjectKind, name: &str) -> Result<(),
     writer::put_one(bucket, name, Some(kind), std::slice::from_ref(&content))
         .await
         .map_err(|error| no_put(bucket, error))?;
-    let found = super::reader::read_whole(bucket, name).await.map_err(|error| wrong(bucket, error))?;
+    let length = content.len() as u64;
+    let found = match super::reader::read_whole(bucket, name, length..=length).await {
+        // Other bytes than these, whatever it is that they are not.
+        Err(StoreError::Corrupt { .. }) => None,
+        found => found.map_err(|error| wrong(bucket, error))?,
+    };
     if found.as_deref() != Some(&content[..]) {
         return Err(StoreError::Unavailable {
             reason: format!(
@@ -249,6 +254,13 @@ fn wrong(bucket: &Bucket, error: StoreError) -> StoreError {
                 "{} can be listed, but not used: {reason}. If it is denied: {}",
                 place(bucket),
                 allow(bucket.options(), &reason)
+            ),
+        },
+        StoreError::Unreadable { detail, .. } => StoreError::Unavailable {
+            reason: format!(
+                "{} does not give back what is written to it. {detail}; take another storage class \
+                 (objects.s3.storage_class_…)",
+                place(bucket)
             ),
         },
         other => other,

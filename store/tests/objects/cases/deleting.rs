@@ -11,7 +11,7 @@ pub(crate) async fn deleting_is_repeatable(store: &Store) {
     store.objects.delete(&keys).await.unwrap();
     for key in &keys {
         assert!(store.objects.get(key, None).await.unwrap().is_none());
-        assert!(store.objects.get_whole(key).await.unwrap().is_none());
+        assert!(store.objects.get_whole(key, 10).await.unwrap().is_none());
         assert!(store.objects.head(key).await.unwrap().is_none());
     }
     store.objects.delete(&keys).await.unwrap();

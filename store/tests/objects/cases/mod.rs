@@ -28,6 +28,11 @@ pub(crate) async fn read(objects: &ObjectStore, key: &ObjectKey, range: Option<R
     bytes
 }
 
+/// What is read at once, into memory.
+pub(crate) async fn whole(objects: &ObjectStore, key: &ObjectKey, bytes: usize) -> Vec<u8> {
+    objects.get_whole(key, bytes as u64).await.unwrap().unwrap()
+}
+
 /// Puts a small object of this kind.
 pub(crate) async fn put(objects: &ObjectStore, kind: ObjectKind) -> ObjectKey {
     let key = ObjectKey::new(kind);

@@ -1,8 +1,9 @@
 //! Getting, whole and in ranges.
 
+use darkroom_store::StoreError;
 use darkroom_store::objects::{ObjectKey, ObjectKind};
 
-use super::{content, read, stream};
+use super::{content, read, stream, whole};
 use crate::store::{PART_BYTES, Store, THRESHOLD_BYTES};
 
 pub(crate) async fn any_range_is_read_alone(store: &Store) {
@@ -41,9 +42,22 @@ pub(crate) async fn what_is_absent_is_none(store: &Store) {
         let key = ObjectKey::new(kind);
         assert!(store.objects.get(&key, None).await.unwrap().is_none());
         assert!(store.objects.get(&key, Some(3..7)).await.unwrap().is_none());
-        assert!(store.objects.get_whole(&key).await.unwrap().is_none());
+        assert!(store.objects.get_whole(&key, 10).await.unwrap().is_none());
         assert!(store.objects.head(&key).await.unwrap().is_none());
     }
+}
+
+/// Whoever reads a whole object has charged what is recorded of it: no other length is read into memory.
+pub(crate) async fn an_object_of_another_length_is_not_read_whole(store: &Store) {
+    let (key, bytes) = (ObjectKey::new(ObjectKind::Original), content(1_000));
+    store.objects.put(&key, bytes.clone()).await.unwrap();
+    // A capacity of u64::MAX bytes would end the process.
+    for recorded in [0, 999, 1_001, u64::MAX] {
+        let error = store.objects.get_whole(&key, recorded).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("has 1000 bytes"), "{error}");
+    }
+    assert_eq!(whole(&store.objects, &key, 1_000).await, bytes);
 }
 
 pub(crate) async fn what_is_read_while_it_is_deleted_is_whole_or_an_error(store: &Store) {
