@@ -1,11 +1,11 @@
 //! Lost bytes that are uploaded again.
 //!
-//! An original that is missing is found out when its photo is processed, which ends `failed`, or when the same bytes are
-//! uploaded once more, by whomever, which is not acknowledged before somebody has looked for the object that has them.
-//! Then the bytes just sent take the place of what was lost, for every photo that has them. The object that was lost may come back all the same (a folder was not mounted,
-//! a backup was restored), and photos go on naming it until the Janitor has corrected them, a few at a time. Only then
-//! is it nobody's: buried any earlier, it would be taken from photos that have found it again; forgotten, it would stay
-//! for ever.
+//! An original that is missing is found out when its photo is processed, which ends `failed`, or when the same bytes
+//! are uploaded once more, by whomever, which is not acknowledged before somebody has looked for the object that has
+//! them. Then the bytes just sent take the place of what was lost, for every photo that has them. The object that was
+//! lost may come back all the same (a folder was not mounted, a backup was restored), and photos go on naming it until
+//! the Janitor has corrected them, a few at a time. Only then is it nobody's: buried any earlier, it would be taken from
+//! photos that have found it again; forgotten, it would stay for ever.
 
 use super::blobs::{self, Blob};
 use super::photos::{self, Original, Photo};
