@@ -116,8 +116,9 @@ mod tests {
                     endpoint = 'http://localhost:3900'\npath_style = true\nchecksum = 'md5'\nencryption = 'aws:kms'\n\
                     kms_key = 'k'\nstorage_class_original = 'STANDARD_IA'\nstorage_class_variant = 'ONEZONE_IA'\n\
                     multipart_threshold = '6 MiB'\npart_size = '7 MiB'\nparts_at_once = 3\nconnect_timeout = '1s'\n\
-                    attempt_timeout = '4s'\noperation_deadline = '5s'\nbreaker_failures = 2\nbreaker_pause = '7s'\n\
-                    late_request_max = '9s'\nlifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
+                    attempt_timeout = '4s'\noperation_deadline = '5s'\nupload_rate_min = '8 KiB'\n\
+                    breaker_failures = 2\nbreaker_pause = '7s'\nlate_request_max = '9s'\n\
+                    lifecycle_abort_uploads_days = 2\nlifecycle_originals_days = 30\n\
                     lifecycle_originals_class = 'GLACIER_IR'";
         let config = load_text(file, &[]).unwrap();
         config.validate().unwrap();
@@ -138,6 +139,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             attempt_timeout: Duration::from_secs(4),
             operation_deadline: Duration::from_secs(5),
+            upload_rate_min: 8 << 10,
             breaker_failures: 2,
             breaker_pause: Duration::from_secs(7),
             late_request_max: Duration::from_secs(9),

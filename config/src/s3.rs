@@ -60,6 +60,7 @@ section! {
         attempt_timeout: Duration = S3Options::default().attempt_timeout,
         #[serde(with = "humantime_serde")]
         operation_deadline: Duration = S3Options::default().operation_deadline,
+        upload_rate_min: ByteSize = ByteSize(S3Options::default().upload_rate_min),
         breaker_failures: u32 = S3Options::default().breaker_failures,
         #[serde(with = "humantime_serde")]
         breaker_pause: Duration = S3Options::default().breaker_pause,
@@ -104,6 +105,7 @@ impl S3 {
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout,
             operation_deadline: self.operation_deadline,
+            upload_rate_min: self.upload_rate_min.0,
             breaker_failures: self.breaker_failures,
             breaker_pause: self.breaker_pause,
             late_request_max: self.late_request_max,

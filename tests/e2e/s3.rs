@@ -38,7 +38,7 @@ fn on(server: &Server, more: &str) -> Setup {
     let config = format!(
         "[objects]\nstore = 's3'\n[objects.s3]\nbucket = '{BUCKET}'\nendpoint = '{}'\nregion = '{REGION}'\n\
          path_style = true\nattempt_timeout = '2s'\noperation_deadline = '{}s'\nbreaker_failures = 5\n\
-         breaker_pause = '{}s'\nlate_request_max = '1s'\n{more}",
+         breaker_pause = '{}s'\nlate_request_max = '1s'\nupload_rate_min = '1 GiB'\n{more}",
         server.endpoint(),
         DEADLINE.as_secs(),
         PAUSE.as_secs(),

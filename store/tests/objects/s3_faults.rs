@@ -98,6 +98,29 @@ async fn a_slow_answer_is_waited_for() {
     assert_eq!(asked_twice, 1);
 }
 
+/// Bytes take their time on a slow line, and requests without any do not.
+#[tokio::test]
+async fn a_large_put_has_more_time_than_a_small_one() {
+    let slow_line = |options| S3Options {
+        attempt_timeout: ATTEMPT,
+        operation_deadline: DEADLINE,
+        upload_rate_min: 100_000,
+        ..options
+    };
+    let (server, objects) = open(slow_line).await;
+    server.faults().set([Fault::Slow(2 * ATTEMPT).on(Method::PUT, "originals/")]);
+    for size in SIZES {
+        stream(&objects, &ObjectKey::new(ObjectKind::Original), &content(size)).await;
+    }
+    let puts = server
+        .seen()
+        .iter()
+        .filter(|seen| seen.method == Method::PUT && seen.key.starts_with("originals/"))
+        .count();
+    assert_eq!((puts, server.faults().hits()), (4, 4), "one put and three parts, each of them once");
+    assert!(is_unavailable(&objects.put(&ObjectKey::new(ObjectKind::Original), content(10)).await));
+}
+
 #[tokio::test]
 async fn a_server_that_fails_or_has_too_much_to_do_is_asked_again() {
     for fault in [Fault::internal_error(), Fault::slow_down()] {

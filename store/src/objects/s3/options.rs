@@ -76,11 +76,14 @@ pub struct S3Options {
     pub parts_at_once: usize,
     /// Until a connection must stand.
     pub connect_timeout: Duration,
-    /// Until a request must be answered, its body included.
+    /// Until a request must be answered, beside the time that the bytes it sends may take.
     pub attempt_timeout: Duration,
-    /// Until an operation must have succeeded, all its attempts and pauses included. For a put of many parts: each
-    /// part. For a get: each time that the next bytes are asked for.
+    /// Until an operation must have succeeded, all its attempts and pauses included, beside the time that the bytes it
+    /// sends may take once. For a put of many parts: each part. For a get: each time that the next bytes are asked for.
     pub operation_deadline: Duration,
+    /// The bytes per second that a put must come to, or is given up. Of one put or part: what the way to the server
+    /// carries is shared by as many as are under way.
+    pub upload_rate_min: u64,
     /// Failed attempts in a row after which nothing is asked any more for a while.
     pub breaker_failures: u32,
     /// For how long.
@@ -135,6 +138,7 @@ impl Default for S3Options {
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),
             operation_deadline: Duration::from_secs(20),
+            upload_rate_min: MIB,
             breaker_failures: 10,
             breaker_pause: Duration::from_secs(5),
             late_request_max: Duration::from_secs(600),
@@ -152,15 +156,27 @@ impl S3Options {
         self.multipart_threshold_bytes.max(parts).saturating_add(PIECE_BYTES)
     }
 
+    /// What an attempt that sends so many bytes is granted for them, beside [`S3Options::attempt_timeout`].
+    pub(super) fn sending_time(&self, bytes: u64) -> Duration {
+        let milliseconds = u128::from(bytes) * 1000 / u128::from(self.upload_rate_min.max(1));
+        Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+    }
+
+    /// Most bytes that one request sends.
+    fn request_bytes_max(&self) -> u64 {
+        self.multipart_threshold_bytes.max(self.part_bytes)
+    }
+
     /// How long after whoever had asked for a put has gone, died or got an error its object may still appear. For
     /// whoever deletes what such puts leave: a DELETE before that may come before its PUT.
     ///
-    /// An operation that goes on although nobody waits for it ends with `operation_deadline`, all its attempts and
-    /// pauses included, and nothing is begun after it: a put in parts that was dropped sends no further part, and is
-    /// not completed. Then its last request may be on its way for `late_request_max`.
+    /// An operation that goes on although nobody waits for it ends with `operation_deadline` and what its bytes may take,
+    /// all its attempts and pauses included, and nothing is begun after it: a put in parts that was dropped sends no
+    /// further part, and is not completed. Then its last request may be on its way for `late_request_max`.
     #[must_use]
     pub fn late_put_max(&self) -> Duration {
-        self.operation_deadline.saturating_add(self.late_request_max)
+        let sending = self.sending_time(self.request_bytes_max());
+        self.operation_deadline.saturating_add(sending).saturating_add(self.late_request_max)
     }
 
     /// Refuses what S3 or its client could not do.
@@ -243,6 +259,12 @@ impl S3Options {
                 ),
             ));
         }
+        if self.upload_rate_min == 0 {
+            return Err(invalid(
+                "upload_rate_min",
+                "is 0: set it to the bytes per second that a put must come to",
+            ));
+        }
         if self.breaker_failures == 0 {
             return Err(invalid("breaker_failures", "is 0: set it to 1 or more"));
         }
@@ -313,6 +335,7 @@ mod tests {
         let prefix = S3Options { prefix: "photos".to_owned(), ..options() };
         let endpoint = S3Options { endpoint: Some("localhost:3900".to_owned()), ..options() };
         let deadline = S3Options { operation_deadline: Duration::from_secs(1), ..options() };
+        let rate = S3Options { upload_rate_min: 0, ..options() };
         let glacier = LifecycleOptions {
             originals_class: "GLACIER".to_owned(),
             originals_after_days: Some(30),
@@ -324,6 +347,7 @@ mod tests {
             (prefix, "prefix"),
             (endpoint, "endpoint"),
             (deadline, "operation_deadline"),
+            (rate, "upload_rate_min"),
             (lifecycle, "originals_class"),
         ] {
             let error = bad.validate().unwrap_err().to_string();
@@ -344,9 +368,25 @@ mod tests {
     #[test]
     fn a_put_may_be_late_by_all_its_attempts_and_what_its_last_request_takes() {
         let options = S3Options { operation_deadline: Duration::from_secs(90), ..options() };
-        assert_eq!(options.late_put_max(), Duration::from_secs(690), "with the default for one request");
+        assert_eq!(
+            options.late_put_max(),
+            Duration::from_secs(705),
+            "with 15 MiB and the default for one request"
+        );
+        let slow = S3Options { upload_rate_min: MIB / 2, part_bytes: 20 * MIB, ..options.clone() };
+        assert_eq!(slow.late_put_max(), Duration::from_secs(730), "the largest request is a part");
         let forever = S3Options { operation_deadline: Duration::MAX, ..options };
         assert_eq!(forever.late_put_max(), Duration::MAX);
+    }
+
+    #[test]
+    fn bytes_are_granted_the_time_that_they_take_at_the_lowest_rate() {
+        let options = options();
+        assert_eq!(options.sending_time(0), Duration::ZERO);
+        assert_eq!(options.sending_time(MIB / 4), Duration::from_millis(250));
+        assert_eq!(options.sending_time(15 * MIB), Duration::from_secs(15));
+        let crawling = S3Options { upload_rate_min: 1, ..options };
+        assert_eq!(crawling.sending_time(u64::MAX), Duration::from_millis(u64::MAX));
     }
 
     #[test]

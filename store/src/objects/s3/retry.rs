@@ -89,12 +89,27 @@ impl Line {
     where
         F: Future<Output = Result<T, Failure>> + Send,
     {
-        let started = Instant::now();
+        self.call_sending(operation, Duration::ZERO, attempt).await
+    }
+
+    /// As [`Line::call`], where each attempt sends bytes that may take `sending`: so much longer it may last, and all of
+    /// them together.
+    async fn call_sending<T, F>(
+        &self,
+        operation: &'static str,
+        sending: Duration,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<Result<T, Failure>, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let (started, deadline) = (Instant::now(), self.deadline.saturating_add(sending));
+        let limit = self.attempt_timeout.saturating_add(sending);
         let (mut pause_max, mut last) = (PAUSE_FIRST, None);
         for made in 1_u32.. {
-            let pass = self.admit(self.deadline.saturating_sub(started.elapsed()), last.as_deref()).await?;
-            let left = self.deadline.saturating_sub(started.elapsed());
-            let (cause, reason) = match self.once(pass, left, attempt()).await {
+            let pass = self.admit(deadline.saturating_sub(started.elapsed()), last.as_deref()).await?;
+            let left = deadline.saturating_sub(started.elapsed());
+            let (cause, reason) = match Self::once(pass, limit.min(left), attempt()).await {
                 Err(Failure::Passing { cause, reason }) => (cause, reason),
                 answered => return Ok(answered),
             };
@@ -104,7 +119,7 @@ impl Line {
             // Anything between nothing and the bound ("full jitter"): those who failed together do not come back
             // in step.
             let pause = pause_max.mul_f64(rand::random::<f64>());
-            if started.elapsed() + pause >= self.deadline {
+            if started.elapsed() + pause >= deadline {
                 let (attempts, seconds) = (made, started.elapsed().as_secs_f32());
                 let reason = format!(
                     "{operation} came to nothing in {attempts} attempts and {seconds:.1} s: {reason}"
@@ -130,18 +145,30 @@ impl Line {
     where
         F: Future<Output = Result<T, Failure>> + Send,
     {
-        self.call(operation, attempt)
+        self.send(operation, what, Duration::ZERO, attempt).await
+    }
+
+    /// As [`Line::ask`], where each attempt sends bytes that may take `sending`.
+    pub(super) async fn send<T, F>(
+        &self,
+        operation: &'static str,
+        what: &str,
+        sending: Duration,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        self.call_sending(operation, sending, attempt)
             .await?
             .map_err(|failure| failure.into_error(&format!("{operation} of {what}")))
     }
 
     async fn once<T>(
-        &self,
         pass: Pass<'_>,
-        left: Duration,
+        limit: Duration,
         attempt: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
-        let limit = self.attempt_timeout.min(left);
         let result = timeout(limit, attempt).await.unwrap_or_else(|_| {
             Err(Failure::passing(Cause::Timeout, format!("no answer within {:.1} s", limit.as_secs_f32())))
         });
@@ -269,6 +296,23 @@ mod tests {
         });
         assert_eq!(answer.await.unwrap(), 7);
         assert_eq!(made.into_inner(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_on_their_way_have_their_time_beside_that_of_the_attempt() {
+        // Limits of 2 s for an attempt and 10 s for all.
+        let (line, sending, began) = (line(10), Duration::from_secs(15), Instant::now());
+        let put = || async {
+            tokio::time::sleep(Duration::from_secs(16)).await; // Paused: as the clock of the test has it.
+            Ok::<_, Failure>(7)
+        };
+        assert_eq!(line.send("put", "an object", sending, put).await.unwrap(), 7);
+        assert_eq!(began.elapsed(), Duration::from_secs(16));
+        assert!(line.ask("put", "an object", put).await.is_err());
+        let (began, never) = (Instant::now(), std::future::pending::<Result<(), Failure>>);
+        assert!(line.send("put", "an object", sending, never).await.is_err());
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(17) && took < Duration::from_secs(26), "{took:?}");
     }
 
     #[tokio::test]

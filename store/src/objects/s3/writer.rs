@@ -89,7 +89,8 @@ pub(super) async fn put_one(
 ) -> Result<(), StoreError> {
     let options = bucket.options();
     let sums = Sums::of(options.checksum, pieces);
-    let stored = bucket.line().ask("put", name, || async {
+    let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let stored = bucket.line().send("put", name, options.sending_time(bytes), || async {
         let request = bucket.client().put_object().bucket(bucket.bucket()).key(name).body(body(pieces));
         let request = request
             .set_storage_class(storage_class(options, kind))
@@ -101,7 +102,7 @@ pub(super) async fn put_one(
         sums.compare(answer.checksum_crc32_c())
     });
     stored.await?;
-    telemetry::count_sent(pieces.iter().map(|piece| piece.len() as u64).sum());
+    telemetry::count_sent(bytes);
     Ok(())
 }
 
@@ -238,7 +239,9 @@ impl OpenUpload {
     async fn put_part(&self, number: i32, pieces: &[Bytes]) -> Result<SentPart, StoreError> {
         let bucket = &self.bucket;
         let sums = Sums::of(bucket.options().checksum, pieces);
-        let stored = bucket.line().ask("put_part", &self.name, || async {
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let sending = bucket.options().sending_time(bytes);
+        let stored = bucket.line().send("put_part", &self.name, sending, || async {
             let request =
                 bucket.client().upload_part().bucket(bucket.bucket()).key(&self.name).upload_id(&self.id);
             let request = request
@@ -251,7 +254,6 @@ impl OpenUpload {
             Ok(answer)
         });
         let tag = stored.await?.e_tag().map(str::to_owned);
-        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         telemetry::count_sent(bytes);
         Ok(SentPart { number, tag, sums, bytes })
     }
