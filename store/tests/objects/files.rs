@@ -216,7 +216,7 @@ async fn nothing_is_put_below_a_folder_that_was_unmounted_nor_missed_in_it() {
     is_told(objects.begin_put(&keys[2]).await);
     is_told(begun.finish().await);
     is_told(objects.get(&keys[0], None).await);
-    is_told(objects.get_whole(&keys[0]).await);
+    is_told(objects.get_whole(&keys[0], 10).await);
     is_told(objects.head(&keys[0]).await);
     is_told(objects.delete(&keys).await);
     is_told(objects.list(ObjectKind::Original, None, 10).await);
@@ -228,7 +228,7 @@ async fn nothing_is_put_below_a_folder_that_was_unmounted_nor_missed_in_it() {
     let mut found = vec![keys[0].clone(), keys[2].clone()];
     found.sort();
     assert_eq!(objects.list(ObjectKind::Original, None, 10).await.unwrap(), found);
-    assert_eq!(objects.get_whole(&keys[1]).await.unwrap(), None, "nothing of it came about");
+    assert_eq!(objects.get_whole(&keys[1], 10).await.unwrap(), None, "nothing of it came about");
 }
 
 #[tokio::test]
@@ -245,5 +245,5 @@ async fn the_same_store_on_another_device_is_known_by_its_id() {
     is_told(objects.put(&key, content(10)).await);
     fs::copy(point.mounted.path().join("store-id"), below.join("store-id")).unwrap();
     objects.put(&key, content(10)).await.unwrap();
-    assert_eq!(objects.get_whole(&key).await.unwrap().unwrap(), content(10));
+    assert_eq!(whole(&objects, &key, 10).await, content(10));
 }
