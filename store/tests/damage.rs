@@ -156,6 +156,38 @@ async fn a_flipped_byte_is_an_error_or_harmless() {
     assert!(errors > 20, "most of these files matter");
 }
 
+/// Every byte of the lists of tables, which the storage engine would believe: a length among them would have it ask for more
+/// memory than there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_a_list_of_tables_is_told() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let rows = closed_store(home.path(), &mut random_generator("damage_in_a_list_of_tables")).await;
+    let is_list = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name == "current" || name.strip_prefix('v').is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    let lists: Vec<_> =
+        files_in(&home.path().join("fjall").join("keyspaces")).into_iter().filter(is_list).collect();
+    assert!(lists.len() >= 4, "two keyspaces: {lists:?}");
+    for list in lists {
+        // The last byte of `current` names the kind of the sum, of which there is one.
+        let length = std::fs::metadata(&list).expect("its size").len() - u64::from(list.ends_with("current"));
+        for at in 0..length {
+            flip(&list, at, 0x40);
+            let refused = open(home.path()).await.map(drop);
+            assert!(
+                matches!(refused, Err(StoreError::Corrupt { .. })),
+                "{} at {at}: {refused:?}",
+                list.display()
+            );
+            flip(&list, at, 0x40);
+        }
+    }
+    let metadata = open(home.path()).await.expect("open");
+    assert!(all(&metadata).await.expect("all") == rows);
+    metadata.close().await;
+}
+
 /// The newest journal of a store.
 fn newest_journal(folder: &Path) -> PathBuf {
     let journals =

@@ -23,7 +23,7 @@ use fjall::{
 };
 
 use super::options::EmbeddedOptions;
-use super::{closed, format, journal};
+use super::{closed, format, journal, manifest};
 use crate::error::StoreError;
 use crate::metadata::range::KeyRange;
 
@@ -58,6 +58,7 @@ impl Disk {
             .map_err(|error| StoreError::io(format!("finding {}", home.display()), error))?;
         if exists {
             format::check(&home)?;
+            manifest::check(&home)?;
             journal::check(&home)?;
         } else {
             create(path, &home, options)?;

@@ -10,7 +10,7 @@
 //! - `request`, `writer`: the way to the commit thread, and its loop;
 //! - `conflicts`: whether somebody wrote what a transaction had read;
 //! - `group`: what the accepted transactions make of the keys;
-//! - `disk`: fjall; `format`, `journal`: its files, before it opens them; `closed`: how far they reached at the last end;
+//! - `disk`: fjall; `format`, `manifest`, `journal`: its files, before it opens them; `closed`: how far they reached at the last end;
 //! - `export`: all rows of one state, for a backup;
 //! - `watches`: who is told afterwards.
 
@@ -22,6 +22,7 @@ mod export;
 mod format;
 mod group;
 mod journal;
+mod manifest;
 mod mutation;
 mod options;
 mod published;
