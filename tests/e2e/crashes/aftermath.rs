@@ -11,6 +11,7 @@ use darkroom_tests::daemon::{files, run};
 use darkroom_tests::{Client, Daemon, Setup};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::{CONFIG, PRESETS};
 
@@ -57,11 +58,22 @@ impl Aftermath {
 }
 
 /// Starts a last daemon on `home`, waits until it has nothing to do, and looks at everything.
-pub(super) async fn look(home: Arc<TempDir>, acknowledged: &BTreeMap<String, String>) -> Aftermath {
+///
+/// `watch` begins to look on meanwhile.
+pub(super) async fn look(
+    home: Arc<TempDir>,
+    acknowledged: &BTreeMap<String, String>,
+    watch: impl FnOnce(&Client) -> JoinHandle<()>,
+) -> Aftermath {
     let mut found = Aftermath::default();
     let daemon = Daemon::start_on(home, &Setup::config(CONFIG));
     let client = daemon.client();
+    let watching = watch(&client);
     let photos = settle(&client).await;
+    watching.abort();
+    // What it asserted counts.
+    let failed = watching.await.is_err_and(|ended| ended.is_panic());
+    assert!(!failed, "the one who looked on has failed");
     for (id, hash) in acknowledged {
         let original = client.get(&format!("/v1/photos/{id}/original")).await;
         if blake3::hash(&original.body).to_hex().as_str() != hash {

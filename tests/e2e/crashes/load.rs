@@ -63,8 +63,13 @@ impl Load {
             let random = StdRng::from_rng(random);
             tasks.push(tokio::spawn(upload(client.clone(), pictures, all, count.clone(), random)));
         }
-        tasks.push(tokio::spawn(look_on(client.clone(), self.seen.clone(), StdRng::from_rng(random))));
+        tasks.push(self.watch(client, random));
         Clients { tasks, acknowledged }
+    }
+
+    /// One that only looks.
+    pub(super) fn watch(&self, client: &Client, random: &mut StdRng) -> JoinHandle<()> {
+        tokio::spawn(look_on(client.clone(), self.seen.clone(), StdRng::from_rng(random)))
     }
 }
 
@@ -117,14 +122,18 @@ async fn upload(
     }
 }
 
-/// Looks at the newest photos, again and again, and at a variant of one of them.
+/// Looks at all photos page by page, again and again, and at a variant of one of each page.
 async fn look_on(client: Client, seen: Arc<Mutex<Seen>>, mut random: StdRng) {
+    let mut cursor = None;
     loop {
         let limit = random.random_range(1..=100);
-        let request = client.request(Method::GET, &format!("/v1/photos?limit={limit}"), &[], Bytes::new());
+        let from: String = cursor.take().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let request =
+            client.request(Method::GET, &format!("/v1/photos?limit={limit}{from}"), &[], Bytes::new());
         let Ok(answer) = client.try_send(request).await else { return };
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         let page = answer.json();
+        cursor = page["next"].as_str().map(str::to_owned);
         let photos = page["items"].as_array().unwrap();
         let ready: Vec<_> = photos.iter().filter(|photo| photo["state"] == "ready").collect();
         {

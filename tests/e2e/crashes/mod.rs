@@ -62,8 +62,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_left_behind() {
         *deaths.entry(point.unwrap_or(RANDOM)).or_insert(0) += 1;
         home = one_life(home, &load, point, wanted, &mut random).await;
     }
+    let end = aftermath::look(home, &load.acknowledged(), |client| load.watch(client, &mut random)).await;
     let seen = load.seen();
-    let end = aftermath::look(home, &load.acknowledged()).await;
     println!(
         "{kills} cycles, {} acknowledged, deaths {deaths:?}, {} looks at {} photos: {} half visible; then {end}",
         load.acknowledged().len(),
