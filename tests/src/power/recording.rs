@@ -57,11 +57,17 @@ impl Recording {
     }
 
     /// Moments at which a missing sync shows, the most telling first: when all is done, when the daemon has ended in order,
-    /// and when the last uploads had just been acknowledged. (A folder's sync covers what others should have synced before.)
+    /// when the last uploads had just been acknowledged, and when the first photos had been seen ready. (A folder's sync covers
+    /// what others should have synced before, and a sweep syncs every folder in which it looks for what was given up: before
+    /// the first sweep nothing is covered.)
     pub fn telling_moments(&self) -> impl Iterator<Item = u64> {
         let mut acknowledged: Vec<u64> = self.promises.iter().map(|promise| promise.acknowledged).collect();
+        let mut ready: Vec<u64> =
+            self.promises.iter().filter_map(|promise| Some(promise.ready.as_ref()?.seen)).collect();
         acknowledged.sort_unstable();
-        [self.loaded, u64::MAX].into_iter().chain(acknowledged.into_iter().rev().take(6))
+        ready.sort_unstable();
+        let (last, first) = (acknowledged.into_iter().rev().take(6), ready.into_iter().take(4));
+        [self.loaded, u64::MAX].into_iter().chain(last).chain(first)
     }
 
     /// What is on disk when the power goes at `cut`.
