@@ -6,7 +6,7 @@ use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
 
 /// Why a body ended before its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BodyError {
     /// Nothing came for too long.
     #[error("no byte of the body came for {} s", after.as_secs_f32())]

@@ -36,7 +36,7 @@ pub mod view;
 use std::sync::Arc;
 
 use darkroom_actors::{Lease, Pipeline};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use caller::Caller;
 use problem::Problem;
@@ -57,6 +57,8 @@ struct Inner {
     metrics: MetricsText,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
+    /// Places for archives that are being taken in.
+    tar_places: Arc<Semaphore>,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -66,7 +68,9 @@ impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
-        Self { inner: Arc::new(Inner { pipeline, options, metrics, backup_place }), health_only: false }
+        let tar_places = Arc::new(Semaphore::new(options.tar_streams_max));
+        let inner = Inner { pipeline, options, metrics, backup_place, tar_places };
+        Self { inner: Arc::new(inner), health_only: false }
     }
 
     /// The same, answering nothing but health and metrics.
@@ -95,6 +99,15 @@ impl Api {
     /// Why not.
     pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
         Ok(self.pipeline().lease(bytes)?)
+    }
+
+    /// A place for one more archive: lines of the answer may wait for its sender.
+    pub(crate) fn tar_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.inner.tar_places).try_acquire_owned().map_err(|_| {
+            let max = self.options().tar_streams_max;
+            let detail = format!("{max} archives are being taken in, as many as may be; send this one later");
+            Problem::new("overloaded", detail).retry_after(5)
+        })
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

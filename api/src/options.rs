@@ -14,6 +14,16 @@ pub struct HttpOptions {
     pub request_bytes_max: u64,
     /// Files in such a request.
     pub parts_max: usize,
+    /// Files in a tar archive.
+    pub tar_entries_max: u64,
+    /// Tar archives at once.
+    pub tar_streams_max: usize,
+    /// Bytes of the answer to one that may wait for a client which reads nothing before it has sent everything.
+    pub tar_answer_bytes: u32,
+    /// Until a tar archive must be complete.
+    pub tar_timeout: Duration,
+    /// How long a file of a tar archive waits for room, and a line of its answer for a client that reads.
+    pub tar_patience: Duration,
     /// Until a request's headers must be complete.
     pub header_timeout: Duration,
     /// How long a body may send nothing.
@@ -34,6 +44,11 @@ impl Default for HttpOptions {
             connections_max: 1024,
             request_bytes_max: 4 << 30,
             parts_max: 1000,
+            tar_entries_max: 100_000,
+            tar_streams_max: 32,
+            tar_answer_bytes: 2 << 20,
+            tar_timeout: Duration::from_secs(3600),
+            tar_patience: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(600),
@@ -54,6 +69,8 @@ impl HttpOptions {
             ("http.header_timeout", self.header_timeout),
             ("http.body_idle_timeout", self.body_idle_timeout),
             ("http.body_timeout", self.body_timeout),
+            ("http.tar_timeout", self.tar_timeout),
+            ("http.tar_patience", self.tar_patience),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, value)| value.is_zero()) {
             return Err(format!(
@@ -70,6 +87,13 @@ impl HttpOptions {
         }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
+        }
+        let least = 64 << 10;
+        if self.tar_answer_bytes < least {
+            return Err(format!(
+                "http.tar_answer_bytes is {}, too little for the lines of a few files: set it to {least} or more",
+                self.tar_answer_bytes
+            ));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 use crate::response::{self, Answer};
+use crate::upload::archive::TarError;
 
 /// Where the problem types are described.
 const TYPE_BASE: &str = "/problems/";
@@ -52,6 +53,9 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
     ("multipart-malformed", StatusCode::BAD_REQUEST, "The multipart body is malformed"),
     ("too-many-parts", StatusCode::PAYLOAD_TOO_LARGE, "The multipart body has too many parts"),
+    ("tar-malformed", StatusCode::BAD_REQUEST, "The archive is malformed"),
+    ("tar-entry-unsupported", StatusCode::UNPROCESSABLE_ENTITY, "A file of the archive cannot be read"),
+    ("compressed-body", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is compressed"),
     ("cross-site-request", StatusCode::FORBIDDEN, "The request comes from a page of another site"),
     ("multipart-without-file", StatusCode::UNPROCESSABLE_ENTITY, "The multipart body has no file"),
     ("unknown-field", StatusCode::UNPROCESSABLE_ENTITY, "A form field is not known"),
@@ -113,6 +117,15 @@ impl Problem {
         Self::new("job-not-found", detail)
     }
 
+    /// A body that is compressed, so that its size says nothing of what comes out.
+    pub fn compressed(how: &str) -> Self {
+        let detail = format!(
+            "the body is compressed with {how:?}: send it as it is, photos are compressed already; an archive by `gzip -dc \
+             photos.tar.gz | curl -T - -X POST -H 'content-type: application/x-tar' …`"
+        );
+        Self::new("compressed-body", detail)
+    }
+
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
         self.kind.strip_prefix(TYPE_BASE) == Some(code)
@@ -163,6 +176,23 @@ impl From<BodyError> for Problem {
             }
         };
         Self::new(code, format!("{error}; {advice}"))
+    }
+}
+
+impl From<TarError> for Problem {
+    fn from(error: TarError) -> Self {
+        match error {
+            TarError::Body(error) => {
+                let problem = Self::from(error.clone());
+                let detail = format!("{error}; what was told before is durable, send the rest again");
+                Self { detail, ..problem }
+            }
+            TarError::Malformed { at, what } => {
+                let advice = "what was told before is durable, pack the rest again";
+                Self::new("tar-malformed", format!("at byte {at} the archive is malformed: {what}; {advice}"))
+            }
+            TarError::Compressed(name) => Self::compressed(name),
+        }
     }
 }
 

@@ -73,6 +73,13 @@ section! {
         connections_max: usize = HttpOptions::default().connections_max,
         request_bytes_max: ByteSize = ByteSize(HttpOptions::default().request_bytes_max),
         parts_max: usize = HttpOptions::default().parts_max,
+        tar_entries_max: u64 = HttpOptions::default().tar_entries_max,
+        tar_streams_max: usize = HttpOptions::default().tar_streams_max,
+        tar_answer_bytes: ByteSize = ByteSize(HttpOptions::default().tar_answer_bytes.into()),
+        #[serde(with = "humantime_serde")]
+        tar_timeout: Duration = HttpOptions::default().tar_timeout,
+        #[serde(with = "humantime_serde")]
+        tar_patience: Duration = HttpOptions::default().tar_patience,
         #[serde(with = "humantime_serde")]
         header_timeout: Duration = HttpOptions::default().header_timeout,
         #[serde(with = "humantime_serde")]
@@ -336,6 +343,12 @@ impl Config {
             connections_max: self.http.connections_max,
             request_bytes_max: self.http.request_bytes_max.0,
             parts_max: self.http.parts_max,
+            tar_entries_max: self.http.tar_entries_max,
+            tar_streams_max: self.http.tar_streams_max,
+            // More than anybody means: what does not fit in 32 bits is bounded there.
+            tar_answer_bytes: u32::try_from(self.http.tar_answer_bytes.0).unwrap_or(u32::MAX),
+            tar_timeout: self.http.tar_timeout,
+            tar_patience: self.http.tar_patience,
             header_timeout: self.http.header_timeout,
             body_idle_timeout: self.http.body_idle_timeout,
             body_timeout: self.http.body_timeout,

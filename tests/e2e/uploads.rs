@@ -86,6 +86,30 @@ async fn one_bad_file_of_a_form_does_not_fail_the_others() {
 }
 
 #[tokio::test]
+async fn a_forms_fields_hold_for_the_files_behind_them() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    let file = ("photo", Some("a.jpg"), None, &photo[..]);
+    let body = multipart(&[file, file, ("duplicate", None, None, b"allow"), file]);
+    let answer = client.send(Method::POST, "/v1/photos", &[FORM], body).await;
+    let statuses: Vec<_> =
+        answer.json()["items"].as_array().unwrap().iter().map(|item| item["status"].clone()).collect();
+    assert_eq!(statuses, [201, 200, 201]);
+
+    for (field, value) in [("duplicate", &b"no"[..]), ("batch_id", b"mine"), ("duplicate", &[0xff])] {
+        let body = multipart(&[(field, None, None, value), file]);
+        let answer = client.send(Method::POST, "/v1/photos", &[FORM], body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+    }
+    // What is durable is told, and nothing behind the wrong field is taken.
+    let body = multipart(&[file, ("duplicate", None, None, b"no"), file]);
+    let items = client.send(Method::POST, "/v1/photos", &[FORM], body).await.json()["items"].clone();
+    assert_eq!((items[0]["status"].clone(), items[1]["status"].clone()), (200.into(), 400.into()));
+    assert_eq!((items.as_array().unwrap().len(), client.all().await.len()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_form_without_files_or_without_sense_is_refused() {
     let daemon = Daemon::start();
     let client = daemon.client();

@@ -5,34 +5,17 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::intake::{File, Intake, settled};
+use super::item::Item;
 use super::parts::{Part, Parts};
 use crate::Api;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
 
-/// What became of one file.
-#[derive(Serialize)]
-struct Item {
-    name: String,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    photo: Option<PhotoView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Problem>,
-}
-
-impl Item {
-    fn new(name: String, result: Result<PhotoView, Problem>) -> Self {
-        match result {
-            Ok(photo) => {
-                let status = if photo.duplicate { StatusCode::OK } else { StatusCode::CREATED };
-                Self { name, status: status.as_u16(), photo: Some(photo), problem: None }
-            }
-            Err(problem) => Self { name, status: problem.status, photo: None, problem: Some(problem) },
-        }
-    }
-}
+/// Bytes of a form field's value at most.
+const FIELD_BYTES_MAX: usize = 1024;
+/// Form fields that are known. A file's name stands with the file.
+const FIELDS: &[&str] = &["batch_id", "duplicate"];
 
 #[derive(Serialize)]
 struct Items {
@@ -43,8 +26,8 @@ struct Items {
 ///
 /// # Errors
 /// A problem that concerns the body as a whole.
-pub async fn take(api: &Api, first: Lease, intake: &Intake, mut parts: Parts) -> Result<Answer, Problem> {
-    let mut items = take_parts(api, first, intake, &mut parts).await?;
+pub async fn take(api: &Api, first: Lease, mut intake: Intake, mut parts: Parts) -> Result<Answer, Problem> {
+    let mut items = take_parts(api, first, &mut intake, &mut parts).await?;
     if items.is_empty() {
         return Err(Problem::new(
             "multipart-without-file",
@@ -63,12 +46,12 @@ pub async fn take(api: &Api, first: Lease, intake: &Intake, mut parts: Parts) ->
     Ok(response::json(status, &Items { items }))
 }
 
-/// The outcome of each part. A body that breaks off is an error only if nothing came of it before: what is
-/// durable must be told.
+/// The outcome of each part. A body that breaks off, or a field that says what cannot be, is an error only if nothing came
+/// of the body before: what is durable must be told.
 async fn take_parts(
     api: &Api,
     first: Lease,
-    intake: &Intake,
+    intake: &mut Intake,
     parts: &mut Parts,
 ) -> Result<Vec<Item>, Problem> {
     let mut lease = Some(first);
@@ -88,6 +71,18 @@ async fn take_parts(
             items.push(Item::new(part.name, Err(Problem::new("too-many-parts", detail))));
             return Ok(items);
         }
+        match set(intake, &part).await {
+            Ok(false) => {}
+            Ok(true) => {
+                part.pass_over().await;
+                continue;
+            }
+            Err(problem) if items.is_empty() => return Err(problem),
+            Err(problem) => {
+                items.push(Item::new(part.name, Err(problem)));
+                return Ok(items);
+            }
+        }
         let name = part.name.clone();
         let outcome = take_part(api, &mut lease, intake, &part).await;
         part.pass_over().await;
@@ -96,6 +91,15 @@ async fn take_parts(
             return Ok(items); // The part's own outcome says how.
         }
     }
+}
+
+/// Takes a form field that says something of the files behind it; false if the part is no such field.
+async fn set(intake: &mut Intake, part: &Part) -> Result<bool, Problem> {
+    if part.is_file || !FIELDS.contains(&&*part.name) {
+        return Ok(false);
+    }
+    let value = part.text(FIELD_BYTES_MAX).await?;
+    intake.set(&part.name, &value)
 }
 
 async fn take_part(

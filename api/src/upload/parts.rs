@@ -116,6 +116,23 @@ impl Part {
         .boxed()
     }
 
+    /// Its content as text, if it is short; what is left of it is for [`Part::pass_over`].
+    ///
+    /// # Errors
+    /// When the body breaks off, and when it is longer than `bytes_max` or no UTF-8.
+    pub async fn text(&self, bytes_max: usize) -> Result<String, BodyError> {
+        let (mut body, mut bytes) = (self.body(), Vec::new());
+        while let Some(piece) = body.next().await {
+            bytes.extend_from_slice(&piece?);
+            if bytes.len() > bytes_max {
+                let what = format!("the form field {:?} has more than {bytes_max} bytes", self.name);
+                return Err(BodyError::Malformed(what));
+            }
+        }
+        String::from_utf8(bytes)
+            .map_err(|_| BodyError::Malformed(format!("the form field {:?} is not in UTF-8", self.name)))
+    }
+
     /// Reads on to its end and discards. An error shows again when the next part is asked for.
     pub async fn pass_over(self) {
         let mut field = self.field.lock().await;
