@@ -11,20 +11,28 @@
 //! | `photos` | `darkroom-bench photos`: writes generated photos, for uploads and for other tools |
 //! | `store` | `darkroom-bench store`: durable transactions a second of the metadata engine, beside redb |
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
+//! | `bulk` | `darkroom-bench bulk`: very many small photos in one batch, and whether it accounts for every one |
+//! | `overload` | `darkroom-bench overload`: more uploads than can be processed, at a fixed rate, and GETs beside |
+//! | `slow` | `darkroom-bench slow`: a normal client beside a crowd that sends one byte a second |
 //! | `jobs` | `darkroom-bench jobs`: claims from the durable queue, against contention |
 //!
 //! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
 //! photos from a folder, and `samples` generates them where none is given; `picture` decodes files for comparing, `lanczos`
 //! makes the reference, `ssim` compares, and `likeness` is all three; `placeholder`
-//! decodes hashes; `table` aligns columns.
+//! decodes hashes; `table` aligns columns. `server` is whom `bulk`, `overload` and `slow` load, `connection` speaks HTTP with it,
+//! `memory` watches its process, and `unique` makes photos of which none is like another.
 
+mod bulk;
 mod codecs;
+mod connection;
 mod cost;
 mod engine;
 mod folder;
 mod jobs;
 mod lanczos;
 mod likeness;
+mod memory;
+mod overload;
 mod peers;
 mod photos;
 mod picture;
@@ -32,10 +40,13 @@ mod placeholder;
 mod quality;
 mod resize;
 mod samples;
+mod server;
 mod sheet;
+mod slow;
 mod ssim;
 mod store;
 mod table;
+mod unique;
 mod upload;
 
 use std::process::ExitCode;
@@ -91,6 +102,22 @@ enum Command {
     ///
     /// This is a load generator: point it only at servers that are yours to load.
     Upload(upload::UploadArgs),
+    /// Send very many small photos in one batch, wait until all are ready, and compare with the batch's own counts.
+    ///
+    /// Tells uploads per second, photos ready per second, and the server's resident memory over time. Fails if the batch does
+    /// not account for every photo. Starts a server of its own unless it is given --url.
+    Bulk(bulk::BulkArgs),
+    /// Send far more uploads than the server can process, at a fixed rate of arrival, and GETs of a ready variant beside.
+    ///
+    /// An open loop: each request has a time at which it is due, whatever became of those before, and latencies count from
+    /// there. Before and after, the server's throughput is measured by itself. Every acknowledged photo is looked for
+    /// afterwards: fails if one is not ready. Starts a server of its own unless it is given --url.
+    Overload(overload::OverloadArgs),
+    /// Measure what a normal client gets alone and beside a crowd of connections that send one byte a second.
+    ///
+    /// Phases alone and beside the crowd take turns; the medians and their ratio are told. Starts a server of its own unless it
+    /// is given --url.
+    Slow(slow::SlowArgs),
     /// Claim due jobs with several nodes at once, choosing among the first 1, 8 and 64: claims per second, claims lost to
     /// another, and conflicts.
     ///
@@ -109,6 +136,9 @@ fn main() -> ExitCode {
         Command::Photos(args) => photos::run(&args),
         Command::Store(args) => store::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Bulk(args) => bulk::run(&args),
+        Command::Overload(args) => overload::run(&args),
+        Command::Slow(args) => slow::run(&args),
         Command::Jobs(args) => jobs::run(&args),
     };
     match outcome {

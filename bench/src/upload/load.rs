@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use hyper::StatusCode;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 
-use super::connection::{Answer, Connection, Target};
+use crate::connection::{Answer, Connection, Target};
 use crate::folder::Photo;
+use crate::unique::Unique;
 
 /// Connection errors in a row after which an upload counts as failed.
 const BREAKS_MAX: u32 = 3;
@@ -24,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How much to send.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Amount {
+pub(crate) enum Amount {
     /// So many uploads.
     Uploads(u64),
     /// As many as go, for so long.
@@ -33,37 +35,67 @@ pub(super) enum Amount {
 
 /// What is sent, and whereto.
 #[derive(Debug)]
-pub(super) struct Load {
-    pub(super) target: Target,
-    pub(super) photos: Vec<Photo>,
-    pub(super) amount: Amount,
-    /// Whether a photo may be sent more than once, and must then be taken as new each time.
-    pub(super) repeated: bool,
+pub(crate) struct Load {
+    pub(crate) target: Target,
+    pub(crate) photos: Source,
+    pub(crate) amount: Amount,
+    /// What stands behind the path, with its `?`, or nothing.
+    pub(crate) query: String,
+}
+
+/// Where photos come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// From a folder, one after the other, round and round.
+    Folder(Vec<Photo>),
+    /// Each is new.
+    Unique(Unique),
+}
+
+/// What one upload sends.
+struct Sent {
+    name: String,
+    mime: &'static str,
+    bytes: Bytes,
+}
+
+impl Source {
+    fn photo(&self, number: u64) -> Sent {
+        match self {
+            Self::Folder(photos) => {
+                let photo = &photos[(number % photos.len() as u64) as usize];
+                Sent { name: photo.name.clone(), mime: photo.format.mime(), bytes: photo.bytes.clone() }
+            }
+            Self::Unique(unique) => {
+                Sent { name: format!("photo {number}"), mime: Unique::MIME, bytes: unique.photo(number) }
+            }
+        }
+    }
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) struct Uploaded {
+pub(crate) struct Uploaded {
     /// From the first byte of a request to the last of its answer, for acknowledged uploads, in microseconds.
-    pub(super) latency: Histogram<u64>,
-    pub(super) created: u64,
-    pub(super) duplicates: u64,
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) created: u64,
+    pub(crate) duplicates: u64,
     /// Answers 503 and 429, each followed by the pause that the server asked for.
-    pub(super) refusals: u64,
-    pub(super) failures: u64,
+    pub(crate) refusals: u64,
+    pub(crate) failures: u64,
     /// Connections opened beyond the first of each worker.
-    pub(super) reconnections: u64,
+    pub(crate) reconnections: u64,
     /// Bytes of acknowledged photos.
-    pub(super) bytes: u64,
-    pub(super) ids: Vec<String>,
-    pub(super) first_failure: Option<String>,
+    pub(crate) bytes: u64,
+    pub(crate) ids: Vec<String>,
+    pub(crate) first_failure: Option<String>,
 }
 
 /// The part of a photo's record that is looked at.
 #[derive(Debug, Deserialize)]
-pub(super) struct PhotoRecord {
-    pub(super) id: String,
-    pub(super) state: String,
+pub(crate) struct PhotoRecord {
+    pub(crate) id: String,
+    pub(crate) state: String,
 }
 
 impl Uploaded {
@@ -104,7 +136,7 @@ impl Uploaded {
 const LATENCY_MICROS_MAX: u64 = 2 * REFUSED_SECONDS_MAX * 1_000_000;
 
 /// Microseconds, to three digits. With fixed bounds: one that grows by itself would saturate at its first ones.
-fn latency_histogram() -> Histogram<u64> {
+pub(crate) fn latency_histogram() -> Histogram<u64> {
     #[expect(clippy::expect_used, reason = "constant arguments, which are valid: 3 is among 0 to 5")]
     Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("valid bounds")
 }
@@ -118,7 +150,7 @@ struct Shared {
 }
 
 /// Sends everything and adds up.
-pub(super) async fn run(load: Load, connections: u16, bar: ProgressBar) -> Uploaded {
+pub(crate) async fn run(load: Load, connections: u16, bar: ProgressBar) -> Uploaded {
     let deadline = match load.amount {
         Amount::For(time) => Some(Instant::now() + time),
         Amount::Uploads(_) => None,
@@ -138,9 +170,10 @@ pub(super) async fn run(load: Load, connections: u16, bar: ProgressBar) -> Uploa
 /// One connection's uploads, one after the other.
 async fn worker(shared: Arc<Shared>) -> Uploaded {
     let mut uploaded = Uploaded::new();
-    let mut line = Line { connection: None, opened: 0 };
-    while let Some(index) = shared.take() {
-        shared.upload(index, &mut line, &mut uploaded).await;
+    let mut line = Line::default();
+    while let Some(number) = shared.take() {
+        let sent = shared.load.photos.photo(number);
+        shared.upload(&sent, &mut line, &mut uploaded).await;
         shared.bar.inc(1);
     }
     uploaded.reconnections = line.opened.saturating_sub(1);
@@ -148,13 +181,15 @@ async fn worker(shared: Arc<Shared>) -> Uploaded {
 }
 
 /// A worker's connection, opened again when it broke.
-struct Line {
+#[derive(Default)]
+pub(crate) struct Line {
     connection: Option<Connection>,
-    opened: u64,
+    pub(crate) opened: u64,
 }
 
 impl Line {
-    async fn open(&mut self, target: &Target) -> anyhow::Result<&mut Connection> {
+    /// The open connection, or a new one.
+    pub(crate) async fn open(&mut self, target: &Target) -> anyhow::Result<&mut Connection> {
         let connection = match self.connection.take() {
             Some(connection) if connection.is_open() => connection,
             _ => {
@@ -165,18 +200,23 @@ impl Line {
         };
         Ok(self.connection.insert(connection))
     }
+
+    /// The next request needs a new one.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
 }
 
 impl Shared {
-    /// The next photo to send; `None` when enough were sent.
-    fn take(&self) -> Option<usize> {
+    /// The next photo to send, from 0; `None` when enough were sent.
+    fn take(&self) -> Option<u64> {
         if self.is_over() {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         match self.load.amount {
             Amount::Uploads(count) if number >= count => None,
-            _ => Some((number % self.load.photos.len() as u64) as usize),
+            _ => Some(number),
         }
     }
 
@@ -185,14 +225,14 @@ impl Shared {
     }
 
     /// Sends one photo until it is acknowledged or there is no point in trying again.
-    async fn upload(&self, index: usize, line: &mut Line, uploaded: &mut Uploaded) {
+    async fn upload(&self, sent: &Sent, line: &mut Line, uploaded: &mut Uploaded) {
         let (begun, mut breaks) = (Instant::now(), 0);
         loop {
             let started = Instant::now();
-            let pause = match self.attempt(index, line).await {
+            let pause = match self.attempt(sent, line).await {
                 Ok(answer) if matches!(answer.status, StatusCode::CREATED | StatusCode::OK) => {
                     uploaded.latency.saturating_record(started.elapsed().as_micros() as u64);
-                    return self.acknowledged(index, &answer, uploaded);
+                    return acknowledged(sent, &answer, uploaded);
                 }
                 Ok(answer) if is_refusal(answer.status) => {
                     uploaded.refusals += 1;
@@ -201,14 +241,13 @@ impl Shared {
                 }
                 Ok(answer) => {
                     let body = String::from_utf8_lossy(&answer.body).into_owned();
-                    let name = &self.load.photos[index].name;
-                    return uploaded.fail(format!("{name}: {}: {body}", answer.status));
+                    return uploaded.fail(format!("{}: {}: {body}", sent.name, answer.status));
                 }
                 Err(error) => {
-                    line.connection = None;
+                    line.close();
                     breaks += 1;
                     if breaks >= BREAKS_MAX {
-                        return uploaded.fail(format!("{}: {error:#}", self.load.photos[index].name));
+                        return uploaded.fail(format!("{}: {error:#}", sent.name));
                     }
                     PAUSE
                 }
@@ -219,39 +258,35 @@ impl Shared {
                 return tokio::time::sleep(left.unwrap_or_default()).await;
             }
             if begun.elapsed() > Duration::from_secs(REFUSED_SECONDS_MAX) {
-                let name = &self.load.photos[index].name;
-                return uploaded.fail(format!("{name}: refused for {REFUSED_SECONDS_MAX} s"));
+                return uploaded.fail(format!("{}: refused for {REFUSED_SECONDS_MAX} s", sent.name));
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn attempt(&self, index: usize, line: &mut Line) -> anyhow::Result<Answer> {
-        let query = if self.load.repeated { "?duplicate=allow" } else { "" };
-        let photo = &self.load.photos[index];
+    async fn attempt(&self, sent: &Sent, line: &mut Line) -> anyhow::Result<Answer> {
         let connection = line.open(&self.load.target).await?;
-        connection.upload(query, photo.format.mime(), photo.bytes.clone()).await
-    }
-
-    fn acknowledged(&self, index: usize, answer: &Answer, uploaded: &mut Uploaded) {
-        match serde_json::from_slice::<PhotoRecord>(&answer.body) {
-            Ok(record) => uploaded.ids.push(record.id),
-            Err(error) => {
-                let reason =
-                    anyhow!("{} was acknowledged without a record: {error}", self.load.photos[index].name);
-                return uploaded.fail(reason.to_string());
-            }
-        }
-        if answer.status == StatusCode::CREATED {
-            uploaded.created += 1;
-        } else {
-            uploaded.duplicates += 1;
-        }
-        uploaded.bytes += self.load.photos[index].bytes.len() as u64;
+        connection.upload(&self.load.query, sent.mime, sent.bytes.clone()).await
     }
 }
 
+fn acknowledged(sent: &Sent, answer: &Answer, uploaded: &mut Uploaded) {
+    match serde_json::from_slice::<PhotoRecord>(&answer.body) {
+        Ok(record) => uploaded.ids.push(record.id),
+        Err(error) => {
+            let reason = anyhow!("{} was acknowledged without a record: {error}", sent.name);
+            return uploaded.fail(reason.to_string());
+        }
+    }
+    if answer.status == StatusCode::CREATED {
+        uploaded.created += 1;
+    } else {
+        uploaded.duplicates += 1;
+    }
+    uploaded.bytes += sent.bytes.len() as u64;
+}
+
 /// Answers that mean "later".
-pub(super) fn is_refusal(status: StatusCode) -> bool {
+pub(crate) fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }

@@ -1,12 +1,11 @@
 //! `darkroom-bench upload`: a load generator for a running server.
 //!
-//! `load` shares out the photos among the connections, `connection` speaks HTTP on one of them, `ready` waits until the
-//! server has rendered what it took, `report` adds up and prints.
+//! `load` shares out the photos among the connections, `ready` waits until the server has rendered what it took, `report`
+//! adds up and prints.
 
-mod connection;
-mod load;
-mod ready;
-mod report;
+pub(crate) mod load;
+pub(crate) mod ready;
+pub(crate) mod report;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,9 +14,9 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::connection::Target;
 use crate::folder::read_photos;
-use connection::Target;
-use load::{Amount, Load};
+use load::{Amount, Load, Source};
 use report::Report;
 
 /// Whom to load, with what, and for how long.
@@ -62,6 +61,7 @@ pub(crate) fn run(args: &UploadArgs) -> anyhow::Result<()> {
         None => Amount::Uploads(photos.len() as u64 * u64::from(args.repeat)),
     };
     let repeated = args.seconds.is_some() || args.repeat > 1;
+    let query = if repeated { "?duplicate=allow" } else { "" }.to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -69,14 +69,14 @@ pub(crate) fn run(args: &UploadArgs) -> anyhow::Result<()> {
     let report = runtime.block_on(async {
         target.connect().await.with_context(|| format!("cannot reach {}", args.url))?;
         let started = Instant::now();
-        let load = Load { target: target.clone(), photos, amount, repeated };
-        let bar = progress(args, amount, "uploads");
+        let load = Load { target: target.clone(), photos: Source::Folder(photos), amount, query };
+        let bar = progress(args.json, amount, "uploads");
         let uploaded = load::run(load, args.connections, bar.clone()).await;
         bar.finish_and_clear();
         let mut report = Report::of_uploads(args.connections, &uploaded, started.elapsed());
         if args.wait_ready {
             let time = Duration::from_secs_f64(args.ready_seconds_max.max(0.0));
-            let bar = progress(args, Amount::Uploads(uploaded.ids.len() as u64), "ready");
+            let bar = progress(args.json, Amount::Uploads(uploaded.ids.len() as u64), "ready");
             let ready = ready::wait(&target, uploaded.ids, time, bar.clone()).await;
             bar.finish_and_clear();
             report.add_ready(&ready, started);
@@ -87,8 +87,8 @@ pub(crate) fn run(args: &UploadArgs) -> anyhow::Result<()> {
 }
 
 /// A bar on standard error. It hides itself when that is no terminal.
-fn progress(args: &UploadArgs, amount: Amount, what: &'static str) -> ProgressBar {
-    if args.json {
+pub(crate) fn progress(hidden: bool, amount: Amount, what: &'static str) -> ProgressBar {
+    if hidden {
         return ProgressBar::hidden();
     }
     let (bar, template) = match amount {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use indicatif::ProgressBar;
 
-use super::connection::{Connection, Target};
 use super::load::PhotoRecord;
+use crate::connection::{Connection, Target};
 
 /// Connections that ask. Few, because each question costs the server that is being measured.
 const ASKING: usize = 4;
@@ -17,17 +17,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of the photos.
 #[derive(Debug, Default)]
-pub(super) struct Finished {
-    pub(super) ready: u64,
-    pub(super) failed: u64,
+pub(crate) struct Finished {
+    pub(crate) ready: u64,
+    pub(crate) failed: u64,
     /// Still processing, or unanswered, when the time was over.
-    pub(super) unfinished: u64,
+    pub(crate) unfinished: u64,
     /// When the last one was found ready or failed.
-    pub(super) last: Option<Instant>,
+    pub(crate) last: Option<Instant>,
 }
 
 /// Asks for each photo, in the order in which they were taken, until it is ready or has failed, or the time is over.
-pub(super) async fn wait(target: &Target, ids: Vec<String>, time: Duration, bar: ProgressBar) -> Finished {
+pub(crate) async fn wait(target: &Target, ids: Vec<String>, time: Duration, bar: ProgressBar) -> Finished {
     let deadline = Instant::now() + time;
     // A photo may have been acknowledged more than once.
     let mut unique = ids;

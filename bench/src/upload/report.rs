@@ -48,6 +48,12 @@ struct ReadyFigures {
     per_second: f64,
 }
 
+/// What this process has taken of the processor since it began.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
+}
+
 impl Report {
     /// The figures of the uploads.
     pub(super) fn of_uploads(connections: u16, uploaded: &Uploaded, time: Duration) -> Self {
@@ -93,8 +99,7 @@ impl Report {
 
     /// What this process itself took, so that a reader can tell whether the server was alone on the machine.
     pub(super) fn with_own_cpu(mut self, time: Duration) -> Self {
-        let used = clock_gettime(ClockId::ProcessCPUTime);
-        self.generator_cpu_seconds = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+        self.generator_cpu_seconds = own_cpu_seconds();
         self.generator_cpu_cores = self.generator_cpu_seconds / time.as_secs_f64();
         self
     }

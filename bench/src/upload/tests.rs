@@ -97,7 +97,12 @@ async fn every_photo_is_sent_once_and_followed_until_it_is_ready() {
     let address = start(Arc::clone(&seen)).await;
     let target = Target::parse(&format!("http://{address}/"), Some("secret".to_owned())).unwrap();
     let photos = photos(&["a", "b", "c", "d", "e", "f", "g", "bad"]);
-    let load = Load { target: target.clone(), photos, amount: Amount::Uploads(8), repeated: false };
+    let load = Load {
+        target: target.clone(),
+        photos: Source::Folder(photos),
+        amount: Amount::Uploads(8),
+        query: String::new(),
+    };
     let started = Instant::now();
     let uploaded = load::run(load, 2, ProgressBar::hidden()).await;
     assert_eq!((uploaded.created, uploaded.duplicates, uploaded.failures), (7, 0, 1));
@@ -128,9 +133,9 @@ async fn for_a_time_photos_are_repeated_as_allowed_duplicates() {
     let target = Target::parse(&format!("http://{address}"), Some("secret".to_owned())).unwrap();
     let load = Load {
         target,
-        photos: photos(&["a"]),
+        photos: Source::Folder(photos(&["a"])),
         amount: Amount::For(Duration::from_millis(300)),
-        repeated: true,
+        query: "?duplicate=allow".to_owned(),
     };
     let uploaded = load::run(load, 3, ProgressBar::hidden()).await;
     assert!(uploaded.created > 3, "{uploaded:?}");
@@ -143,7 +148,12 @@ async fn a_server_that_is_gone_is_a_failure_with_a_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
     drop(listener);
-    let load = Load { target, photos: photos(&["a"]), amount: Amount::Uploads(1), repeated: false };
+    let load = Load {
+        target,
+        photos: Source::Folder(photos(&["a"])),
+        amount: Amount::Uploads(1),
+        query: String::new(),
+    };
     let uploaded = load::run(load, 1, ProgressBar::hidden()).await;
     assert_eq!((uploaded.created, uploaded.failures), (0, 1));
     assert!(uploaded.first_failure.unwrap().starts_with("a.jpg: "));

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, HOST, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ const REQUEST_SECONDS_MAX: u64 = 120;
 
 /// Where requests go.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     authority: String,
     prefix: String,
     authorization: Option<String>,
@@ -26,16 +26,16 @@ pub(super) struct Target {
 
 /// What the server answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// `Retry-After` in seconds, when there is one in that form.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 impl Target {
     /// Understands `http://host[:port][/prefix]`.
-    pub(super) fn parse(url: &str, key: Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn parse(url: &str, key: Option<String>) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("`{url}` is no URL"))?;
         let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             bail!(
@@ -50,8 +50,13 @@ impl Target {
         })
     }
 
+    /// Where it listens: host and port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Opens a connection.
-    pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(&self.authority).await?;
         // A header and the beginning of a body should not wait for each other's acknowledgement.
         stream.set_nodelay(true)?;
@@ -63,45 +68,53 @@ impl Target {
 }
 
 /// An open connection, for one request at a time.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     target: Target,
     sender: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
     /// Whether another request can be sent.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
+    /// Asks for whatever is at a path.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
+        self.request(Method::GET, path, None, Bytes::new()).await
+    }
+
+    /// Sends JSON to a path.
+    pub(crate) async fn post_json(&mut self, path: &str, json: Bytes) -> anyhow::Result<Answer> {
+        self.request(Method::POST, path, Some(("content-type", "application/json")), json).await
+    }
+
     /// Sends a photo. `query` begins with `?` or is empty.
-    pub(super) async fn upload(&mut self, query: &str, mime: &str, photo: Bytes) -> anyhow::Result<Answer> {
+    pub(crate) async fn upload(&mut self, query: &str, mime: &str, photo: Bytes) -> anyhow::Result<Answer> {
         let path = format!("/v1/photos{query}");
-        self.request(Method::POST, &path, Some(mime), photo).await
+        self.request(Method::POST, &path, Some(("content-type", mime)), photo).await
     }
 
     /// Asks for a photo's record.
-    pub(super) async fn photo(&mut self, id: &str) -> anyhow::Result<Answer> {
-        self.request(Method::GET, &format!("/v1/photos/{id}"), None, Bytes::new()).await
+    pub(crate) async fn photo(&mut self, id: &str) -> anyhow::Result<Answer> {
+        // A question costs the server that is being measured: where it can, it answers when there is news.
+        let patient = Some(("prefer", "wait=5"));
+        self.request(Method::GET, &format!("/v1/photos/{id}"), patient, Bytes::new()).await
     }
 
     async fn request(
         &mut self,
         method: Method,
         path: &str,
-        mime: Option<&str>,
+        header: Option<(&str, &str)>,
         body: Bytes,
     ) -> anyhow::Result<Answer> {
         let mut request = Request::builder()
-            .method(method.clone())
+            .method(method)
             .uri(format!("{}{path}", self.target.prefix))
             .header(HOST, &self.target.authority);
-        if let Some(mime) = mime {
-            request = request.header(CONTENT_TYPE, mime);
-        }
-        if method == Method::GET {
-            // A question costs the server that is being measured: where it can, it answers when there is news.
-            request = request.header("prefer", "wait=5");
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         if let Some(authorization) = &self.target.authorization {
             request = request.header(AUTHORIZATION, authorization);
