@@ -45,6 +45,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("variant-not-ready", StatusCode::SERVICE_UNAVAILABLE, "The variant is being made"),
     ("object-missing", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes are missing"),
     ("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter is invalid"),
+    ("invalid-json", StatusCode::BAD_REQUEST, "The body is not the JSON that is expected"),
     ("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "The range lies outside the object"),
     ("body-incomplete", StatusCode::BAD_REQUEST, "The body broke off"),
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),

@@ -29,4 +29,4 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 
-pub use ids::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+pub use ids::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::model::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_OWNER};
-use crate::model::{ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
+use crate::model::{BatchId, ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
 use crate::objects::ObjectKey;
 
 /// Where a photo stands.
@@ -44,6 +44,12 @@ pub struct Photo {
     pub owner: OwnerId,
     /// Where it stands.
     pub state: State,
+    /// The batch that its upload named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// The name of the file that was uploaded, as the client gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
