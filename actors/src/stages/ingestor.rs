@@ -165,6 +165,7 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::NotAdmitted(why) => return Err(why.into()),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
@@ -277,6 +278,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         state: State::Processing,
         batch: None,
         name: None,
+        batch_item: None,
         created: now,
         updated: now,
         original: Original {

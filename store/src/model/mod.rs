@@ -11,11 +11,13 @@
 //! - [`identity`]: the store's own identity and format version.
 //! - [`nodes`]: epochs, one for each life of a node; which of them live, and which are dead.
 //! - [`photos`]: a photo's record and its way from `processing` to `ready`, `failed` or deleted.
+//! - [`batches`]: many uploads that are followed as one: counts, items, rate.
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
 //! - [`changes`]: the change log, sharded by subject.
 
+pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
@@ -29,4 +31,4 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 
-pub use ids::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
+pub use ids::{BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};

@@ -1,9 +1,10 @@
 //! A photo is made durable, with its job: the transaction after which its upload is acknowledged.
 
 use super::photo::count;
-use super::{Failure, ORIGINAL_MISSING, Photo, State, get, put};
+use super::{Failure, ORIGINAL_MISSING, Photo, State, get, of_content, put};
 use crate::StoreError;
 use crate::metadata::Transaction;
+use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use crate::model::{Epoch, blobs, healing, jobs, objects, record};
 use crate::objects::ObjectKey;
@@ -49,6 +50,8 @@ pub enum Created {
     Stored(ObjectKey),
     /// The object's intent is gone: it may have been deleted, and must be put again under another key.
     IntentGone,
+    /// The batch that the upload names does not take it; nothing was made.
+    NotAdmitted(NotAdmitted),
 }
 
 /// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
@@ -60,11 +63,13 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     if let Some(photo) = get(tx, photo.id).await? {
         return Ok(Created::New(photo)); // An earlier run of this transaction has committed.
     }
+    if let Some(batch) = photo.batch
+        && let Err(why) = batches::admission(tx, batch, &photo.owner).await?
+    {
+        return Ok(Created::NotAdmitted(why));
+    }
     let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
-    let same = match tx.get(&by_content).await? {
-        Some(bytes) => get(tx, record::decode(&by_content, &bytes)?).await?,
-        None => None,
-    };
+    let same = of_content(tx, &photo.owner, &photo.original.hash).await?;
     let blob = blobs::get(tx, &photo.original.hash).await?;
     if !creation.allow_duplicate
         && let Some(same) = same
@@ -86,6 +91,7 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     tx.set(&by_content, &record::encode(&photo.id)?)?;
     jobs::enqueue(tx, &creation.job)?;
     count(tx, photo.state, 1)?;
+    batches::photo_received(tx, &photo, &photo)?;
     Ok(Created::New(photo))
 }
 
@@ -136,8 +142,10 @@ async fn duplicate(
     blob: Option<blobs::Blob>,
     creation: &Creation,
 ) -> Result<Created, StoreError> {
-    // With the creation's own job, an earlier run of this transaction has revived the photo.
-    if photo.state != State::Failed && jobs::get(tx, creation.job.id).await?.is_some() {
+    let upload = &creation.photo;
+    // With the creation's own job, or as its own item, an earlier run of this transaction has revived the photo.
+    let is_own = photo.batch_item == Some(upload.id.into());
+    if photo.state != State::Failed && (is_own || jobs::get(tx, creation.job.id).await?.is_some()) {
         return Ok(Created::Retried(photo));
     }
     // Bytes that were found missing or damaged are replaced, whatever stands in their place.
@@ -157,9 +165,15 @@ async fn duplicate(
         if healed {
             put(tx, &photo).await?;
         }
+        batches::duplicate_received(tx, upload, photo.id).await?;
         return Ok(Created::Duplicate(photo));
     }
-    let fresh = &creation.photo.original;
+    let fresh = &upload.original;
+    let is_adopted = upload.batch.is_some() && upload.batch != photo.batch;
+    if !is_adopted {
+        batches::photo_moved(tx, &photo, ItemState::Processing, None, upload.created).await?;
+        batches::duplicate_received(tx, upload, photo.id).await?;
+    }
     count(tx, photo.state, -1)?;
     // What is read of the same bytes may be more than the daemon that took the first upload read.
     photo.original.probe = fresh.probe.clone();
@@ -167,8 +181,14 @@ async fn duplicate(
     photo.damage.clone_from(&creation.photo.damage);
     photo.state = State::Processing;
     photo.failure = None;
-    photo.updated = creation.photo.created;
+    photo.updated = upload.created;
     count(tx, photo.state, 1)?;
+    if is_adopted {
+        // What it came to in the batch before stays there. From now on this one follows it.
+        photo.batch = upload.batch;
+        photo.batch_item = Some(upload.id.into());
+        batches::photo_received(tx, &photo, upload)?;
+    }
     put(tx, &photo).await?;
     jobs::enqueue(tx, &creation.job.clone().for_photo(photo.id))?;
     Ok(Created::Retried(photo))

@@ -4,6 +4,7 @@ use super::get;
 use super::photo::count;
 use crate::StoreError;
 use crate::metadata::Transaction;
+use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
 use crate::model::subspaces::{PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record};
@@ -32,6 +33,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
     chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
+    batches::photo_moved(tx, &photo, ItemState::Deleted, None, now).await?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)
 }

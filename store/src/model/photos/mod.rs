@@ -17,7 +17,7 @@ mod settling;
 pub use creating::{Created, Creation, Seen, create};
 pub use deleting::delete;
 pub use photo::{
-    Failure, Made, ORIGINAL_MISSING, Original, Photo, State, Variant, count_of, counts, get, list,
+    Failure, Made, ORIGINAL_MISSING, Original, Photo, State, Variant, count_of, counts, get, list, of_content,
 };
 pub use settling::{Settled, Settling, fail, give_up, publish, request_render};
 

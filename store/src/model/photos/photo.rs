@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
-use crate::model::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_OWNER};
-use crate::model::{BatchId, ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
+use crate::model::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use crate::model::{BatchId, ContentHash, ItemId, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
 use crate::objects::ObjectKey;
 
 /// Where a photo stands.
@@ -50,6 +50,9 @@ pub struct Photo {
     /// The name of the file that was uploaded, as the client gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Which item of its batch it is, where a later upload than its first has put it there: see [`Self::item`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_item: Option<ItemId>,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
@@ -72,6 +75,13 @@ pub struct Photo {
     pub unrenderable: Vec<String>,
     /// The lease whose holder last published or failed it: tells a second run of that transaction apart.
     pub settled_by: Option<LeaseId>,
+}
+
+impl Photo {
+    /// Which item of its batch it is.
+    pub fn item(&self) -> ItemId {
+        self.batch_item.unwrap_or_else(|| self.id.into())
+    }
 }
 
 /// The bytes that were uploaded.
@@ -176,6 +186,22 @@ pub async fn list(
         photos.extend(get(tx, PhotoId(id)).await?);
     }
     Ok(photos)
+}
+
+/// The owner's newest photo of these bytes, if they have one.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn of_content(
+    tx: &Transaction,
+    owner: &OwnerId,
+    hash: &ContentHash,
+) -> Result<Option<Photo>, StoreError> {
+    let by_content = PHOTOS_BY_CONTENT.key(&(owner.as_str(), &hash.0[..]));
+    match tx.get(&by_content).await? {
+        Some(bytes) => get(tx, record::decode(&by_content, &bytes)?).await,
+        None => Ok(None),
+    }
 }
 
 /// How many photos are in each state.

@@ -4,6 +4,7 @@ use super::photo::count;
 use super::{Failure, Made, Photo, State, Variant, get, put};
 use crate::StoreError;
 use crate::metadata::Transaction;
+use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
 use crate::model::{JobId, PhotoId, Timestamp, jobs, objects};
 
@@ -162,6 +163,7 @@ pub(in crate::model) async fn revive(
     mut photo: Photo,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    batches::photo_moved(tx, &photo, ItemState::Processing, None, now).await?;
     count(tx, photo.state, -1)?;
     photo.state = State::Processing;
     photo.failure = None;
@@ -189,6 +191,7 @@ async fn transition(
     by: &Settling,
     what: What,
 ) -> Result<Photo, StoreError> {
+    batches::photo_moved(tx, &photo, to.into(), photo.failure.as_ref(), by.now).await?;
     count(tx, photo.state, -1)?;
     count(tx, to, 1)?;
     photo.state = to;
