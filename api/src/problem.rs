@@ -77,6 +77,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
     ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
     ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
     ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
@@ -119,9 +120,14 @@ impl Problem {
         Self::new("job-not-found", detail)
     }
 
+    /// Its kind's code.
+    pub fn code(&self) -> &str {
+        self.kind.strip_prefix(TYPE_BASE).unwrap_or(&self.kind)
+    }
+
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
-        self.kind.strip_prefix(TYPE_BASE) == Some(code)
+        self.code() == code
     }
 
     /// The HTTP status.

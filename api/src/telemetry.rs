@@ -21,4 +21,5 @@ pub fn describe() {
         "Bytes of originals and variants sent."
     );
     describe_gauge!("darkroom_http_connections", "Open connections.");
+    describe_gauge!("darkroom_batch_subscribers", "Clients that follow batches by their event streams.");
 }

@@ -16,6 +16,7 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::batches::Batches;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -30,6 +31,7 @@ pub struct Config {
     pub budgets: Budgets,
     pub pipeline: Pipeline,
     pub jobs: Jobs,
+    pub batches: Batches,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -244,6 +246,7 @@ impl Default for Config {
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -342,6 +345,7 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            batches: self.batches.options(),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
-use darkroom_store::model::BatchId;
+use darkroom_store::model::{BatchId, batches};
 use hyper::HeaderMap;
 use tokio::time::Instant;
 
+use crate::batches::refusals::{self, shortened};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
@@ -80,15 +81,39 @@ impl Intake {
     /// What is wrong with it; then nothing of it is left behind.
     pub async fn take(&self, api: &Api, lease: Lease, file: File) -> Result<PhotoView, Problem> {
         let File { name, declared_type, body } = file;
+        let name = name.map(|name| shortened(name, api.options().batches.name_bytes_max));
         let upload = Upload {
             declared_type,
-            name,
+            name: name.clone(),
             batch: self.batch,
             allow_duplicate: self.allow_duplicate,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
-        let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
-        Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+        match api.pipeline().ingest(upload).await {
+            Ok(Ingested { photo, duplicate }) => {
+                Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+            }
+            Err(error) => Err(self.refused(api, name, error.into()).await),
+        }
+    }
+
+    /// The problem of a file of which no photo is made, noted in its batch.
+    pub async fn refused(&self, api: &Api, name: Option<String>, problem: Problem) -> Problem {
+        refusals::note(api, &self.caller, self.batch, name, &problem).await;
+        problem
+    }
+
+    /// Whether the batch takes what is to come. Asked before the body is read; the transaction that makes a photo asks
+    /// again.
+    ///
+    /// # Errors
+    /// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
+    pub async fn check_batch(&self, api: &Api) -> Result<(), Problem> {
+        let Some(batch) = self.batch else { return Ok(()) };
+        let owner = &self.caller.owner;
+        let admission = |tx| async move { batches::admission(&tx, batch, owner).await };
+        api.pipeline().metadata().read("get batch", admission).await??;
+        Ok(())
     }
 
     /// Until when the client would wait, from now on.

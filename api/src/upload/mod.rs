@@ -33,6 +33,7 @@ pub async fn create(
 ) -> Result<Answer, Problem> {
     let query = Query::parse(request.uri().query(), PARAMETERS)?;
     let intake = Intake::of_query(api, caller, &query, request.headers())?;
+    intake.check_batch(api).await?;
     let content_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
     let boundary = content_type.as_deref().filter(|value| is_multipart(value)).map(multer::parse_boundary);
     let limit = if boundary.is_some() {
@@ -40,7 +41,14 @@ pub async fn create(
     } else {
         api.pipeline().options().upload_bytes_max
     };
-    check_length(request.headers(), limit)?;
+    let name = query.get("filename").map(ToOwned::to_owned);
+    if let Err(problem) = check_length(request.headers(), limit) {
+        // A body of many files is refused as one: none of them is known.
+        return Err(match boundary {
+            None => intake.refused(api, name, problem).await,
+            Some(_) => problem,
+        });
+    }
     // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
     // for a chunked body whatever its headers say.
     let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
@@ -48,10 +56,7 @@ pub async fn create(
         BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
     match boundary {
-        None => {
-            let name = query.get("filename").map(ToOwned::to_owned);
-            raw::take(api, lease, &intake, File { name, declared_type: content_type, body }).await
-        }
+        None => raw::take(api, lease, &intake, File { name, declared_type: content_type, body }).await,
         Some(Ok(boundary)) => many::take(api, lease, &intake, Parts::new(body, boundary)).await,
         Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
     }
