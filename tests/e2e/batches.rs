@@ -395,13 +395,13 @@ async fn a_stream_of_events_ends_with_its_time_and_with_the_daemon() {
     }
     assert_eq!(last, ": come again");
     let home = daemon.stop();
-    let daemon = Daemon::start_on(home, &Setup::config("[batches]\nevents_interval = '20ms'"));
+    let mut daemon = Daemon::start_on(home, &Setup::config("[batches]\nevents_interval = '20ms'"));
     let batch = Batch { client: daemon.client(), id: batch.id };
     let mut events = Events::follow(&batch, &[]).await.unwrap();
     assert_eq!(events.event().await.unwrap().2["state"], "open");
     daemon.signal(rustix::process::Signal::TERM);
     assert!(events.event().await.is_none(), "nobody keeps a daemon from ending");
-    daemon.stop();
+    assert!(daemon.wait(), "{}", daemon.log());
 }
 
 #[tokio::test]
