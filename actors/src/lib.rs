@@ -22,6 +22,7 @@ mod backlog;
 pub mod compute;
 mod errand;
 mod error;
+mod expiry;
 pub mod faults;
 mod heart;
 mod held;

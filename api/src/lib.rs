@@ -6,7 +6,8 @@
 //! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`multipart`]: a body of many photos, read within bounds.
+//! - [`caller`]: who asks.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
@@ -16,11 +17,13 @@
 
 pub mod accept;
 pub mod admin;
+pub mod caller;
 pub mod conditional;
+pub mod digests;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod linger;
-pub mod multipart;
 pub mod objects;
 mod options;
 pub mod photos;
@@ -35,9 +38,13 @@ pub mod view;
 
 use std::sync::Arc;
 
-use darkroom_actors::Pipeline;
+use darkroom_actors::{Lease, Pipeline};
 use tokio::sync::Semaphore;
 
+use caller::Caller;
+use problem::Problem;
+
+pub use idempotency::IdempotencyOptions;
 pub use options::HttpOptions;
 pub use serve::serve;
 
@@ -83,6 +90,15 @@ impl Api {
 
     pub(crate) fn options(&self) -> &HttpOptions {
         &self.inner.options
+    }
+
+    /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
+    /// way to one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
+        Ok(self.pipeline().lease(bytes)?)
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

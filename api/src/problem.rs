@@ -45,6 +45,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("variant-not-ready", StatusCode::SERVICE_UNAVAILABLE, "The variant is being made"),
     ("object-missing", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes are missing"),
     ("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter is invalid"),
+    ("invalid-json", StatusCode::BAD_REQUEST, "The body is not the JSON that is expected"),
     ("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "The range lies outside the object"),
     ("body-incomplete", StatusCode::BAD_REQUEST, "The body broke off"),
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
@@ -71,6 +72,14 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
+    ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
+    ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
+    ("content-encoding-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("idempotency-key-malformed", StatusCode::BAD_REQUEST, "The idempotency key cannot be read"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
+    ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
+    ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -160,6 +169,9 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => {
                 ("body-too-large", "send a smaller one, nothing of this photo was kept")
             }
+            BodyError::Mismatch { .. } => {
+                ("digest-mismatch", "send it again, or mend the digest; nothing of this photo was kept")
+            }
         };
         Self::new(code, format!("{error}; {advice}"))
     }
@@ -196,6 +208,7 @@ impl From<IngestError> for Problem {
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }

@@ -339,44 +339,64 @@ pub async fn count(tx: &Transaction, owner: &OwnerId) -> Result<i64, StoreError>
     Ok(i64::from_le_bytes(bytes))
 }
 
-/// Forgets series whose time has come, `rows_max` rows of them at most. Whether there may be more.
+/// What one step of [`expire`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Rows that were removed: keys, and photos under keys.
+    pub removed: usize,
+    /// Whether there may be more to do.
+    pub more: bool,
+}
+
+/// Forgets series whose time has come, about `rows_max` rows of them at most.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn expire(tx: &Transaction, now: Timestamp, rows_max: usize) -> Result<bool, StoreError> {
-    let due = KeyRange::new(
-        IDEMPOTENCY_BY_EXPIRY.all().begin,
-        IDEMPOTENCY_BY_EXPIRY.key(&(now.0.saturating_add(1),)),
-    );
-    let mut left = rows_max;
+pub async fn expire(tx: &Transaction, now: Timestamp, rows_max: usize) -> Result<Expired, StoreError> {
+    let end = IDEMPOTENCY_BY_EXPIRY.key(&(now.0.saturating_add(1),));
+    let due = KeyRange::new(IDEMPOTENCY_BY_EXPIRY.all().begin, end);
+    let mut expired = Expired::default();
     for (row, value) in tx.get_range(&due, RangeOptions::first(rows_max)).await? {
-        let (expires, series) = IDEMPOTENCY_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(&row)?;
-        let (owner, key): (OwnerId, String) = record::decode(&row, &value)?;
-        let photos = tx.get_range(&photos_of(SeriesId(series)), RangeOptions::first(left)).await?;
+        let left = rows_max.saturating_sub(expired.removed);
+        let (removed, whole) = forget(tx, &row, &value, left).await?;
+        expired.removed += removed;
+        if !whole || expired.removed >= rows_max {
+            expired.more = true;
+            break;
+        }
+    }
+    Ok(expired)
+}
+
+/// Forgets a series, of which `row` tells the expiry, with `photos_max` photos of it at most. How many rows that were,
+/// and whether it was all.
+async fn forget(
+    tx: &Transaction,
+    row: &[u8],
+    value: &[u8],
+    photos_max: usize,
+) -> Result<(usize, bool), StoreError> {
+    let (expires, series) = IDEMPOTENCY_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(row)?;
+    let (owner, key): (OwnerId, String) = record::decode(row, value)?;
+    let photos = tx.get_range(&photos_of(SeriesId(series)), RangeOptions::first(photos_max + 1)).await?;
+    let mut removed = 0;
+    for (photo, _) in &photos[..photos.len().min(photos_max)] {
+        tx.clear(photo)?;
         // A photo's record may have chunks, which are no photos of their own.
-        let is_photo = |row: &[u8]| IDEMPOTENCY_PHOTOS.unpack::<(uuid::Uuid, u64)>(row).is_ok();
-        let forgotten = photos.iter().filter(|(row, _)| is_photo(row)).count();
-        for (photo, _) in &photos {
-            tx.clear(photo)?;
-        }
-        tx.atomic_add(&count_key(&owner), -i64::try_from(forgotten).unwrap_or(i64::MAX))?;
-        left -= photos.len();
-        if left == 0 {
-            return Ok(true);
-        }
+        removed += usize::from(IDEMPOTENCY_PHOTOS.unpack::<(uuid::Uuid, u64)>(photo).is_ok());
+    }
+    let whole = photos.len() <= photos_max;
+    if whole {
         let request = IDEMPOTENCY.key(&(owner.as_str(), key.as_str()));
         let known = read(tx, &request).await?;
         if known.is_some_and(|known| known.series.0 == series && known.expires.0 == expires) {
             chunks::clear(tx, &request).await?;
         }
-        tx.atomic_add(&count_key(&owner), -1)?;
-        tx.clear(&row)?;
-        left -= 1;
-        if left == 0 {
-            return Ok(true);
-        }
+        tx.clear(row)?;
+        removed += 1;
     }
-    Ok(false)
+    tx.atomic_add(&count_key(&owner), -i64::try_from(removed).unwrap_or(i64::MAX))?;
+    Ok((removed, whole))
 }
 
 fn key_of(request: &Keyed) -> Vec<u8> {

@@ -31,4 +31,6 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 
-pub use ids::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp};
+pub use ids::{
+    BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,
+};

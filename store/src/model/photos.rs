@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use super::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
 use super::{blobs, chunks, healing, idempotency, jobs, objects, record};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
@@ -50,6 +50,12 @@ pub struct Photo {
     pub owner: OwnerId,
     /// Where it stands.
     pub state: State,
+    /// The batch that its upload named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// The name of the file that was uploaded, as the client gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
