@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::idempotency::IdempotencyOptions;
+
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +28,8 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// How idempotency keys are kept.
+    pub idempotency: IdempotencyOptions,
 }
 
 impl Default for HttpOptions {
@@ -40,6 +44,7 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            idempotency: IdempotencyOptions::default(),
         }
     }
 }
@@ -68,6 +73,7 @@ impl HttpOptions {
                 value.as_secs()
             ));
         }
+        self.idempotency.validate()?;
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
