@@ -27,6 +27,16 @@ pub enum BodyError {
         /// What is allowed.
         limit: u64,
     },
+    /// Other bytes came than a digest announced.
+    #[error("{header} announces {announced}, and what came has {found}")]
+    Mismatch {
+        /// Where the digest was announced.
+        header: &'static str,
+        /// The digest, as it is written there.
+        announced: String,
+        /// That of the bytes.
+        found: String,
+    },
 }
 
 /// Why an upload was not accepted. Nothing of it is left behind.
@@ -68,6 +78,9 @@ pub enum IngestError {
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The idempotency key that it came under belongs to other bytes.
+    #[error("another photo was uploaded under this idempotency key")]
+    KeyReused,
     /// The Ingestor is being restarted.
     #[error("the ingest pipeline is being restarted")]
     Restarting,

@@ -9,7 +9,7 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -306,6 +306,11 @@ impl Pipeline {
     /// The metadata that the pipeline works on.
     pub fn metadata(&self) -> &Metadata {
         &self.0.house.metadata
+    }
+
+    /// This life of the node.
+    pub fn epoch(&self) -> Epoch {
+        self.0.house.epoch
     }
 
     /// The object store that the pipeline works on.

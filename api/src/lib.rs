@@ -7,6 +7,7 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
@@ -19,7 +20,9 @@ pub mod admin;
 pub mod batches;
 pub mod caller;
 pub mod conditional;
+pub mod digests;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod linger;
 pub mod objects;
@@ -44,6 +47,7 @@ use caller::Caller;
 use problem::Problem;
 
 pub use batches::options::BatchOptions;
+pub use idempotency::IdempotencyOptions;
 pub use options::HttpOptions;
 pub use serve::serve;
 

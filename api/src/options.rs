@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::BatchOptions;
+use crate::idempotency::IdempotencyOptions;
 
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -30,6 +31,8 @@ pub struct HttpOptions {
     pub discard_bytes_max: u64,
     /// Batches.
     pub batches: BatchOptions,
+    /// How idempotency keys are kept.
+    pub idempotency: IdempotencyOptions,
 }
 
 impl Default for HttpOptions {
@@ -45,6 +48,7 @@ impl Default for HttpOptions {
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
             batches: BatchOptions::default(),
+            idempotency: IdempotencyOptions::default(),
         }
     }
 }
@@ -73,6 +77,7 @@ impl HttpOptions {
                 value.as_secs()
             ));
         }
+        self.idempotency.validate()?;
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }

@@ -79,6 +79,14 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
     ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
     ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
+    ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
+    ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
+    ("content-encoding-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("idempotency-key-malformed", StatusCode::BAD_REQUEST, "The idempotency key cannot be read"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
+    ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
+    ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -173,6 +181,9 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => {
                 ("body-too-large", "send a smaller one, nothing of this photo was kept")
             }
+            BodyError::Mismatch { .. } => {
+                ("digest-mismatch", "send it again, or mend the digest; nothing of this photo was kept")
+            }
         };
         Self::new(code, format!("{error}; {advice}"))
     }
@@ -210,6 +221,7 @@ impl From<IngestError> for Problem {
             IngestError::Body(error) => error.into(),
             IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }

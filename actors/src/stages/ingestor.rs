@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_media::{Prober, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
 use darkroom_store::model::{BatchId, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
@@ -49,12 +50,23 @@ pub struct Upload {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// Its place in a request with an idempotency key.
+    pub key: Option<PhotoKey>,
 }
 
 impl Upload {
     /// Of which nothing more is known.
     pub fn new(lease: Lease, body: Body, owner: OwnerId) -> Self {
-        Self { lease, body, owner, declared_type: None, name: None, batch: None, allow_duplicate: false }
+        Self {
+            lease,
+            body,
+            owner,
+            declared_type: None,
+            name: None,
+            batch: None,
+            allow_duplicate: false,
+            key: None,
+        }
     }
 }
 
@@ -147,8 +159,8 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease: Lease { slot, window }, body, owner, declared_type, name, batch, allow_duplicate } =
-        upload;
+    let Upload { lease, body, owner, declared_type, name, batch, allow_duplicate, key: place } = upload;
+    let Lease { slot, window } = lease;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
     drop(window);
@@ -156,7 +168,7 @@ pub(crate) async fn ingest(
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
+    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -166,6 +178,8 @@ pub(crate) async fn ingest(
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
         Created::NotAdmitted(why) => return Err(why.into()),
+        Created::Replayed { photo, duplicate } => (photo, duplicate, false),
+        Created::KeyReused => return Err(IngestError::KeyReused),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {

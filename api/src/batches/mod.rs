@@ -49,7 +49,7 @@ pub async fn route(api: &Api, asking: Asking, rest: &[&str]) -> Routed {
     match rest {
         [] => ("/v1/batches", {
             if post {
-                records::open(api, &caller, query, request.into_body(), end).await
+                records::open(api, &caller, query, request, end).await
             } else if get {
                 records::list(api, &caller, query).await
             } else {

@@ -4,15 +4,16 @@ use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Batch, Opened, Opening, Standing, Told};
 use darkroom_store::model::{BatchId, Timestamp};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::view::{BatchView, window_start};
 use super::{cursor, find, json, limit, not_found, parse_id};
 use crate::Api;
 use crate::caller::Caller;
+use crate::idempotency::{self, Asked, Claimed};
 use crate::problem::Problem;
 use crate::request::{BodyEnd, Query};
 use crate::response::{self, Answer};
@@ -25,7 +26,7 @@ const LIMIT_MAX: usize = 200;
 const OPENING_BYTES_MAX: usize = 4096;
 
 /// What a client says of a batch that it opens.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
     #[serde(default)]
@@ -44,10 +45,11 @@ pub async fn open(
     api: &Api,
     caller: &Caller,
     query: Option<&str>,
-    body: Incoming,
+    request: Request<Incoming>,
     end: BodyEnd,
 ) -> Result<Answer, Problem> {
     Query::parse(query, &[])?;
+    let (head, body) = request.into_parts();
     let options = &api.options().batches;
     // A character may be written in six of JSON.
     let wanted: Wanted = json(api, body, end, OPENING_BYTES_MAX + 6 * options.name_bytes_max).await?;
@@ -58,8 +60,21 @@ pub async fn open(
             format!("the name has {} bytes: give one of at most {}", name.len(), options.name_bytes_max);
         return Err(Problem::new("invalid-parameter", detail));
     }
+    let content = serde_json::to_vec(&wanted).unwrap_or_default();
+    let asked = Asked::new(&Request::from_parts(head, ()), &[&content])?;
+    match idempotency::claim(api, &caller.owner, asked, false).await? {
+        Claimed::Answered(answer) => Ok(answer),
+        Claimed::Go(claim) => {
+            let outcome = make(api, caller, wanted, BatchId(claim.series().0)).await;
+            claim.answer(outcome).await
+        }
+    }
+}
+
+async fn make(api: &Api, caller: &Caller, wanted: Wanted, id: BatchId) -> Result<Answer, Problem> {
+    let options = &api.options().batches;
     let batch = Batch {
-        id: BatchId::new(),
+        id,
         owner: caller.owner.clone(),
         name: wanted.name,
         standing: Standing::Open,

@@ -20,6 +20,15 @@ const OF_THE_UPLOAD: &[&str] = &[
     "batch-closed",
     "batch-cancelled",
     "invalid-parameter",
+    "unknown-field",
+    "digest-malformed",
+    "digest-mismatch",
+    "digest-unsupported",
+    "content-encoding-unsupported",
+    "idempotency-key-malformed",
+    "idempotency-key-reused",
+    "request-in-progress",
+    "too-many-idempotency-keys",
 ];
 
 /// Whether it is the file that is refused, for good.

@@ -15,6 +15,8 @@ use hyper::{HeaderMap, Request};
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::digests::{Digests, check_encoding};
+use crate::idempotency::{self, Asked, Claimed};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -33,7 +35,6 @@ pub async fn create(
 ) -> Result<Answer, Problem> {
     let query = Query::parse(request.uri().query(), PARAMETERS)?;
     let intake = Intake::of_query(api, caller, &query, request.headers())?;
-    intake.check_batch(api).await?;
     let content_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
     let boundary = content_type.as_deref().filter(|value| is_multipart(value)).map(multer::parse_boundary);
     let limit = if boundary.is_some() {
@@ -49,17 +50,41 @@ pub async fn create(
             Some(_) => problem,
         });
     }
+    check_encoding(request.headers())?;
+    let digests = if boundary.is_none() {
+        Digests::of_file(request.headers())?
+    } else {
+        Digests::none_of_many(request.headers())?;
+        Digests::default()
+    };
+    let shape: &[u8] = if boundary.is_none() { b"raw" } else { b"multipart" };
+    let asked = Asked::new(&request, &[shape])?;
     // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
     // for a chunked body whatever its headers say.
     let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
+    let claim = match idempotency::claim(api, &intake.caller.owner, asked, boundary.is_none()).await? {
+        Claimed::Go(claim) => claim,
+        Claimed::Answered(answer) => return Ok(answer),
+    };
     let deadlines =
         BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
-    match boundary {
-        None => raw::take(api, lease, &intake, File { name, declared_type: content_type, body }).await,
-        Some(Ok(boundary)) => many::take(api, lease, &intake, Parts::new(body, boundary)).await,
+    let outcome = match boundary {
+        None => {
+            let file = File { name, declared_type: content_type, body: digests.checked(body) };
+            raw::take(api, lease, &intake, file, &claim).await
+        }
+        Some(Ok(boundary)) => {
+            // Not of a request that may be a repetition: what was made then is still its answer.
+            let checked = if claim.photo(0).is_none() { intake.check_batch(api).await } else { Ok(()) };
+            match checked {
+                Ok(()) => many::take(api, lease, &intake, Parts::new(body, boundary), &claim).await,
+                Err(problem) => Err(problem),
+            }
+        }
         Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
-    }
+    };
+    claim.end(outcome).await
 }
 
 fn is_multipart(content_type: &str) -> bool {

@@ -68,6 +68,12 @@ uuid_id!(
     LeaseId,
     new_v4
 );
+uuid_id!(
+    /// A series of attempts at one request that its client has named by an idempotency key: `UUIDv7`. What the request is to
+    /// make may have it for its id.
+    SeriesId,
+    now_v7
+);
 
 impl From<PhotoId> for ItemId {
     fn from(photo: PhotoId) -> Self {

@@ -16,12 +16,14 @@
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
 //! - [`changes`]: the change log, sharded by subject.
+//! - [`idempotency`]: requests that are carried out once, however often they are sent.
 
 pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
 pub mod healing;
+pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
@@ -31,4 +33,6 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 
-pub use ids::{BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
+pub use ids::{
+    BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,
+};

@@ -51,6 +51,12 @@ pub const CHANGES: Subspace = Subspace(0x40);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);
+/// `(owner, key)` → what is [remembered](super::idempotency) of the request that was sent under an idempotency key.
+pub const IDEMPOTENCY: Subspace = Subspace(0x70);
+/// `(series, number)` → [`idempotency::Bound`](super::idempotency::Bound). The photos that such a request made.
+pub const IDEMPOTENCY_PHOTOS: Subspace = Subspace(0x71);
+/// `(expiry ms, series)` → owner and key. What is to be forgotten, the earliest first.
+pub const IDEMPOTENCY_BY_EXPIRY: Subspace = Subspace(0x72);
 
 /// `(batch)` → [`batches::Batch`](super::batches::Batch).
 pub const BATCHES: Subspace = Subspace(0x68);

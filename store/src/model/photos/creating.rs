@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{Epoch, blobs, healing, jobs, objects, record};
+use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record};
 use crate::objects::ObjectKey;
 
 /// A photo to be created, with its job.
@@ -20,6 +20,8 @@ pub struct Creation {
     pub epoch: Epoch,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The number that the photo has in a request with an idempotency key.
+    pub key: Option<idempotency::PhotoKey>,
     /// What the object store said of the object that has had these bytes so far, after [`Created::Stored`]. `None` at
     /// first.
     pub seen: Option<Seen>,
@@ -52,13 +54,33 @@ pub enum Created {
     IntentGone,
     /// The batch that the upload names does not take it; nothing was made.
     NotAdmitted(NotAdmitted),
+    /// An earlier attempt at the same request has made this; nothing was made now. The photo is as it was acknowledged
+    /// then, without what its probe found.
+    Replayed {
+        /// The photo.
+        photo: Photo,
+        /// Whether it was acknowledged as one that the owner had before.
+        duplicate: bool,
+    },
+    /// An earlier request under the same idempotency key had other bytes in this place; nothing was made.
+    KeyReused,
 }
 
-/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
+/// Makes a photo durable, once for each place in a request that has an idempotency key.
 ///
 /// # Errors
 /// Those of the engine.
 pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
+    if let Some(known) = idempotency::known(tx, creation).await? {
+        return Ok(known);
+    }
+    let created = make(tx, creation).await?;
+    idempotency::bind(tx, creation, &created).await?;
+    Ok(created)
+}
+
+/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
+async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
     let mut photo = creation.photo.clone();
     if let Some(photo) = get(tx, photo.id).await? {
         return Ok(Created::New(photo)); // An earlier run of this transaction has committed.
