@@ -4,11 +4,14 @@ use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::Timestamp;
 
+use crate::uploads;
+
 /// Removes what is over at `now`, in bounded transactions; how many there were.
 ///
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
-#[expect(clippy::unused_async, reason = "each noun adds its line")]
-pub(crate) async fn run(_metadata: &Metadata, _now: Timestamp) -> Result<usize, StoreError> {
-    Ok(0)
+pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let mut expired = 0;
+    expired += uploads::expire(metadata, now).await?;
+    Ok(expired)
 }

@@ -7,7 +7,8 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
-//! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`upload`], [`uploads`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -18,6 +19,7 @@ pub mod accept;
 pub mod admin;
 pub mod caller;
 pub mod conditional;
+mod cors;
 pub mod health;
 pub mod jobs;
 pub mod linger;
@@ -31,6 +33,7 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod upload;
+pub mod uploads;
 pub mod view;
 
 use std::sync::Arc;
