@@ -5,6 +5,8 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Expired};
 use darkroom_store::model::{Timestamp, idempotency};
 
+use crate::uploads;
+
 /// Batches looked for at once.
 const BATCHES: usize = 50;
 /// Items of a batch removed in one transaction.
@@ -17,7 +19,11 @@ const KEYS: usize = 200;
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    let expired = [expire_batches(metadata, now).await?, expire_keys(metadata, now).await?];
+    let expired = [
+        uploads::expire(metadata, now).await?,
+        expire_batches(metadata, now).await?,
+        expire_keys(metadata, now).await?,
+    ];
     Ok(expired.into_iter().sum())
 }
 

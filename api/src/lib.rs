@@ -8,7 +8,8 @@
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
-//! - [`upload`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -20,6 +21,7 @@ pub mod admin;
 pub mod batches;
 pub mod caller;
 pub mod conditional;
+mod cors;
 pub mod digests;
 pub mod health;
 pub mod idempotency;
@@ -35,6 +37,7 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod upload;
+pub mod uploads;
 pub mod view;
 
 use std::sync::Arc;

@@ -33,6 +33,8 @@ pub struct HttpOptions {
     pub batches: BatchOptions,
     /// How idempotency keys are kept.
     pub idempotency: IdempotencyOptions,
+    /// Origins whose pages may use the API, as browsers name them; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
@@ -49,6 +51,7 @@ impl Default for HttpOptions {
             discard_bytes_max: 256 << 20,
             batches: BatchOptions::default(),
             idempotency: IdempotencyOptions::default(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -78,6 +81,18 @@ impl HttpOptions {
             ));
         }
         self.idempotency.validate()?;
+        let is_origin = |origin: &str| {
+            origin == "*"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', ' ', '*'])
+                })
+        };
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "http.cors_origins has {origin:?}, which is no origin: give scheme, host and port as \
+                 \"https://photos.example\" without a path, or \"*\" for any"
+            ));
+        }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }

@@ -404,6 +404,20 @@ async fn a_stream_of_events_ends_with_its_time_and_with_the_daemon() {
     assert!(daemon.wait(), "{}", daemon.log());
 }
 
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
 #[tokio::test]
 async fn a_check_tells_what_is_to_be_sent() {
     let setup = Setup::config("[limits]\nupload_bytes_max = '1 MiB'\n[batches]\ncheck_max = 5");
@@ -431,6 +445,32 @@ async fn a_check_tells_what_is_to_be_sent() {
     let items = batch.post("/check", wrong.to_string()).await.json()["items"].clone();
     assert_eq!(items[0]["state"], "refused");
 
+    // A resumable upload that was announced with its digest goes on where it stands.
+    let length = missing.len().to_string();
+    let query = format!("/v1/uploads?batch_id={}", batch.id);
+    let metadata = [("tus-resumable", "1.0.0"), ("upload-length", length.as_str())];
+    let content = base64(digest(&missing).as_bytes());
+    let said = format!("blake3 {content}");
+    let headers = [metadata[0], metadata[1], ("upload-metadata", said.as_str())];
+    let begun = client.send(Method::POST, &query, &headers, "").await;
+    assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
+    let location = begun.header("location").to_owned();
+    let part = missing.slice(..500);
+    let headers = [metadata[0], ("upload-offset", "0"), ("content-type", "application/offset+octet-stream")];
+    assert_eq!(client.send(Method::PATCH, &location, &headers, part).await.status, StatusCode::NO_CONTENT);
+    let items = batch.post("/check", question.to_string()).await.json()["items"].clone();
+    assert_eq!((&items[1]["state"], &items[1]["offset"]), (&json!("need"), &json!(500)), "{items}");
+    let upload = items[1]["upload"].as_str().unwrap();
+    assert!(location.ends_with(upload), "{location} {upload}");
+    let headers =
+        [metadata[0], ("upload-offset", "500"), ("content-type", "application/offset+octet-stream")];
+    let rest = missing.slice(500..);
+    assert_eq!(client.send(Method::PATCH, upload, &headers, rest).await.status, StatusCode::NO_CONTENT);
+    let settled = batch.settled().await;
+    assert_eq!(counts(&settled), BTreeMap::from([("received", 1), ("ready", 1)]), "{settled}");
+    let items = batch.post("/check", question.to_string()).await.json()["items"].clone();
+    assert_eq!(items[1]["state"], "have");
+
     let six = json!({"items": vec![file(&here); 6]});
     assert_eq!(batch.post("/check", six.to_string()).await.problem(), "too-many-items");
     assert_eq!(
@@ -441,7 +481,9 @@ async fn a_check_tells_what_is_to_be_sent() {
     batch.post("/cancel", "").await;
     let items = batch.post("/check", question.to_string()).await.json()["items"].clone();
     assert_eq!(items[0]["state"], "have", "that it is here is still so");
-    assert_eq!(items[1]["problem"]["type"], "/problems/batch-cancelled");
+    assert_eq!(items[4]["problem"]["type"], "/problems/batch-cancelled");
+    let late = client.send(Method::POST, &query, &metadata, "").await;
+    assert_eq!(late.problem(), "batch-cancelled");
 }
 
 #[tokio::test]

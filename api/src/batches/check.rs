@@ -4,6 +4,7 @@
 
 use darkroom_store::model::batches::{self, NotAdmitted};
 use darkroom_store::model::photos::{self, Photo, State};
+use darkroom_store::model::uploads::{self, Upload};
 use darkroom_store::model::{ContentHash, OwnerId};
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -58,10 +59,26 @@ struct Answered {
 enum Verdict {
     /// It is this photo already.
     Have { photo: String },
-    /// It is to be sent.
-    Need,
+    /// It is to be sent: the rest of an upload that broke off, or the whole.
+    Need {
+        #[serde(flatten)]
+        broken: Option<Broken>,
+    },
     /// Sending it would be in vain.
     Refused { problem: Problem },
+}
+
+/// A resumable upload of these bytes, as it was announced, that has not come to its end.
+#[derive(Serialize)]
+struct Broken {
+    upload: String,
+    offset: u64,
+}
+
+/// What is known of some bytes.
+struct Known {
+    photo: Option<Photo>,
+    upload: Option<Upload>,
 }
 
 /// Answers for each file whether it is to be sent.
@@ -116,22 +133,24 @@ async fn look_up(
     let look_up = |tx| async move {
         let mut found = Vec::with_capacity(hashes.len());
         for hash in hashes {
-            found.push(photos::of_content(&tx, owner, hash).await?);
+            let photo = photos::of_content(&tx, owner, hash).await?;
+            let upload = uploads::find_by_content(&tx, owner, hash).await?;
+            found.push(Known { photo, upload });
         }
         Ok(found)
     };
     let found = api.pipeline().metadata().read("look up contents", look_up).await?;
     let bytes_max = api.pipeline().options().upload_bytes_max;
-    let answered = asked.into_iter().zip(found).map(|(asked, photo)| Answered {
-        verdict: verdict(&asked, photo.as_ref(), refused, bytes_max),
+    let answered = asked.into_iter().zip(found).map(|(asked, known)| Answered {
+        verdict: verdict(&asked, known, refused, bytes_max),
         name: asked.name,
     });
     Ok(answered.collect())
 }
 
-fn verdict(asked: &Asked, photo: Option<&Photo>, refused: Option<&Problem>, bytes_max: u64) -> Verdict {
+fn verdict(asked: &Asked, known: Known, refused: Option<&Problem>, bytes_max: u64) -> Verdict {
     // One that has failed is tried again by its own bytes.
-    if let Some(photo) = photo.filter(|photo| photo.state != State::Failed) {
+    if let Some(photo) = known.photo.filter(|photo| photo.state != State::Failed) {
         return if photo.original.bytes == asked.bytes {
             Verdict::Have { photo: photo.id.to_string() }
         } else {
@@ -153,5 +172,9 @@ fn verdict(asked: &Asked, photo: Option<&Photo>, refused: Option<&Problem>, byte
         let detail = format!("the file has {} bytes, and at most {bytes_max} are taken", asked.bytes);
         return Verdict::Refused { problem: Problem::new("body-too-large", detail) };
     }
-    Verdict::Need
+    let goes_on = |upload: &Upload| upload.length.is_none_or(|length| length == asked.bytes);
+    let broken = known.upload.filter(goes_on);
+    let broken =
+        broken.map(|Upload { id, offset, .. }| Broken { upload: format!("/v1/uploads/{id}"), offset });
+    Verdict::Need { broken }
 }

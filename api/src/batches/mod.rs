@@ -16,8 +16,8 @@ pub mod records;
 pub mod refusals;
 pub mod view;
 
-use darkroom_store::model::BatchId;
 use darkroom_store::model::batches::{self, Batch};
+use darkroom_store::model::{BatchId, OwnerId};
 use hyper::Method;
 use hyper::body::Incoming;
 
@@ -106,6 +106,17 @@ async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Batch, Problem> {
     let get = |tx| async move { batches::get(&tx, parsed).await };
     let found = api.pipeline().metadata().read("get batch", get).await?;
     found.filter(|batch| batch.owner == caller.owner).ok_or_else(|| not_found(id))
+}
+
+/// Whether an upload of this owner may name the batch, if it names one.
+///
+/// # Errors
+/// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
+pub async fn admitted(api: &Api, owner: &OwnerId, batch: Option<BatchId>) -> Result<(), Problem> {
+    let Some(batch) = batch else { return Ok(()) };
+    let admission = |tx| async move { batches::admission(&tx, batch, owner).await };
+    api.pipeline().metadata().read("get batch", admission).await??;
+    Ok(())
 }
 
 /// The query's `limit`.

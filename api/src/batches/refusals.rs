@@ -2,58 +2,43 @@
 
 use darkroom_store::model::batches::{self, Refusal};
 use darkroom_store::model::photos::Failure;
-use darkroom_store::model::{BatchId, ItemId, Timestamp};
+use darkroom_store::model::{BatchId, ItemId, OwnerId, Timestamp};
 
 use crate::Api;
-use crate::caller::Caller;
 use crate::problem::Problem;
 
 /// Bytes of a problem's sentence that an item keeps.
 const DETAIL_BYTES_MAX: usize = 1000;
 
-/// What is wrong with an upload rather than with its file: the same file, sent again, may well become a photo.
-const OF_THE_UPLOAD: &[&str] = &[
-    "body-incomplete",
-    "body-timeout",
-    "multipart-malformed",
-    "batch-not-found",
-    "batch-closed",
-    "batch-cancelled",
-    "invalid-parameter",
-    "unknown-field",
-    "digest-malformed",
-    "digest-mismatch",
-    "digest-unsupported",
-    "content-encoding-unsupported",
-    "idempotency-key-malformed",
-    "idempotency-key-reused",
-    "request-in-progress",
-    "too-many-idempotency-keys",
-];
+/// A file that was refused.
+#[derive(Clone, Debug)]
+pub struct RefusedFile {
+    /// The batch that its upload named.
+    pub batch: Option<BatchId>,
+    /// The same each time that one upload is found to be refused.
+    pub item: ItemId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its size, where that is known.
+    pub bytes: Option<u64>,
+}
 
-/// Whether it is the file that is refused, for good.
+/// Whether it is the file that is refused, for good: what only went wrong on its way is no outcome.
 fn is_of_the_file(problem: &Problem) -> bool {
-    let passing = [408, 409, 429].contains(&problem.status) || problem.status >= 500;
-    !passing && !OF_THE_UPLOAD.iter().any(|code| problem.is(code))
+    problem.is_refusal() || problem.is("body-too-large")
 }
 
 /// Notes that a file was refused, if it was for good. Whoever sent it is told why in any case: what goes wrong here goes
 /// to the log.
-pub async fn note(
-    api: &Api,
-    caller: &Caller,
-    batch: Option<BatchId>,
-    name: Option<String>,
-    problem: &Problem,
-) {
-    let Some(batch) = batch.filter(|_| is_of_the_file(problem)) else { return };
+pub async fn note(api: &Api, owner: &OwnerId, file: RefusedFile, problem: &Problem) {
+    let Some(batch) = file.batch.filter(|_| is_of_the_file(problem)) else { return };
     let options = &api.options().batches;
     let refusal = &Refusal {
         batch,
-        owner: caller.owner.clone(),
-        item: ItemId::new(),
-        name: name.map(|name| shortened(name, options.name_bytes_max)),
-        bytes: None,
+        owner: owner.clone(),
+        item: file.item,
+        name: file.name.map(|name| shortened(name, options.name_bytes_max)),
+        bytes: file.bytes,
         problem: Failure {
             code: problem.code().to_owned(),
             detail: shortened(problem.detail.clone(), DETAIL_BYTES_MAX),
@@ -82,7 +67,6 @@ pub fn shortened(mut text: String, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::KINDS;
 
     #[test]
     fn only_what_is_wrong_with_the_file_is_noted() {
@@ -91,12 +75,9 @@ mod tests {
         {
             assert!(noted(code), "{code}");
         }
-        for code in ["body-incomplete", "body-timeout", "overloaded", "store-unavailable", "batch-cancelled"]
-        {
+        for code in ["body-incomplete", "body-timeout", "overloaded", "digest-mismatch", "batch-closed"] {
             assert!(!noted(code), "{code}");
         }
-        let known = |code: &&&str| KINDS.iter().any(|(known, ..)| *known == **code);
-        assert_eq!(OF_THE_UPLOAD.iter().filter(known).count(), OF_THE_UPLOAD.len());
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::idempotency::PhotoKey;
-use darkroom_store::model::{BatchId, ContentHash, SeriesId, batches};
+use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
 
-use crate::batches::refusals::{self, shortened};
+use crate::batches::admitted;
+use crate::batches::refusals::{self, RefusedFile, shortened};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
@@ -126,7 +127,8 @@ impl Intake {
 
     /// The problem of a file of which no photo is made, noted in its batch.
     pub async fn refused(&self, api: &Api, name: Option<String>, problem: Problem) -> Problem {
-        refusals::note(api, &self.caller, self.batch, name, &problem).await;
+        let file = RefusedFile { batch: self.batch, item: ItemId::new(), name, bytes: None };
+        refusals::note(api, &self.caller.owner, file, &problem).await;
         problem
     }
 
@@ -136,11 +138,7 @@ impl Intake {
     /// # Errors
     /// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
     pub async fn check_batch(&self, api: &Api) -> Result<(), Problem> {
-        let Some(batch) = self.batch else { return Ok(()) };
-        let owner = &self.caller.owner;
-        let admission = |tx| async move { batches::admission(&tx, batch, owner).await };
-        api.pipeline().metadata().read("get batch", admission).await??;
-        Ok(())
+        admitted(api, &self.caller.owner, self.batch).await
     }
 
     /// Digest of what is said of a file beside its bytes.

@@ -323,7 +323,9 @@ pub(super) async fn bind(tx: &Transaction, creation: &Creation, created: &Create
         | Created::IntentGone
         | Created::NotAdmitted(_)
         | Created::Replayed { .. }
-        | Created::KeyReused => return Ok(()),
+        | Created::KeyReused
+        | Created::Settled(..)
+        | Created::UploadGone => return Ok(()),
     };
     let mut photo = photo.clone();
     photo.original.probe = serde_json::Value::Null;
