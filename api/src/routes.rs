@@ -180,6 +180,9 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
     if let ["v1", "uploads", rest @ ..] = segments {
         return uploads::route(api, asking, rest).await;
     }
+    if let ["v1", "batches", rest @ ..] = segments {
+        return batches::route(api, asking, rest).await;
+    }
     let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);
@@ -211,9 +214,6 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
             let asked = Asked { method: &method, headers: request.headers(), query };
             if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
         }),
-        ["v1", "batches", rest @ ..] => {
-            batches::route(api, Asking { request, caller, crowd, end }, rest).await
-        }
         ["v1", "admin", "jobs", rest @ ..] => jobs_route(api, &method, query, rest).await,
         ["v1", "admin", "actors"] => {
             ("/v1/admin/actors", if get { Ok(admin::actors(api)) } else { not_allowed("GET, HEAD") })
