@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long a condition may take to come true.
@@ -484,6 +485,30 @@ async fn a_check_tells_what_is_to_be_sent() {
     assert_eq!(items[4]["problem"]["type"], "/problems/batch-cancelled");
     let late = client.send(Method::POST, &query, &metadata, "").await;
     assert_eq!(late.problem(), "batch-cancelled");
+}
+
+/// The body of each is in memory while it arrives.
+#[tokio::test]
+async fn checks_at_once_are_bounded() {
+    let daemon = Daemon::start_with(&Setup::config("[batches]\nchecks_at_once = 1"));
+    let batch = Batch::open(&daemon.client(), &json!({})).await;
+    let mut slow = TcpStream::connect(batch.client.address()).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 13\r\n\r\n{{", batch.path("/check"));
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let refused = loop {
+        let answer = batch.post("/check", r#"{"items": []}"#).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "the slow one is never there");
+    };
+    assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("overloaded", "1"));
+    slow.write_all(br#""items": []}"#).await.unwrap();
+    let mut answer = [0; 15];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    assert_eq!(batch.post("/check", r#"{"items": []}"#).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

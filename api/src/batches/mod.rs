@@ -16,6 +16,8 @@ pub mod records;
 pub mod refusals;
 pub mod view;
 
+use std::time::Duration;
+
 use darkroom_store::model::batches::{self, Batch};
 use darkroom_store::model::{BatchId, OwnerId};
 use hyper::Method;
@@ -26,6 +28,9 @@ use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
+
+/// Longest that a small body may take: it holds its place for so long.
+const JSON_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What is answered here.
 pub const ROUTES: Routes = &[
@@ -142,7 +147,7 @@ async fn json<T: serde::de::DeserializeOwned>(
     end: BodyEnd,
     bytes_max: usize,
 ) -> Result<T, Problem> {
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
+    let whole = api.options().body_timeout.min(JSON_TIME_MAX);
+    let deadlines = BodyDeadlines { idle: api.options().body_idle_timeout, whole };
     crate::request::json(body_bytes(body, end, deadlines, bytes_max as u64), bytes_max).await
 }
