@@ -7,6 +7,7 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -20,7 +21,9 @@ pub mod admin;
 pub mod caller;
 pub mod conditional;
 mod cors;
+pub mod digests;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod linger;
 pub mod objects;
@@ -44,6 +47,7 @@ use tokio::sync::Semaphore;
 use caller::Caller;
 use problem::Problem;
 
+pub use idempotency::IdempotencyOptions;
 pub use options::HttpOptions;
 pub use serve::serve;
 

@@ -3,6 +3,7 @@
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
@@ -72,6 +73,19 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
+    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
+    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
+    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
+    ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
+    ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
+    ("content-encoding-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("idempotency-key-malformed", StatusCode::BAD_REQUEST, "The idempotency key cannot be read"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
+    ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
+    ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
     ("invalid-header", StatusCode::BAD_REQUEST, "A header is invalid"),
     ("tus-version-unsupported", StatusCode::PRECONDITION_FAILED, "This version of tus is not spoken"),
     ("upload-not-found", StatusCode::NOT_FOUND, "No such upload"),
@@ -205,6 +219,9 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => {
                 ("body-too-large", "send a smaller one, nothing of this photo was kept")
             }
+            BodyError::Mismatch { .. } => {
+                ("digest-mismatch", "send it again, or mend the digest; nothing of this photo was kept")
+            }
         };
         Self::new(code, format!("{error}; {advice}"))
     }
@@ -240,7 +257,9 @@ impl From<IngestError> for Problem {
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
             IngestError::Body(error) => error.into(),
+            IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::OtherContent => Self::new(
                 "upload-content-mismatch",
                 format!("{error}: the file has changed, or its digest is of another; begin again"),
@@ -255,6 +274,17 @@ impl From<IngestError> for Problem {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }
         }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        let (code, advice) = match why {
+            NotAdmitted::Unknown => ("batch-not-found", "name another, or none"),
+            NotAdmitted::Closed => ("batch-closed", "open another for more photos"),
+            NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
+        };
+        Self::new(code, format!("{why}; {advice}"))
     }
 }
 

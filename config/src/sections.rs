@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use darkroom_actors::faults::Fault;
 use darkroom_actors::{PipelineOptions, UploadOptions};
-use darkroom_api::HttpOptions;
+use darkroom_api::{HttpOptions, IdempotencyOptions};
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
@@ -27,6 +27,7 @@ use crate::s3::{self, S3};
 pub struct Config {
     pub server: Server,
     pub http: Http,
+    pub idempotency: Idempotency,
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
@@ -87,6 +88,15 @@ section! {
         discard_timeout: Duration = HttpOptions::default().discard_timeout,
         discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
         cors_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[idempotency]`
+    Idempotency {
+        #[serde(with = "humantime_serde")]
+        keep: Duration = IdempotencyOptions::default().keep,
+        keys_max: u64 = IdempotencyOptions::default().keys_max,
     }
 }
 
@@ -279,6 +289,7 @@ impl Default for Config {
         Self {
             server: Server::default(),
             http: Http::default(),
+            idempotency: Idempotency::default(),
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
@@ -383,6 +394,10 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            idempotency: IdempotencyOptions {
+                keep: self.idempotency.keep,
+                keys_max: self.idempotency.keys_max,
+            },
             cors_origins: self.http.cors_origins.clone(),
         }
     }
