@@ -17,4 +17,5 @@ mod refusals;
 mod s3;
 mod serving;
 mod stripping;
+mod tus;
 mod uploads;
