@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,9 @@ pub enum IngestError {
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The batch that it names does not take it, or no longer does.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),

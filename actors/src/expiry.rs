@@ -2,30 +2,56 @@
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
+use darkroom_store::model::batches::{self, Expired};
 use darkroom_store::model::{Timestamp, idempotency};
 
+/// Batches looked for at once.
+const BATCHES: usize = 50;
 /// Rows removed in one transaction.
-const BATCH: usize = 200;
+const ROWS: usize = 500;
 
 /// Removes what is over at `now`, in bounded transactions; how many there were.
 ///
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    idempotency_keys(metadata, now).await
+    Ok(expire_batches(metadata, now).await? + forget_idempotency_keys(metadata, now).await?)
 }
 
-async fn idempotency_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+/// Keys of requests that were answered long enough ago.
+async fn forget_idempotency_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
     let mut removed = 0;
     loop {
-        let expired = metadata
-            .transact("forget idempotency keys", |tx| async move {
-                idempotency::expire(&tx, now, BATCH).await
-            })
-            .await?;
+        let forget = |tx| async move { idempotency::expire(&tx, now, ROWS).await };
+        let expired = metadata.transact("forget idempotency keys", forget).await?;
         removed += expired.removed;
         if !expired.more {
             return Ok(removed);
+        }
+    }
+}
+
+/// Batches that nothing has happened to for as long as they are kept. Their photos stay.
+async fn expire_batches(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let mut expired = 0;
+    loop {
+        let due = |tx| async move { batches::due(&tx, now, BATCHES).await };
+        let due = metadata.read("list batches that may go", due).await?;
+        if due.is_empty() {
+            return Ok(expired);
+        }
+        for row in due {
+            loop {
+                let expire = |tx| async move { batches::expire(&tx, row, now, ROWS).await };
+                match metadata.transact("expire batch", expire).await? {
+                    Expired::InPart => {}
+                    Expired::Kept => break,
+                    Expired::Whole => {
+                        expired += 1;
+                        break;
+                    }
+                }
+            }
         }
     }
 }

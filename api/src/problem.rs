@@ -3,6 +3,7 @@
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
@@ -80,6 +81,11 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
     ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
     ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
+    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
+    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
+    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
+    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -207,12 +213,24 @@ impl From<IngestError> for Problem {
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
             IngestError::Body(error) => error.into(),
+            IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
             IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }
         }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        let (code, advice) = match why {
+            NotAdmitted::Unknown => ("batch-not-found", "name another, or none"),
+            NotAdmitted::Closed => ("batch-closed", "open another for more photos"),
+            NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
+        };
+        Self::new(code, format!("{why}; {advice}"))
     }
 }
 

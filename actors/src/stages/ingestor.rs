@@ -179,6 +179,7 @@ pub(crate) async fn ingest(
         Created::Duplicate(photo) => (photo, true, false),
         Created::Replayed { photo, duplicate } => (photo, duplicate, false),
         Created::KeyReused => return Err(IngestError::KeyReused),
+        Created::NotAdmitted(why) => return Err(why.into()),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
@@ -291,6 +292,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         state: State::Processing,
         batch: None,
         name: None,
+        batch_item: None,
         created: now,
         updated: now,
         original: Original {

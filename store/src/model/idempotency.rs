@@ -317,9 +317,11 @@ pub(super) async fn bind(tx: &Transaction, creation: &Creation, created: &Create
         Created::New(photo) => (Outcome::New, photo),
         Created::Duplicate(photo) => (Outcome::Duplicate, photo),
         Created::Retried(photo) => (Outcome::Retried, photo),
-        Created::Stored(_) | Created::IntentGone | Created::Replayed { .. } | Created::KeyReused => {
-            return Ok(());
-        }
+        Created::Stored(_)
+        | Created::IntentGone
+        | Created::NotAdmitted(_)
+        | Created::Replayed { .. }
+        | Created::KeyReused => return Ok(()),
     };
     let mut photo = photo.clone();
     photo.original.probe = serde_json::Value::Null;

@@ -59,6 +59,11 @@ uuid_id!(
     now_v7
 );
 uuid_id!(
+    /// One file of a batch, whatever became of it: the id of the photo that its upload was to make.
+    ItemId,
+    now_v7
+);
+uuid_id!(
     /// One holding of a job by one process. Random, so that nobody can hold a lease by accident.
     LeaseId,
     new_v4
@@ -69,6 +74,12 @@ uuid_id!(
     SeriesId,
     now_v7
 );
+
+impl From<PhotoId> for ItemId {
+    fn from(photo: PhotoId) -> Self {
+        Self(photo.0)
+    }
+}
 
 /// Whose photo it is. Until identity exists every record belongs to [`OwnerId::open`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -58,6 +58,21 @@ pub const IDEMPOTENCY_PHOTOS: Subspace = Subspace(0x71);
 /// `(expiry ms, series)` → owner and key. What is to be forgotten, the earliest first.
 pub const IDEMPOTENCY_BY_EXPIRY: Subspace = Subspace(0x72);
 
+/// `(batch)` → [`batches::Batch`](super::batches::Batch).
+pub const BATCHES: Subspace = Subspace(0x68);
+/// `(owner, batch)` → nothing. Batches of an owner by time of creation.
+pub const BATCHES_BY_OWNER: Subspace = Subspace(0x69);
+/// `(owner, batch)` → nothing. Those of them that take uploads.
+pub const BATCHES_OPEN: Subspace = Subspace(0x6A);
+/// `(batch, 0, item)` → [`batches::Item`](super::batches::Item); `(batch, 1, state, item)` → nothing, for states that
+/// few items are in.
+pub const BATCH_ITEMS: Subspace = Subspace(0x6B);
+/// `(batch, 0, what)` → a count, and `(batch, 1, bucket, what)` → what was finished in a short time: 8 bytes
+/// little-endian, changed by atomic operations only.
+pub const BATCH_COUNTS: Subspace = Subspace(0x6C);
+/// `(due ms, batch)` → nothing. When the Janitor looks whether a batch may go.
+pub const BATCHES_BY_EXPIRY: Subspace = Subspace(0x6D);
+
 impl Subspace {
     /// The key of `tuple` in this subspace.
     pub fn key<T: TuplePack>(self, tuple: &T) -> Vec<u8> {
