@@ -13,6 +13,7 @@ mod lifecycle;
 mod media;
 mod negotiation;
 mod power;
+mod promises;
 mod refusals;
 mod s3;
 mod serving;
