@@ -13,9 +13,6 @@ use super::patience::{GaveUp, Reason, Tries, judge};
 use super::source::Payload;
 use super::stop::Stop;
 
-/// An answer that was a success.
-pub(super) type Asked = Answer;
-
 /// Asks one daemon. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Asker {
@@ -25,13 +22,18 @@ pub(super) struct Asker {
 }
 
 impl Asker {
+    /// The tries of something that is about to be done.
+    pub(super) fn tries(&self) -> Tries<'_> {
+        Tries::new(&self.client, &self.stop, self.patience)
+    }
+
     /// Asks, again and again where that may help.
     pub(super) async fn ask(
         &self,
         method: Method,
         path: &str,
         question: Option<&impl Serialize>,
-    ) -> Result<Asked, GaveUp> {
+    ) -> Result<Answer, GaveUp> {
         self.ask_with(method, path, question, &[]).await
     }
 
@@ -42,7 +44,7 @@ impl Asker {
         path: &str,
         question: Option<&impl Serialize>,
         more: &[(&'static str, &str)],
-    ) -> Result<Asked, GaveUp> {
+    ) -> Result<Answer, GaveUp> {
         let failed = |error: &dyn std::fmt::Display| GaveUp::Failed(Reason::local(error.to_string()));
         let mut headers: Headers = HeaderMap::new();
         for (name, value) in more {
@@ -54,7 +56,7 @@ impl Asker {
             body = serde_json::to_vec(question).map_err(|error| failed(&error))?.into();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let mut tries = Tries::new(&self.client, &self.stop, self.patience);
+        let mut tries = self.tries();
         loop {
             let sent =
                 self.client.send(method.clone(), path, headers.clone(), Payload::of(body.clone())).await;

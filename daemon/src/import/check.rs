@@ -9,7 +9,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::ask::{Asked, Asker};
+use super::ask::Asker;
 use super::digest::Hashed;
 use super::ledger::{Event, Outcome};
 use super::patience::{GaveUp, Problem, Reason};
@@ -43,6 +43,51 @@ enum ReplyItem {
     Have { photo: Option<String> },
     Need { upload: Option<String>, offset: Option<u64> },
     Refused { problem: Problem },
+}
+
+/// Asks about some files; the answers are in their order.
+///
+/// # Errors
+/// Why there are none.
+async fn ask(
+    asker: &Asker,
+    files: &[Found],
+    batch: &str,
+    asked: &[Hashed],
+) -> Result<Vec<ReplyItem>, GaveUp> {
+    let items = asked.iter().map(|file| QuestionItem {
+        blake3: file.hash.to_hex().to_string(),
+        bytes: file.state.bytes,
+        name: files[file.index].path.file_name().unwrap_or_default().to_string_lossy(),
+    });
+    let question = Question { items: items.collect() };
+    let path = format!("/v1/batches/{batch}/check");
+    let answer = asker.ask(Method::POST, &path, Some(&question)).await?;
+    let failed = |detail: String| GaveUp::Failed(Reason::local(detail));
+    let reply: Reply = serde_json::from_slice(&answer.body)
+        .map_err(|error| failed(format!("the answer of a check is not understood: {error}")))?;
+    if reply.items.len() != asked.len() {
+        let (told, asked) = (reply.items.len(), asked.len());
+        return Err(failed(format!("it answered for {told} files, and {asked} were asked about")));
+    }
+    Ok(reply.items)
+}
+
+/// The photo with the bytes of a file, if there is one by now.
+///
+/// # Errors
+/// Why that cannot be known.
+pub(super) async fn photo_of(
+    asker: &Asker,
+    files: &[Found],
+    batch: &str,
+    file: &Hashed,
+) -> Result<Option<String>, GaveUp> {
+    let items = ask(asker, files, batch, std::slice::from_ref(file)).await?;
+    Ok(items.into_iter().find_map(|item| match item {
+        ReplyItem::Have { photo } => photo,
+        _ => None,
+    }))
 }
 
 /// Asks about files, and gives on what is needed.
@@ -106,45 +151,28 @@ impl Checker {
         if asked.is_empty() {
             return Ok(());
         }
-        let Some(reply) = self.ask(&asked).await? else { return Ok(()) };
-        if reply.items.len() != asked.len() {
-            bail!(
-                "the daemon answered for {} files, and {} were asked about",
-                reply.items.len(),
-                asked.len()
-            );
-        }
-        for (file, item) in asked.into_iter().zip(reply.items) {
-            self.sort(file, item).await?;
-        }
-        Ok(())
-    }
-
-    /// None when the import ends.
-    async fn ask(&self, asked: &[Hashed]) -> anyhow::Result<Option<Reply>> {
-        let items = asked.iter().map(|file| QuestionItem {
-            blake3: file.hash.to_hex().to_string(),
-            bytes: file.state.bytes,
-            name: self.files[file.index].path.file_name().unwrap_or_default().to_string_lossy(),
-        });
-        let question = Question { items: items.collect() };
-        let path = format!("/v1/batches/{}/check", self.batch);
-        match self.asker.ask(Method::POST, &path, Some(&question)).await {
-            Ok(Asked { body, .. }) => {
-                serde_json::from_slice(&body).context("the answer of a check is not understood").map(Some)
-            }
-            Err(GaveUp::Stopped) => Ok(None),
+        let items = match ask(&self.asker, &self.files, &self.batch, &asked).await {
+            Ok(items) => items,
+            Err(GaveUp::Stopped) => return Ok(()),
             Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
                 bail!("the daemon could not be asked what it has: {reason}")
             }
+        };
+        for (file, item) in asked.into_iter().zip(items) {
+            self.sort(file, item).await?;
         }
+        Ok(())
     }
 
     async fn sort(&self, file: Hashed, item: ReplyItem) -> anyhow::Result<()> {
         match (item, &self.needed) {
             (ReplyItem::Have { photo }, _) => self.tell(file.index, Outcome::Have { photo }).await,
             (ReplyItem::Refused { problem }, _) => {
-                self.tell(file.index, Outcome::Refused(Reason::from(problem))).await
+                let reason = Reason::from(problem);
+                if reason.is_of_batch() {
+                    bail!("the batch takes nothing more: {reason}");
+                }
+                self.tell(file.index, Outcome::Refused(reason)).await
             }
             (ReplyItem::Need { offset, .. }, None) => {
                 self.tell(file.index, Outcome::Need { offset: offset.unwrap_or(0) }).await

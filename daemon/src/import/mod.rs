@@ -31,16 +31,16 @@ mod walk;
 mod within;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
+use uuid::Uuid;
 
 pub(crate) use self::arguments::{AFTER_HELP, Arguments};
 use self::ask::Asker;
@@ -51,10 +51,17 @@ use self::patience::GaveUp;
 use self::progress::{Progress, Waiting};
 use self::report::{Ending, Report};
 use self::sender::Sending;
+use self::source::Payload;
 use self::stop::{Stop, Why};
 use self::walk::{Found, Rules, Walk};
 use self::within::Within;
 use crate::{admin, commands, serve};
+
+/// Longest name that an import gives a batch by itself: as long as a daemon takes by default.
+const BATCH_NAME_BYTES_MAX: usize = 255;
+
+/// Until when a daemon must have answered that a batch is over.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 /// What waits between two steps beyond what they hold.
 const QUEUE: usize = 1024;
@@ -259,11 +266,9 @@ impl Import<'_> {
         let (hashed, to_check) = mpsc::channel(QUEUE);
         let (needed, queue) = mpsc::channel(1);
         let sending = Arc::new(Sending {
-            client: Arc::clone(&self.asker.client),
+            asker: self.asker.clone(),
             files: Arc::clone(files),
             batch: batch.to_owned(),
-            stop: stop.clone(),
-            patience: self.asker.patience,
             resumable_from: self.arguments.resumable_from.as_u64(),
         });
         let (queue, mut running) = (Arc::new(Mutex::new(queue)), tokio::task::JoinSet::new());
@@ -318,15 +323,21 @@ struct Opened {
 impl Import<'_> {
     /// None when the import is to end before.
     async fn open_batch(&self, files: &[Found]) -> anyhow::Result<Option<String>> {
-        let first =
-            || self.arguments.inputs.first().map(PathBuf::as_path).map(|path| path.display().to_string());
-        let name = self.arguments.batch.clone().or_else(first);
+        let name = self.arguments.batch.clone().unwrap_or_else(|| {
+            let first =
+                self.arguments.inputs.first().map(|path| path.display().to_string()).unwrap_or_default();
+            first[..first.floor_char_boundary(BATCH_NAME_BYTES_MAX)].to_owned()
+        });
         let question = serde_json::json!({
             "name": name,
             "expected": files.len(),
             "expected_bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
         });
-        match self.asker.ask(Method::POST, "/v1/batches", Some(&question)).await {
+        // A second try after a lost answer opens no second one.
+        let key = &Uuid::new_v4().to_string();
+        let key = [("idempotency-key", key.as_str())];
+        let opening = self.asker.ask_with(Method::POST, "/v1/batches", Some(&question), &key);
+        match opening.await {
             Ok(answer) => {
                 let opened: Opened = serde_json::from_slice(&answer.body)
                     .context("the answer to a new batch is not understood")?;
@@ -344,6 +355,11 @@ impl Import<'_> {
         }
     }
 
-    /// Nothing more will be sent to it. A batch that does not hear of it ends by itself.
-    async fn close_batch(&self, _batch: &str) {}
+    /// Nothing more will be sent to it. Tried once: a batch that does not hear of it ends by itself.
+    async fn close_batch(&self, batch: &str) {
+        let how = if self.arguments.dry_run { "cancel" } else { "close" };
+        let path = format!("/v1/batches/{batch}/{how}");
+        let closing = self.asker.client.send(Method::POST, &path, HeaderMap::new(), Payload::empty());
+        let _ = tokio::time::timeout(CLOSING_MAX, closing).await;
+    }
 }

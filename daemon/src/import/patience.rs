@@ -36,6 +36,11 @@ impl Reason {
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
+
+    /// It is said of the whole batch: it was closed or cancelled by somebody else, or is gone.
+    pub(super) fn is_of_batch(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.starts_with("batch-"))
+    }
 }
 
 impl fmt::Display for Reason {
@@ -91,6 +96,8 @@ pub(super) fn judge(exchange: Result<Answer, Broken>) -> Verdict {
     let after = after.map(Duration::from_secs);
     let reason = problem.map_or_else(|| unexplained(&answer), Reason::from);
     match answer.status {
+        // Waiting closes no batch.
+        status if reason.is("too-many-batches") => Verdict::Refused(status, reason),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Verdict::Busy(after, reason),
         // An earlier try of the same is still being worked on.
         StatusCode::CONFLICT | StatusCode::LOCKED if after.is_some() => Verdict::Busy(after, reason),

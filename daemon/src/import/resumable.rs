@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::digest::Hashed;
 use super::ledger::Outcome;
 use super::patience::{GaveUp, Problem, Reason, Tries, Verdict, judge};
-use super::sender::{Needed, Sending, Unsent};
+use super::sender::{Needed, Photo, Sending, Unsent};
 use super::source::{Payload, Source, SourceError};
 
 /// Bytes of one PATCH: few enough for a slow line within the daemon's deadline for a body, and for an import that is to end
@@ -24,22 +24,18 @@ static OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 #[derive(Debug, Deserialize)]
 struct UploadView {
     state: String,
-    photo: Option<PhotoOf>,
+    photo: Option<Photo>,
     problem: Option<Problem>,
-    #[serde(default)]
-    duplicate: bool,
 }
 
-/// The photo that an upload has become.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum PhotoOf {
-    Id(String),
-    Record {
-        id: String,
-        #[serde(default)]
-        duplicate: bool,
-    },
+/// How an upload stands.
+enum Standing {
+    /// So many bytes are there.
+    At(u64),
+    /// Nothing changes any more.
+    Ended,
+    /// Nobody knows it.
+    Gone,
 }
 
 /// A file on its way.
@@ -57,7 +53,7 @@ impl Sending {
     pub(super) async fn send_resumable(&self, needed: Needed) -> Result<Outcome, Unsent> {
         let Needed { file, upload } = needed;
         let source = Some(Source::new(self.files[file.index].path.clone(), &file));
-        let tries = Tries::new(&self.client, &self.stop, self.patience);
+        let tries = self.asker.tries();
         let mut journey = Journey { sending: self, file, source, tries, upload };
         let outcome = journey.go().await;
         if matches!(outcome, Err(Unsent::Source(SourceError::Changed))) {
@@ -75,25 +71,30 @@ impl Journey<'_> {
                 self.upload = Some(self.create().await?);
                 continue;
             };
-            let Some(mut offset) = self.offset(&upload).await? else {
-                self.upload = None; // It has expired: from the beginning.
-                continue;
-            };
-            while offset < length {
-                if self.sending.stop.is_asked() {
-                    return Err(GaveUp::Stopped.into());
+            match self.standing(&upload).await? {
+                Standing::Gone => self.upload = None, // From the beginning.
+                Standing::At(offset) if offset < length => self.send_from(&upload, offset).await?,
+                Standing::At(_) | Standing::Ended => {
+                    if let Some(outcome) = self.end(&upload).await? {
+                        return Ok(outcome);
+                    }
                 }
-                match self.patch(&upload, offset).await? {
-                    Some(further) => offset = further,
-                    None => break, // How far it came is asked for.
-                }
-            }
-            if offset >= length
-                && let Some(outcome) = self.end(&upload).await?
-            {
-                return Ok(outcome);
             }
         }
+    }
+
+    /// Sends what is missing, until all is there or something goes wrong; then it is asked for how it stands.
+    async fn send_from(&mut self, upload: &str, mut offset: u64) -> Result<(), Unsent> {
+        while offset < self.file.state.bytes {
+            if self.sending.asker.stop.is_asked() {
+                return Err(GaveUp::Stopped.into());
+            }
+            match self.patch(upload, offset).await? {
+                Some(further) => offset = further,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// A new upload's id.
@@ -117,19 +118,20 @@ impl Journey<'_> {
         }
     }
 
-    /// How much of it is there; none when it is gone.
-    async fn offset(&mut self, upload: &str) -> Result<Option<u64>, Unsent> {
+    async fn standing(&mut self, upload: &str) -> Result<Standing, Unsent> {
         let headers = headers();
         loop {
             let verdict = self.ask(Method::HEAD, &path(upload), &headers).await;
-            if is_gone(&verdict) {
-                return Ok(None);
+            match verdict {
+                Verdict::Refused(StatusCode::NOT_FOUND, _) => return Ok(Standing::Gone),
+                Verdict::Refused(..) => return Ok(Standing::Ended), // An answer to HEAD cannot say why.
+                _ => {}
             }
             if let Some(answer) = self.tries.weigh(verdict).await? {
                 let offset = answer.header(OFFSET.as_str()).and_then(|offset| offset.parse().ok());
-                return offset
-                    .map(Some)
-                    .ok_or_else(|| Unsent::failed("the daemon did not say how far an upload came"));
+                let offset =
+                    offset.ok_or_else(|| Unsent::failed("the daemon did not say how far an upload came"));
+                return offset.map(Standing::At);
             }
         }
     }
@@ -159,16 +161,20 @@ impl Journey<'_> {
         loop {
             let verdict = self.ask(Method::GET, &path(upload), &headers).await;
             if is_gone(&verdict) {
-                self.upload = None;
+                self.upload = None; // A new one, from the beginning.
                 return Ok(None);
             }
             let Some(answer) = self.tries.weigh(verdict).await? else { continue };
             let view: UploadView = serde_json::from_slice(&answer.body)
                 .map_err(|error| Unsent::failed(format!("what the daemon tells of an upload: {error}")))?;
             match (view.photo, view.problem) {
-                (Some(photo), _) => return Ok(Some(photo.outcome(view.duplicate))),
+                (Some(photo), _) => return Ok(Some(photo.outcome())),
                 (None, Some(problem)) => return Err(GaveUp::Refused(problem.into()).into()),
                 (None, None) => {
+                    if !matches!(view.state.as_str(), "open" | "finishing") {
+                        self.upload = None; // Somebody else ended it, or its photo was deleted since: a new one.
+                        return Ok(None);
+                    }
                     // All is there, and is being made a photo.
                     let reason = Reason::local(format!("the upload is {}", view.state));
                     self.tries.weigh(Verdict::Busy(None, reason)).await?;
@@ -185,17 +191,7 @@ impl Journey<'_> {
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &HeaderMap) -> Verdict {
-        judge(self.sending.client.send(method, path, headers.clone(), Payload::empty()).await)
-    }
-}
-
-impl PhotoOf {
-    fn outcome(self, duplicate: bool) -> Outcome {
-        let (photo, duplicate) = match self {
-            Self::Id(id) => (id, duplicate),
-            Self::Record { id, duplicate: this } => (id, duplicate || this),
-        };
-        if duplicate { Outcome::Duplicate { photo } } else { Outcome::Sent { photo } }
+        judge(self.sending.asker.client.send(method, path, headers.clone(), Payload::empty()).await)
     }
 }
 

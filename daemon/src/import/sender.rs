@@ -1,19 +1,19 @@
 //! Sends files: each is taken from the queue by one of a few senders, and sent until there is an outcome.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 
-use super::client::{Answer, Client};
+use super::ask::Asker;
+use super::check;
+use super::client::Answer;
 use super::digest::Hashed;
 use super::ledger::{Event, Outcome};
-use super::patience::{GaveUp, Reason, Tries, Verdict, judge};
+use super::patience::{GaveUp, Reason, Verdict, judge};
 use super::source::{Payload, Source, SourceError};
-use super::stop::{Stop, Why};
+use super::stop::Why;
 use super::walk::Found;
 
 /// A file that the daemon needs.
@@ -26,11 +26,9 @@ pub(super) struct Needed {
 
 /// What all senders know.
 pub(super) struct Sending {
-    pub(super) client: Arc<Client>,
+    pub(super) asker: Asker,
     pub(super) files: Arc<Vec<Found>>,
     pub(super) batch: String,
-    pub(super) stop: Stop,
-    pub(super) patience: Duration,
     /// Files from this size on are sent in a way that can go on.
     pub(super) resumable_from: u64,
 }
@@ -44,7 +42,7 @@ impl Sending {
         loop {
             let next = tokio::select! {
                 biased;
-                () = self.stop.asked() => return,
+                () = self.asker.stop.asked() => return,
                 next = async { queue.lock().await.recv().await } => next,
             };
             let Some(needed) = next else { return };
@@ -74,8 +72,8 @@ impl Sending {
 
     /// A batch that is gone refuses every file that follows, one as well as the other.
     fn end_without_batch(&self, reason: &Reason) {
-        if reason.code.as_deref().is_some_and(|code| code.starts_with("batch-")) {
-            self.stop.because(Why::Hopeless(reason.detail.clone()));
+        if reason.is_of_batch() {
+            self.asker.stop.because(Why::Hopeless(reason.detail.clone()));
         }
     }
 
@@ -85,16 +83,21 @@ impl Sending {
         let name: String =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let target = format!("/v1/photos?batch_id={}&filename={}", self.batch, percent_encoded(&name));
-        let key = HeaderValue::from_str(&self.key(&file, "photo")).unwrap_or(HeaderValue::from_static(""));
-        let headers: HeaderMap = [(HeaderName::from_static("idempotency-key"), key)].into_iter().collect();
-        let mut tries = Tries::new(&self.client, &self.stop, self.patience);
+        let mut tries = self.asker.tries();
         let mut source = Source::new(path.clone(), &file);
         loop {
             let range = (0, file.state.bytes);
             let verdict;
-            (source, verdict) = self.stream(source, range, Method::POST, &target, headers.clone()).await?;
+            (source, verdict) = self.stream(source, range, Method::POST, &target, HeaderMap::new()).await?;
+            let may_be_in = matches!(verdict, Verdict::Mishap(_));
             if let Some(answer) = tries.weigh(verdict).await? {
-                return taken(&answer, &file);
+                return self.taken(&answer, &file).await;
+            }
+            // Only the answer may have been lost: then the batch would count it twice.
+            if may_be_in
+                && let Some(photo) = check::photo_of(&self.asker, &self.files, &self.batch, &file).await?
+            {
+                return Ok(Outcome::Sent { photo });
             }
         }
     }
@@ -111,23 +114,18 @@ impl Sending {
         target: &str,
         headers: HeaderMap,
     ) -> Result<(Source, Verdict), Unsent> {
-        let (pieces, payload) = Payload::stream(to - from, &self.client.meter);
+        let (pieces, payload) = Payload::stream(to - from, &self.asker.client.meter);
         let reading = tokio::task::spawn_blocking(move || {
             let read = source.read(from, to, &pieces);
             (source, read)
         });
-        let verdict = judge(self.client.send(method, target, headers, payload).await);
+        let verdict = judge(self.asker.client.send(method, target, headers, payload).await);
         let (source, read) = reading.await.map_err(|error| Unsent::failed(error.to_string()))?;
         match (read, verdict) {
             // What breaks off because of us says nothing about the daemon.
             (Err(error), Verdict::Mishap(_)) => Err(Unsent::Source(error)),
             (_, verdict) => Ok((source, verdict)),
         }
-    }
-
-    /// What makes a second try of the same file the same request.
-    pub(super) fn key(&self, file: &Hashed, what: &str) -> String {
-        format!("import-{what}-{}-{}", self.batch, file.hash.to_hex())
     }
 }
 
@@ -160,26 +158,33 @@ pub(super) struct Photo {
 }
 
 impl Photo {
-    /// What became of the file, if the photo has its bytes.
-    pub(super) fn outcome(self, file: &Hashed) -> Result<Outcome, Unsent> {
-        if self.blake3 != file.hash.to_hex().as_str() {
-            return Err(Unsent::failed(format!(
-                "photo {} has other bytes than the file: something on the way to the daemon altered them",
-                self.id
-            )));
-        }
+    pub(super) fn outcome(self) -> Outcome {
         let photo = self.id;
-        Ok(if self.duplicate { Outcome::Duplicate { photo } } else { Outcome::Sent { photo } })
+        if self.duplicate { Outcome::Duplicate { photo } } else { Outcome::Sent { photo } }
     }
 }
 
-fn taken(answer: &Answer, file: &Hashed) -> Result<Outcome, Unsent> {
-    let known = matches!(answer.status, StatusCode::OK | StatusCode::CREATED);
-    let photo = known.then(|| serde_json::from_slice::<Photo>(&answer.body).ok()).flatten();
-    let photo = photo.ok_or_else(|| {
-        Unsent::failed(format!("the answer {} has no photo: is it a daemon of this version?", answer.status))
-    })?;
-    photo.outcome(file)
+impl Sending {
+    /// What became of a file, by the photo that the daemon has made of it.
+    async fn taken(&self, answer: &Answer, file: &Hashed) -> Result<Outcome, Unsent> {
+        let photo: Photo = serde_json::from_slice(&answer.body).map_err(|error| {
+            Unsent::failed(format!(
+                "the answer {} has no photo ({error}): is it another version?",
+                answer.status
+            ))
+        })?;
+        if photo.blake3 == file.hash.to_hex().as_str() {
+            return Ok(photo.outcome());
+        }
+        let mut detail =
+            format!("something on the way to the daemon altered its bytes, and made photo {}", photo.id);
+        if answer.status == StatusCode::CREATED {
+            let deleted =
+                self.asker.ask(Method::DELETE, &format!("/v1/photos/{}", photo.id), None::<&()>).await;
+            detail.push_str(if deleted.is_ok() { ", which was deleted" } else { ": delete it" });
+        }
+        Err(Unsent::failed(detail))
+    }
 }
 
 /// A value as a query has it.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ask::Asker;
 use super::ledger::{Group, Kind, Tally};
-use super::patience::{GaveUp, Problem, Reason};
+use super::patience::{GaveUp, Reason};
 use super::progress::Waiting;
 
 /// How often the batch is looked at.
@@ -28,6 +28,11 @@ pub(super) struct Processed {
 /// A batch, as far as it is looked at.
 #[derive(Debug, Deserialize)]
 struct BatchView {
+    counts: Counts,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counts {
     processing: u64,
     ready: u64,
     failed: u64,
@@ -43,7 +48,13 @@ struct ItemPage {
 struct Item {
     name: Option<String>,
     photo: Option<String>,
-    problem: Option<Problem>,
+    failure: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    code: String,
+    detail: String,
 }
 
 /// Waits, and reads which failed. None when the import is to end before.
@@ -58,6 +69,7 @@ pub(super) async fn wait(
     let path = format!("/v1/batches/{batch}");
     loop {
         let Some(view) = get::<BatchView>(asker, &path).await? else { return Ok(None) };
+        let view = view.counts;
         shown.show(view.ready + view.failed, view.processing);
         if view.processing == 0 {
             shown.end();
@@ -78,7 +90,10 @@ async fn failures(asker: &Asker, batch: &str, count: u64) -> anyhow::Result<Opti
         let page = format!("{batch}/items?state=failed&limit={PAGE}{cursor}");
         let Some(page) = get::<ItemPage>(asker, &page).await? else { return Ok(None) };
         for item in page.items {
-            let reason = item.problem.map_or_else(|| Reason::local("no reason is known"), Reason::from);
+            let reason = item.failure.map_or_else(
+                || Reason::local("no reason is known"),
+                |Failure { code, detail }| Reason { code: Some(code), detail },
+            );
             let name = item.name.or(item.photo).unwrap_or_default();
             tally.explain(Kind::Failed, &reason, name.into());
         }

@@ -132,6 +132,9 @@ impl Walker<'_> {
         };
         let glob = GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher();
         let (root, rest) = split(pattern);
+        fs::metadata(&root).with_context(|| {
+            format!("could not look at {}: nothing was imported; correct or remove {text:?}", root.display())
+        })?;
         let before = self.walk.files.len() + self.walk.passed_over.len() + self.walk.unreadable.len();
         self.below(&root, Some(&Pattern::new(glob, &rest)));
         let after = self.walk.files.len() + self.walk.passed_over.len() + self.walk.unreadable.len();
