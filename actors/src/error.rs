@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,16 @@ pub enum BodyError {
     TooLarge {
         /// What is allowed.
         limit: u64,
+    },
+    /// Other bytes came than a digest announced.
+    #[error("{header} announces {announced}, and what came has {found}")]
+    Mismatch {
+        /// Where the digest was announced.
+        header: &'static str,
+        /// The digest, as it is written there.
+        announced: String,
+        /// That of the bytes.
+        found: String,
     },
 }
 
@@ -61,12 +72,44 @@ pub enum IngestError {
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The batch that it names does not take it, or no longer does.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The idempotency key that it came under belongs to other bytes.
+    #[error("another photo was uploaded under this idempotency key")]
+    KeyReused,
+    /// The bytes are not those that the client announced.
+    #[error("the bytes have another BLAKE3 than was announced")]
+    OtherContent,
+    /// Stored bytes of a resumable upload are missing or damaged.
+    #[error("stored bytes of the upload are lost")]
+    BytesLost,
+    /// The resumable upload that it was to end was terminated meanwhile, or its photo was deleted.
+    #[error("the upload was terminated")]
+    UploadGone,
     /// The Ingestor is being restarted.
     #[error("the ingest pipeline is being restarted")]
     Restarting,
+}
+
+impl IngestError {
+    /// Whether the same bytes would fare no better another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Media(_)
+            | Self::TypeMismatch { .. }
+            | Self::TooExpensive { .. }
+            | Self::OtherContent
+            | Self::BytesLost
+            | Self::NotAdmitted(_)
+            | Self::KeyReused
+            | Self::Body(BodyError::TooLarge { .. }) => true,
+            Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
+        }
+    }
 }
 
 /// Why the pipeline could not start.

@@ -9,7 +9,7 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{JobId, LeaseId, PhotoId, Timestamp, nodes, photos};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -29,6 +29,7 @@ use crate::reconciler::give_back_abandoned;
 use crate::stages::House;
 use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
 use crate::supervisor::{Counters, Health, STAGES, Supervisor, SupervisorArguments, SupervisorMessage};
+use crate::uploads::Registry;
 use crate::{Backlog, Lease, PipelineOptions, Refused};
 
 /// Longest that a sweep that somebody asked for may take, in milliseconds.
@@ -51,6 +52,7 @@ struct Inner {
     supervisor: ActorRef<SupervisorMessage>,
     nudge_janitor: Arc<Notify>,
     sweep: Sweep,
+    uploads: Registry,
 }
 
 /// One actor, as `GET /v1/admin/actors` shows it.
@@ -157,7 +159,15 @@ impl Pipeline {
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|e| StartError::Spawn { what: "the supervisor", why: e.to_string() })?;
-        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor, sweep })))
+        Ok(Self(Arc::new(Inner {
+            house,
+            counters,
+            health,
+            supervisor,
+            nudge_janitor,
+            sweep,
+            uploads: Registry::default(),
+        })))
     }
 
     /// A lease for one upload, of at most `bytes` if that is known, at once or not at all. Ask before reading the body.
@@ -288,6 +298,16 @@ impl Pipeline {
             .unwrap_or_else(|error| Err(format!("the Janitor did not answer: {error}")))
     }
 
+    /// Which requests have an upload in hand.
+    pub(crate) fn uploads(&self) -> &Registry {
+        &self.0.uploads
+    }
+
+    /// There may be something to sweep.
+    pub(crate) fn nudge_janitor(&self) {
+        self.0.nudge_janitor.notify_one();
+    }
+
     /// What every part of the pipeline works with.
     pub(crate) fn house(&self) -> &House {
         &self.0.house
@@ -306,6 +326,11 @@ impl Pipeline {
     /// The metadata that the pipeline works on.
     pub fn metadata(&self) -> &Metadata {
         &self.0.house.metadata
+    }
+
+    /// This life of the node.
+    pub fn epoch(&self) -> Epoch {
+        self.0.house.epoch
     }
 
     /// The object store that the pipeline works on.
@@ -414,6 +439,9 @@ impl Pipeline {
         if let Err(error) = self.record_stored_gauges().await {
             tracing::warn!(%error, "the gauges of photos and jobs were not updated");
         }
+        if let Err(error) = self.record_upload_gauges().await {
+            tracing::warn!(%error, "the gauges of uploads were not updated");
+        }
     }
 
     async fn record_stored_gauges(&self) -> Result<(), StoreError> {
@@ -440,6 +468,11 @@ impl Pipeline {
         metrics::gauge!("darkroom_jobs_dead").set(dead as f64);
         let living = nodes.iter().filter(|(_, node)| node.dead.is_none()).count();
         metrics::gauge!("darkroom_nodes").set(living as f64);
+        let open = self
+            .metadata()
+            .read("count open batches", |tx| async move { batches::count_open(&tx).await })
+            .await?;
+        metrics::gauge!("darkroom_batches_open").set(open as f64);
         Ok(())
     }
 
@@ -447,6 +480,8 @@ impl Pipeline {
     pub async fn finish(&self, deadline: Instant) {
         let admission = &self.0.house.admission;
         admission.close();
+        // What has come of uploads is committed; their clients go on elsewhere, or after the next start.
+        self.0.uploads.stop_all();
         if tokio::time::timeout_at(deadline.into(), admission.slots.all_returned()).await.is_err() {
             let unfinished = self.0.house.held.all().len();
             tracing::warn!(

@@ -79,10 +79,28 @@ pub fn describe() {
         "darkroom_jobs_dead",
         "Letters of jobs that were given up: see `darkroomd jobs list --state dead`."
     );
+    describe_gauge!("darkroom_batches_open", "Batches that take uploads.");
     describe_gauge!("darkroom_nodes", "Nodes that count as alive.");
     describe_gauge!(
         "darkroom_jobs_oldest_due_seconds",
         Unit::Seconds,
         "How long the longest due job of a class has been due; 0 without one."
     );
+    describe_counter!(
+        "darkroom_upload_received_bytes_total",
+        Unit::Bytes,
+        "Bytes that resumable uploads have brought, before they are committed."
+    );
+    describe_counter!("darkroom_upload_pieces_total", "Pieces of resumable uploads that were put.");
+    describe_counter!(
+        "darkroom_upload_folded_bytes_total",
+        Unit::Bytes,
+        "Bytes of small pieces of resumable uploads that were written once more with what followed them."
+    );
+    describe_counter!(
+        "darkroom_upload_ended_total",
+        "Resumable uploads that ended by a request, by outcome (done, refused, terminated)."
+    );
+    describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
+    describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
 }

@@ -7,7 +7,9 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
-//! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
+//! - [`upload`], [`uploads`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -18,7 +20,10 @@ pub mod accept;
 pub mod admin;
 pub mod caller;
 pub mod conditional;
+mod cors;
+pub mod digests;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod linger;
 pub mod objects;
@@ -31,6 +36,7 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod upload;
+pub mod uploads;
 pub mod view;
 
 use std::sync::Arc;
@@ -41,6 +47,7 @@ use tokio::sync::Semaphore;
 use caller::Caller;
 use problem::Problem;
 
+pub use idempotency::IdempotencyOptions;
 pub use options::HttpOptions;
 pub use serve::serve;
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::idempotency::IdempotencyOptions;
+
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +28,10 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// How idempotency keys are kept.
+    pub idempotency: IdempotencyOptions,
+    /// Origins whose pages may use the API, as browsers name them; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
@@ -40,6 +46,8 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            idempotency: IdempotencyOptions::default(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -66,6 +74,19 @@ impl HttpOptions {
             return Err(format!(
                 "{name} is {} s, longer than a day: set it to what a client may really take",
                 value.as_secs()
+            ));
+        }
+        self.idempotency.validate()?;
+        let is_origin = |origin: &str| {
+            origin == "*"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', ' ', '*'])
+                })
+        };
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "http.cors_origins has {origin:?}, which is no origin: give scheme, host and port as \
+                 \"https://photos.example\" without a path, or \"*\" for any"
             ));
         }
         if self.connections_max == 0 {

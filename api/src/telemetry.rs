@@ -20,5 +20,9 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of originals and variants sent."
     );
+    describe_counter!(
+        "darkroom_idempotent_requests_total",
+        "Requests with an idempotency key, by outcome; and photos that were answered from what their key has made."
+    );
     describe_gauge!("darkroom_http_connections", "Open connections.");
 }

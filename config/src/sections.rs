@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use darkroom_actors::PipelineOptions;
 use darkroom_actors::faults::Fault;
-use darkroom_api::HttpOptions;
+use darkroom_actors::{PipelineOptions, UploadOptions};
+use darkroom_api::{HttpOptions, IdempotencyOptions};
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
+use darkroom_store::model::uploads::Limits as UploadLimits;
 use darkroom_store::objects::filesystem::PUT_BYTES_MAX;
 use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,11 @@ use crate::s3::{self, S3};
 pub struct Config {
     pub server: Server,
     pub http: Http,
+    pub idempotency: Idempotency,
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
+    pub uploads: Uploads,
     pub jobs: Jobs,
     pub nodes: Nodes,
     pub metadata: Metadata,
@@ -84,6 +87,16 @@ section! {
         #[serde(with = "humantime_serde")]
         discard_timeout: Duration = HttpOptions::default().discard_timeout,
         discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
+        cors_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[idempotency]`
+    Idempotency {
+        #[serde(with = "humantime_serde")]
+        keep: Duration = IdempotencyOptions::default().keep,
+        keys_max: u64 = IdempotencyOptions::default().keys_max,
     }
 }
 
@@ -125,6 +138,42 @@ section! {
         #[serde(with = "humantime_serde")]
         lease_duration: Duration = PipelineOptions::default().lease_duration,
         backlog_photos_max: u64 = PipelineOptions::default().backlog_photos_max,
+    }
+}
+
+section! {
+    /// `[uploads]`
+    Uploads {
+        piece: ByteSize = ByteSize(UploadOptions::default().piece_bytes),
+        pieces_max: u64 = UploadOptions::default().pieces_max,
+        #[serde(with = "humantime_serde")]
+        expire: Duration = UploadOptions::default().expire,
+        #[serde(with = "humantime_serde")]
+        keep: Duration = UploadOptions::default().keep,
+        open_max: u64 = UploadOptions::default().limits.open_max,
+        open_per_owner_max: u64 = UploadOptions::default().limits.open_per_owner_max,
+        bytes_max: ByteSize = ByteSize(UploadOptions::default().limits.bytes_max),
+        metadata_bytes_max: ByteSize = ByteSize(UploadOptions::default().metadata_bytes_max as u64),
+        #[serde(with = "humantime_serde")]
+        takeover_wait: Duration = UploadOptions::default().takeover_wait,
+    }
+}
+
+impl Uploads {
+    fn options(&self) -> UploadOptions {
+        UploadOptions {
+            piece_bytes: self.piece.0,
+            pieces_max: self.pieces_max,
+            expire: self.expire,
+            keep: self.keep,
+            limits: UploadLimits {
+                open_max: self.open_max,
+                open_per_owner_max: self.open_per_owner_max,
+                bytes_max: self.bytes_max.0,
+            },
+            metadata_bytes_max: usize::try_from(self.metadata_bytes_max.0).unwrap_or(usize::MAX),
+            takeover_wait: self.takeover_wait,
+        }
     }
 }
 
@@ -240,9 +289,11 @@ impl Default for Config {
         Self {
             server: Server::default(),
             http: Http::default(),
+            idempotency: Idempotency::default(),
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
+            uploads: Uploads::default(),
             jobs: Jobs::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
@@ -297,6 +348,7 @@ impl Config {
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
             idle_poll: defaults.idle_poll,
+            uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),
         }
     }
@@ -342,6 +394,11 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            idempotency: IdempotencyOptions {
+                keep: self.idempotency.keep,
+                keys_max: self.idempotency.keys_max,
+            },
+            cors_origins: self.http.cors_origins.clone(),
         }
     }
 

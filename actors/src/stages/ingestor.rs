@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_media::{Prober, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
+use darkroom_store::model::uploads::Ending;
 use darkroom_store::model::{BatchId, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
@@ -49,12 +51,26 @@ pub struct Upload {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// Its place in a request with an idempotency key.
+    pub key: Option<PhotoKey>,
+    /// The resumable upload that ends with this photo.
+    pub ending: Option<Ending>,
 }
 
 impl Upload {
     /// Of which nothing more is known.
     pub fn new(lease: Lease, body: Body, owner: OwnerId) -> Self {
-        Self { lease, body, owner, declared_type: None, name: None, batch: None, allow_duplicate: false }
+        Self {
+            lease,
+            body,
+            owner,
+            declared_type: None,
+            name: None,
+            batch: None,
+            allow_duplicate: false,
+            key: None,
+            ending: None,
+        }
     }
 }
 
@@ -147,8 +163,9 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease: Lease { slot, window }, body, owner, declared_type, name, batch, allow_duplicate } =
+    let Upload { lease, body, owner, declared_type, name, batch, allow_duplicate, key: place, ending } =
         upload;
+    let Lease { slot, window } = lease;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
     drop(window);
@@ -156,7 +173,8 @@ pub(crate) async fn ingest(
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
+    let mut creation =
+        Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None, upload: ending };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -165,6 +183,11 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::NotAdmitted(why) => return Err(why.into()),
+        Created::Replayed { photo, duplicate } => (photo, duplicate, false),
+        Created::KeyReused => return Err(IngestError::KeyReused),
+        Created::Settled(photo, duplicate) => (photo, duplicate, false),
+        Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
@@ -277,6 +300,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         state: State::Processing,
         batch: None,
         name: None,
+        batch_item: None,
         created: now,
         updated: now,
         original: Original {
@@ -368,7 +392,7 @@ fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), Inges
 }
 
 /// Refuses a declared image type that is not what the bytes are. A generic or missing type says nothing.
-fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
+pub(crate) fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
     let Some(declared) = declared else { return Ok(()) };
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let generic = ["", "application/octet-stream", "image/*", "application/x-www-form-urlencoded"];
