@@ -284,7 +284,8 @@ async fn each_file_has_an_outcome_of_its_own_and_the_second_time_nothing_is_sent
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_house_and_broken_connections_are_tried_again_and_nothing_is_doubled() {
     use Trouble::{Busy, Cut, Incomplete};
-    let home = folder(&[("a.jpg", b"photo a"), ("b.jpg", b"photo b"), ("c.jpg", &[1; 3_000_000])]);
+    let large = vec![1; 3_000_000];
+    let home = folder(&[("a.jpg", b"photo a"), ("b.jpg", b"photo b"), ("c.jpg", &large)]);
     let fake = Fake::with(&[Busy, Cut, Incomplete, Cut, Busy]);
     let address = fake.clone().start().await;
     let began = std::time::Instant::now();

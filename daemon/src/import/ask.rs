@@ -61,6 +61,7 @@ impl Asker {
             let sent =
                 self.client.send(method.clone(), path, headers.clone(), Payload::of(body.clone())).await;
             if let Some(answer) = tries.weigh(judge(sent)).await? {
+                tries.went_forward();
                 return Ok(answer);
             }
         }

@@ -11,7 +11,7 @@
 //! Beside that: `client`, an exchange with the daemon; `patience`, what an answer means and when to try again; `ask`, small
 //! questions; `stop`, reasons to end early; `within`, a daemon inside of this process where none runs.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its result")]
+#![expect(clippy::print_stderr, reason = "what a command prints is its result")]
 
 mod arguments;
 mod ask;
@@ -308,7 +308,8 @@ impl Import<'_> {
                 eprint!("{text}");
             }
         } else if !silent {
-            print!("{text}");
+            // Whoever has read the first lines may have closed the rest.
+            let _ = std::io::stdout().write_all(text.as_bytes());
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::client::{Answer, Broken, Client};
 use super::stop::{Stop, Why};
@@ -146,17 +147,19 @@ pub(super) struct Tries<'i> {
     patience: Duration,
     broken: u32,
     busy: u32,
+    /// When it broke for the first time.
+    broken_since: Option<Instant>,
 }
 
 impl<'i> Tries<'i> {
     pub(super) fn new(client: &'i Client, stop: &'i Stop, patience: Duration) -> Self {
-        Self { client, stop, patience, broken: 0, busy: 0 }
+        Self { client, stop, patience, broken: 0, busy: 0, broken_since: None }
     }
 
-    /// Something of it went well: what comes is judged anew.
+    /// The daemon took something of it: what comes is judged anew.
     pub(super) fn went_forward(&mut self) {
         self.client.meter.forward();
-        (self.broken, self.busy) = (0, 0);
+        (self.broken, self.busy, self.broken_since) = (0, 0, None);
     }
 
     /// Gives what was done; or waits until it may be tried again, and gives none.
@@ -165,10 +168,7 @@ impl<'i> Tries<'i> {
     /// When it makes no sense to try again.
     pub(super) async fn weigh(&mut self, verdict: Verdict) -> Result<Option<Answer>, GaveUp> {
         match verdict {
-            Verdict::Fine(answer) => {
-                self.went_forward();
-                Ok(Some(answer))
-            }
+            Verdict::Fine(answer) => Ok(Some(answer)),
             Verdict::Refused(_, reason) => {
                 // A daemon that says no is there, and at work.
                 self.client.meter.forward();
@@ -185,8 +185,9 @@ impl<'i> Tries<'i> {
             }
             Verdict::Mishap(reason) => {
                 self.broken += 1;
-                if self.broken >= BROKEN_MAX && self.client.meter.standing() < self.patience {
-                    // Others go forward meanwhile, or did so lately.
+                let since = *self.broken_since.get_or_insert_with(Instant::now);
+                // Where nothing else goes forward either, it is the daemon or the way there: that has more time.
+                if self.broken >= BROKEN_MAX && self.client.meter.standing() < since.elapsed() {
                     let detail = format!("tried {} times: {}", self.broken, reason.detail);
                     return Err(GaveUp::Failed(Reason { detail, ..reason }));
                 }
@@ -237,6 +238,7 @@ mod tests {
     use super::*;
     use crate::import::client::Door;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is judged may be no answer")]
     fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<Answer, Broken> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
         let headers: HeaderMap = headers.collect();
@@ -293,9 +295,11 @@ mod tests {
         let (stop, patience) = (Stop::default(), Duration::from_secs(300));
         let mut tries = Tries::new(&client, &stop, patience);
         let broken = || Verdict::Mishap(Reason::local("reset"));
-        for _ in 1..BROKEN_MAX {
+        // While nothing goes forward at all, it is not this file's fault.
+        for _ in 0..BROKEN_MAX {
             assert!(matches!(tries.weigh(broken()).await, Ok(None)));
         }
+        client.meter.forward();
         assert!(matches!(tries.weigh(broken()).await, Err(GaveUp::Failed(_))));
         assert!(!stop.is_asked());
         // The daemon asks for more time than there is patience.

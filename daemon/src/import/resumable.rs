@@ -46,6 +46,8 @@ struct Journey<'s> {
     tries: Tries<'s>,
     /// The upload, once there is one.
     upload: Option<String>,
+    /// The furthest that it was known to be.
+    furthest: u64,
 }
 
 impl Sending {
@@ -54,7 +56,7 @@ impl Sending {
         let Needed { file, upload } = needed;
         let source = Some(Source::new(self.files[file.index].path.clone(), &file));
         let tries = self.asker.tries();
-        let mut journey = Journey { sending: self, file, source, tries, upload };
+        let mut journey = Journey { sending: self, file, source, tries, upload, furthest: 0 };
         let outcome = journey.go().await;
         if matches!(outcome, Err(Unsent::Source(SourceError::Changed))) {
             journey.terminate().await;
@@ -72,8 +74,11 @@ impl Journey<'_> {
                 continue;
             };
             match self.standing(&upload).await? {
-                Standing::Gone => self.upload = None, // From the beginning.
-                Standing::At(offset) if offset < length => self.send_from(&upload, offset).await?,
+                Standing::Gone => self.begin_anew().await?,
+                Standing::At(offset) if offset < length => {
+                    self.reached(offset);
+                    self.send_from(&upload, offset).await?;
+                }
                 Standing::At(_) | Standing::Ended => {
                     if let Some(outcome) = self.end(&upload).await? {
                         return Ok(outcome);
@@ -90,10 +95,29 @@ impl Journey<'_> {
                 return Err(GaveUp::Stopped.into());
             }
             match self.patch(upload, offset).await? {
-                Some(further) => offset = further,
+                Some(further) => {
+                    self.reached(further);
+                    offset = further;
+                }
                 None => break,
             }
         }
+        Ok(())
+    }
+
+    /// It is known how far it is. That alone takes nothing in: a daemon may tell it for ever.
+    fn reached(&mut self, offset: u64) {
+        if offset > self.furthest {
+            self.furthest = offset;
+            self.tries.went_forward();
+        }
+    }
+
+    /// The upload is there no more. That counts as a break, so that it does not go on for ever.
+    async fn begin_anew(&mut self) -> Result<(), Unsent> {
+        self.upload = None;
+        let gone = Verdict::Mishap(Reason::local("the daemon has the upload no more"));
+        self.tries.weigh(gone).await?;
         Ok(())
     }
 
@@ -161,7 +185,7 @@ impl Journey<'_> {
         loop {
             let verdict = self.ask(Method::GET, &path(upload), &headers).await;
             if is_gone(&verdict) {
-                self.upload = None; // A new one, from the beginning.
+                self.begin_anew().await?;
                 return Ok(None);
             }
             let Some(answer) = self.tries.weigh(verdict).await? else { continue };
@@ -172,7 +196,8 @@ impl Journey<'_> {
                 (None, Some(problem)) => return Err(GaveUp::Refused(problem.into()).into()),
                 (None, None) => {
                     if !matches!(view.state.as_str(), "open" | "finishing") {
-                        self.upload = None; // Somebody else ended it, or its photo was deleted since: a new one.
+                        // Somebody else ended it, or its photo was deleted since.
+                        self.begin_anew().await?;
                         return Ok(None);
                     }
                     // All is there, and is being made a photo.

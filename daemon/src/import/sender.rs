@@ -1,5 +1,6 @@
 //! Sends files: each is taken from the queue by one of a few senders, and sent until there is an outcome.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method, StatusCode};
@@ -91,6 +92,7 @@ impl Sending {
             (source, verdict) = self.stream(source, range, Method::POST, &target, HeaderMap::new()).await?;
             let may_be_in = matches!(verdict, Verdict::Mishap(_));
             if let Some(answer) = tries.weigh(verdict).await? {
+                tries.went_forward();
                 return self.taken(&answer, &file).await;
             }
             // Only the answer may have been lost: then the batch would count it twice.
@@ -194,7 +196,7 @@ pub(super) fn percent_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

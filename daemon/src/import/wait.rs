@@ -86,7 +86,10 @@ pub(super) async fn wait(
 async fn failures(asker: &Asker, batch: &str, count: u64) -> anyhow::Result<Option<Vec<(String, Group)>>> {
     // The grouping of what could not be sent serves here, too.
     let (mut tally, mut cursor) = (Tally::default(), String::new());
-    while count > 0 {
+    if count == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    loop {
         let page = format!("{batch}/items?state=failed&limit={PAGE}{cursor}");
         let Some(page) = get::<ItemPage>(asker, &page).await? else { return Ok(None) };
         for item in page.items {

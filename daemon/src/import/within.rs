@@ -77,7 +77,7 @@ impl Within {
     pub(super) async fn died(&self) -> String {
         let Started { metadata, pipeline, .. } = &self.started;
         tokio::select! {
-            why = pipeline.dead() => why.to_string(),
+            why = pipeline.dead() => why.clone(),
             why = metadata.fatal() => format!("the metadata can no longer be written: {why}"),
         }
     }
