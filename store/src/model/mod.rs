@@ -14,11 +14,13 @@
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`changes`]: the change log, sharded by subject.
 
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod direct;
 pub mod healing;
 pub mod identity;
 pub mod ids;
