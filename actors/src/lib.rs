@@ -10,6 +10,7 @@
 //!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -20,6 +21,7 @@
 
 mod backlog;
 pub mod compute;
+pub mod direct;
 mod errand;
 mod error;
 mod expiry;
@@ -52,4 +54,4 @@ pub use options::PipelineOptions;
 pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
-pub use stages::ingestor::{Body, Ingested, Upload};
+pub use stages::ingestor::{Body, Ingested, Stored, Upload};

@@ -8,6 +8,7 @@
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
 //! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -18,7 +19,9 @@ pub mod accept;
 pub mod admin;
 pub mod caller;
 pub mod conditional;
+pub mod direct;
 pub mod health;
+pub mod hooks;
 pub mod jobs;
 pub mod linger;
 pub mod objects;
@@ -55,6 +58,7 @@ struct Inner {
     pipeline: Pipeline,
     options: HttpOptions,
     metrics: MetricsText,
+    hooks: hooks::Hooks,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
 }
@@ -66,7 +70,11 @@ impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
-        Self { inner: Arc::new(Inner { pipeline, options, metrics, backup_place }), health_only: false }
+        let hooks = hooks::Hooks::new(&options.hooks);
+        Self {
+            inner: Arc::new(Inner { pipeline, options, metrics, hooks, backup_place }),
+            health_only: false,
+        }
     }
 
     /// The same, answering nothing but health and metrics.
@@ -95,6 +103,10 @@ impl Api {
     /// Why not.
     pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
         Ok(self.pipeline().lease(bytes)?)
+    }
+
+    pub(crate) fn hooks(&self) -> &hooks::Hooks {
+        &self.inner.hooks
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::hooks::HooksOptions;
+
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +28,8 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// From whom events of the bucket are taken.
+    pub hooks: HooksOptions,
 }
 
 impl Default for HttpOptions {
@@ -40,6 +44,7 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            hooks: HooksOptions::default(),
         }
     }
 }
@@ -71,6 +76,6 @@ impl HttpOptions {
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
-        Ok(())
+        self.hooks.validate()
     }
 }

@@ -16,13 +16,13 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, jobs, objects, photos, upload};
+use crate::{Api, admin, direct, health, hooks, jobs, objects, photos, upload};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES];
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, direct::ROUTES, hooks::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -197,6 +197,10 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
             let asked = Asked { method: &method, headers: request.headers(), query };
             if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
         }),
+        ["v1", "direct-uploads", rest @ ..] => {
+            direct::route(api, Asking { request, caller, crowd, end }, rest).await
+        }
+        ["v1", "hooks", rest @ ..] => hooks::route(api, Asking { request, caller, crowd, end }, rest).await,
         ["v1", "admin", "jobs", rest @ ..] => jobs_route(api, &method, query, rest).await,
         ["v1", "admin", "actors"] => {
             ("/v1/admin/actors", if get { Ok(admin::actors(api)) } else { not_allowed("GET, HEAD") })

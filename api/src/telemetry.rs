@@ -20,5 +20,10 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of originals and variants sent."
     );
+    describe_counter!(
+        "darkroom_bucket_events_total",
+        "Events of the bucket, by outcome (photo, refused, ignored, or later: to come again)."
+    );
+    describe_counter!("darkroom_sqs_failures_total", "Polls of the queue of events that failed.");
     describe_gauge!("darkroom_http_connections", "Open connections.");
 }

@@ -16,6 +16,7 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::direct::Direct;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -33,6 +34,7 @@ pub struct Config {
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
+    pub direct: Direct,
     pub log: Log,
     pub presets: Vec<Preset>,
     pub testing: Testing,
@@ -247,6 +249,7 @@ impl Default for Config {
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
+            direct: Direct::default(),
             log: Log::default(),
             presets: Preset::default_ladder(),
             testing: Testing::default(),
@@ -296,6 +299,7 @@ impl Config {
             interruption_pause_max: self.jobs.interruption_pause_max,
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
+            direct: self.direct.options(),
             idle_poll: defaults.idle_poll,
             faults: self.testing.faults.clone(),
         }
@@ -313,6 +317,8 @@ impl Config {
         if self.objects.store == ObjectsIn::S3 {
             self.objects.s3.validate().map_err(ConfigError::Invalid)?;
         }
+        let bucket = (self.objects.store == ObjectsIn::S3).then_some(&*self.objects.s3.prefix);
+        self.direct.validate(bucket).map_err(ConfigError::Invalid)?;
         let (charged, held) = (self.pipeline_options().upload_window_bytes, self.put_bytes());
         if charged < held {
             return Err(ConfigError::Invalid(format!(
@@ -342,6 +348,7 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            hooks: self.direct.hooks(&self.objects.s3.region),
         }
     }
 

@@ -5,6 +5,7 @@ mod backup;
 mod bad_input;
 mod budgets;
 mod crashes;
+mod direct;
 mod faults;
 mod first_photo;
 mod jobs;

@@ -485,8 +485,7 @@ pub async fn sweep(tx: &Transaction, id: UploadId, now: Timestamp) -> Result<Swe
     let Some(mut upload) = get(tx, id).await?.filter(|upload| upload.due <= now) else {
         return Ok(Swept::Kept);
     };
-    if upload.state == State::Open && is_claimed(tx, &upload, Uuid::nil(), now).await? {
-        let until = upload.claim.map_or(now, |claim| claim.until);
+    if let Some(until) = upload.claim.map(|claim| claim.until).filter(|until| *until > now) {
         move_due(tx, &mut upload, until)?;
         put(tx, &upload)?;
         return Ok(Swept::Kept);
@@ -532,7 +531,9 @@ mod tests {
             let sizes: Vec<_> = (1..).map_while(|number| parts.size(bytes, number)).collect();
             assert_eq!(sizes.len() as u64, parts.count(bytes));
             assert_eq!(sizes.iter().sum::<u64>(), bytes);
-            assert!(sizes[..sizes.len() - 1].iter().all(|size| *size == 10) && sizes.iter().all(|size| *size > 0));
+            assert!(
+                sizes[..sizes.len() - 1].iter().all(|size| *size == 10) && sizes.iter().all(|size| *size > 0)
+            );
         }
         assert_eq!(parts.size(25, 0), None);
         assert_eq!(parts.size(25, u64::MAX), None);

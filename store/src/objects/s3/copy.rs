@@ -103,7 +103,9 @@ impl Bucket {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn look_at(&self, name: &str) -> Result<Option<FoundObject>, StoreError> {
-        let Some(found) = Box::pin(self.ask_head(name, Some(ChecksumMode::Enabled))).await? else { return Ok(None) };
+        let Some(found) = Box::pin(self.ask_head(name, Some(ChecksumMode::Enabled))).await? else {
+            return Ok(None);
+        };
         Ok(Some(FoundObject {
             bytes: length(name, &found)?,
             tag: found.e_tag().unwrap_or_default().to_owned(),
@@ -208,10 +210,11 @@ impl Bucket {
         let (source, sending) = (self.source(from), self.options().sending_time(range.end - range.start));
         let copied = self.line().call_sending("copy_part", sending, || async {
             let request = self.client().upload_part_copy().bucket(self.bucket()).key(name).upload_id(upload);
-            let request = request
-                .part_number(number)
-                .copy_source(&source)
-                .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1));
+            let request = request.part_number(number).copy_source(&source).copy_source_range(format!(
+                "bytes={}-{}",
+                range.start,
+                range.end - 1
+            ));
             request.send().await.map_err(Failure::of)
         });
         match copied.await? {
