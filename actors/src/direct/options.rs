@@ -134,7 +134,7 @@ mod tests {
     fn parts_grow_where_an_upload_would_have_too_many() {
         let options = DirectOptions::default();
         assert_eq!(options.part_bytes_of(1), 16 * MIB);
-        let huge = 5 << 40;
+        let huge = 5_u64 << 40;
         assert!(huge.div_ceil(options.part_bytes_of(huge)) <= PARTS_MAX);
     }
 }

@@ -6,13 +6,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hyper::Uri;
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use super::certificate::{Certificate, Digest, is_sns};
 pub use super::outbound::Fetch;
@@ -20,6 +22,8 @@ use crate::problem::Problem;
 
 /// Certificates that are kept: Amazon has one per region, and a new one every year or so.
 const CERTIFICATES_MAX: usize = 16;
+/// Requests to Amazon at a time.
+const FETCHES_MAX: usize = 4;
 
 /// A message that was verified.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Verifier {
     fetch: Box<dyn Fetch>,
     /// By URL.
     certificates: Mutex<HashMap<String, Certificate>>,
+    /// Requests to Amazon at a time.
+    fetches: Semaphore,
 }
 
 impl fmt::Debug for Verifier {
@@ -92,7 +98,7 @@ impl Verifier {
     /// For messages of these topics; certificates and confirmations are fetched by `fetch`.
     #[must_use]
     pub fn new(topics: Vec<String>, fetch: Box<dyn Fetch>) -> Self {
-        Self { topics, fetch, certificates: Mutex::default() }
+        Self { topics, fetch, certificates: Mutex::default(), fetches: Semaphore::new(FETCHES_MAX) }
     }
 
     /// Verifies a message, and confirms a subscription.
@@ -148,15 +154,20 @@ impl Verifier {
 
     /// The certificate at this URL, fetched once.
     async fn certificate(&self, url: &str) -> Result<Certificate, Problem> {
-        is_of_sns(url)?;
-        // Held while it is fetched, so that a crowd of messages fetches one.
-        let mut kept = self.certificates.lock().await;
-        if let Some(certificate) = kept.get(url) {
+        let path = of_sns(url)?;
+        // An action of SNS's own may answer with what its caller has said.
+        let is_certificate = path.starts_with("/SimpleNotificationService-") && path.ends_with(".pem");
+        if !is_certificate || path.contains('?') {
+            let detail = format!("{url:?} is not where Amazon SNS has its certificates");
+            return Err(Problem::new("hook-not-authentic", detail));
+        }
+        if let Some(certificate) = self.kept().get(url) {
             return Ok(certificate.clone());
         }
         let pem = self.fetch(url).await?;
         let certificate = Certificate::from_pem(&pem)
             .map_err(|why| Problem::new("hook-not-authentic", format!("what {url} serves: {why}")))?;
+        let mut kept = self.kept();
         if kept.len() >= CERTIFICATES_MAX {
             kept.clear();
         }
@@ -164,9 +175,13 @@ impl Verifier {
         Ok(certificate)
     }
 
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Certificate>> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn confirm(&self, envelope: &Envelope) -> Result<Message, Problem> {
         let url = envelope.subscribe_url.as_deref().unwrap_or_default();
-        is_of_sns(url)?;
+        of_sns(url)?;
         self.fetch(url).await?;
         tracing::info!(
             topic = envelope.topic_arn,
@@ -175,30 +190,38 @@ impl Verifier {
         Ok(Message::Subscribed)
     }
 
-    async fn fetch(&self, url: &str) -> Result<bytes::Bytes, Problem> {
-        self.fetch.fetch(url).await.map_err(|why| {
-            // The URL of a confirmation is a secret until it is used.
-            let host = url.split('?').next().unwrap_or_default();
+    async fn fetch(&self, url: &str) -> Result<Bytes, Problem> {
+        // The URL of a confirmation is a secret until it is used.
+        let host = url.split('?').next().unwrap_or_default();
+        let unverifiable = |why: &str| {
             tracing::warn!(host, why, "Amazon SNS could not be asked");
-            Problem::new("hook-unverifiable", format!("{host} did not answer: {why}; send the message again"))
-                .retry_after(10)
-        })
+            let detail = format!("{host} did not answer: {why}; send the message again");
+            Problem::new("hook-unverifiable", detail).retry_after(10)
+        };
+        // Whoever sends messages that are none makes us ask no more than so often.
+        let _place =
+            self.fetches.try_acquire().map_err(|_| unverifiable("too much is asked of it already"))?;
+        self.fetch.fetch(url).await.map_err(|why| unverifiable(&why))
     }
 }
 
-/// Whether a URL is of a host of SNS, and nothing else.
-fn is_of_sns(url: &str) -> Result<(), Problem> {
+/// Path and query of a URL that is of a host of SNS, and of nothing else.
+fn of_sns(url: &str) -> Result<String, Problem> {
     let parsed = url.parse::<Uri>().ok();
-    let parts = parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
-    let fits = parts.is_some_and(|(scheme, authority)| {
+    let parts =
+        parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path_and_query()?)));
+    match parts {
         // With nothing before or behind the host: neither a name nor a port.
-        scheme == "https" && authority.as_str() == authority.host() && is_sns(authority.host())
-    });
-    if fits {
-        return Ok(());
+        Some(("https", authority, path))
+            if authority.as_str() == authority.host() && is_sns(authority.host()) =>
+        {
+            Ok(path.to_string())
+        }
+        _ => {
+            let detail = format!("the message names {url:?}, which is not at a host of Amazon SNS");
+            Err(Problem::new("hook-not-authentic", detail))
+        }
     }
-    let detail = format!("the message names {url:?}, which is not at a host of Amazon SNS");
-    Err(Problem::new("hook-not-authentic", detail))
 }
 
 #[cfg(test)]

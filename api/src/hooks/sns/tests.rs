@@ -29,7 +29,9 @@ impl Fetch for Amazon {
         let answer = match url {
             _ if self.is_away => Err("nobody is there".to_owned()),
             url if url.ends_with("/SimpleNotificationService-test.pem") => Ok(CERTIFICATE.into()),
-            url if url.ends_with("/other.pem") => Ok(include_bytes!("other.pem").as_slice().into()),
+            url if url.ends_with("/SimpleNotificationService-other.pem") => {
+                Ok(include_bytes!("other.pem").as_slice().into())
+            }
             url if url.contains("Action=ConfirmSubscription") => Ok("<Confirmed/>".into()),
             url => Err(format!("nothing is at {url}")),
         };
@@ -94,6 +96,8 @@ async fn nothing_is_fetched_from_anywhere_but_amazon() {
         "https://evil.example#.sns.eu-central-1.amazonaws.com/SimpleNotificationService-test.pem",
         "https://sns.eu-central-1.amazonaws.com@evil.example/SimpleNotificationService-test.pem",
         "https://sns.eu-central-1.amazonaws.com:8443/SimpleNotificationService-test.pem",
+        "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&x=SimpleNotificationService-test.pem",
+        "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-test.pem?x=.pem",
         "file:///etc/passwd",
         "",
     ] {
