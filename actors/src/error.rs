@@ -37,6 +37,9 @@ pub enum BodyError {
         /// That of the bytes.
         found: String,
     },
+    /// It is read from the object store, which did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why an upload was not accepted. Nothing of it is left behind.
@@ -69,6 +72,12 @@ pub enum IngestError {
         /// The pixel budget.
         budget: u64,
     },
+    /// What was put into the object store is not what was announced; a sentence that says what is other.
+    #[error("{0}")]
+    NotAnnounced(String),
+    /// The direct upload was given up, refused, or has expired meanwhile.
+    #[error("the upload was given up or has expired before it was completed")]
+    UploadOver,
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -104,6 +113,8 @@ impl IngestError {
             | Self::TooExpensive { .. }
             | Self::OtherContent
             | Self::BytesLost
+            | Self::NotAnnounced(_)
+            | Self::UploadOver
             | Self::NotAdmitted(_)
             | Self::KeyReused
             | Self::Body(BodyError::TooLarge { .. }) => true,

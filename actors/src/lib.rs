@@ -11,6 +11,7 @@
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
 //! - `uploads`: files that come in more than one request, until they are whole.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -21,6 +22,7 @@
 
 mod backlog;
 pub mod compute;
+pub mod direct;
 mod errand;
 mod error;
 mod expiry;
@@ -54,5 +56,5 @@ pub use options::PipelineOptions;
 pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
-pub use stages::ingestor::{Body, Ingested, Upload};
+pub use stages::ingestor::{Body, Ingested, Stored, Upload};
 pub use uploads::{AppendError, Check, Chunk, Held, Last, NotHeld, UploadOptions};

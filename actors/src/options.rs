@@ -6,6 +6,7 @@ use darkroom_media::{Limits, Preset};
 use darkroom_store::model::jobs::{self, Shares};
 
 use crate::UploadOptions;
+use crate::direct::DirectOptions;
 use crate::faults::Fault;
 
 /// How often an original is in memory while what is private is taken out of it: as it was read, as it will be sent, and what
@@ -79,6 +80,8 @@ pub struct PipelineOptions {
     pub idle_poll: Duration,
     /// Files that come in more than one request.
     pub uploads: UploadOptions,
+    /// How direct uploads are taken.
+    pub direct: DirectOptions,
     /// Faults to inject, for tests.
     pub faults: Vec<Fault>,
 }
@@ -110,6 +113,7 @@ impl Default for PipelineOptions {
             backlog_photos_max: 1_000_000,
             idle_poll: Duration::from_secs(1),
             uploads: UploadOptions::default(),
+            direct: DirectOptions::default(),
             faults: Vec::new(),
         }
     }
@@ -152,6 +156,7 @@ impl PipelineOptions {
                     .to_owned(),
             );
         }
+        self.direct.validate()?;
         self.validate_nodes_and_jobs()?;
         self.uploads.validate()?;
         self.validate_budgets()

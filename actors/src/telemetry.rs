@@ -16,6 +16,19 @@ pub fn describe() {
         "Bytes written to the object store, by kind (original, variant)."
     );
     describe_counter!("darkroom_objects_deleted_total", "Objects deleted because nothing refers to them.");
+    describe_counter!(
+        "darkroom_direct_uploads_opened_total",
+        "Uploads announced that go to the bucket directly."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_settled_total",
+        "Direct uploads that are over, by outcome (done, refused, aborted, expired)."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_copied_bytes_total",
+        Unit::Bytes,
+        "Bytes that the object store has copied by itself to be originals."
+    );
     describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue, by class.");
     describe_counter!(
         "darkroom_jobs_claim_conflicts_total",

@@ -9,6 +9,7 @@
 //! - [`caller`]: who asks.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
@@ -23,7 +24,9 @@ pub mod caller;
 pub mod conditional;
 mod cors;
 pub mod digests;
+pub mod direct;
 pub mod health;
+pub mod hooks;
 pub mod idempotency;
 pub mod jobs;
 pub mod linger;
@@ -65,6 +68,7 @@ struct Inner {
     pipeline: Pipeline,
     options: HttpOptions,
     metrics: MetricsText,
+    hooks: hooks::Hooks,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
     /// Who follows batches on this node.
@@ -82,7 +86,8 @@ impl Api {
         let backup_place = Arc::new(Semaphore::new(1));
         let followers = Followers::new(options.batches.subscribers_max);
         let check_places = Semaphore::new(options.batches.checks_at_once);
-        let inner = Inner { pipeline, options, metrics, backup_place, followers, check_places };
+        let hooks = hooks::Hooks::new(&options.hooks);
+        let inner = Inner { pipeline, options, metrics, hooks, backup_place, followers, check_places };
         Self { inner: Arc::new(inner), health_only: false }
     }
 
@@ -112,6 +117,10 @@ impl Api {
     /// Why not.
     pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
         Ok(self.pipeline().lease(bytes)?)
+    }
+
+    pub(crate) fn hooks(&self) -> &hooks::Hooks {
+        &self.inner.hooks
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::BatchOptions;
+use crate::hooks::HooksOptions;
 use crate::idempotency::IdempotencyOptions;
 
 /// Longest deadline that makes sense.
@@ -35,6 +36,8 @@ pub struct HttpOptions {
     pub idempotency: IdempotencyOptions,
     /// Origins whose pages may use the API, as browsers name them; `*` is any.
     pub cors_origins: Vec<String>,
+    /// From whom events of the bucket are taken.
+    pub hooks: HooksOptions,
 }
 
 impl Default for HttpOptions {
@@ -52,6 +55,7 @@ impl Default for HttpOptions {
             batches: BatchOptions::default(),
             idempotency: IdempotencyOptions::default(),
             cors_origins: Vec::new(),
+            hooks: HooksOptions::default(),
         }
     }
 }
@@ -96,6 +100,7 @@ impl HttpOptions {
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
-        self.batches.validate()
+        self.batches.validate()?;
+        self.hooks.validate()
     }
 }

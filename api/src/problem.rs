@@ -1,5 +1,6 @@
 //! Errors as RFC 9457 problem details. The only place that knows which error is which status.
 
+use darkroom_actors::direct::DirectError;
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
@@ -64,6 +65,16 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
     ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
     ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
+    ("no-direct-uploads", StatusCode::NOT_IMPLEMENTED, "Nothing can be sent to the bucket directly"),
+    ("direct-upload-not-found", StatusCode::NOT_FOUND, "No such direct upload"),
+    ("direct-upload-over", StatusCode::GONE, "The direct upload is over"),
+    ("direct-upload-busy", StatusCode::CONFLICT, "The direct upload is being completed"),
+    ("direct-upload-incomplete", StatusCode::CONFLICT, "The bytes are not there yet"),
+    ("direct-upload-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "What was put is not what was announced"),
+    ("too-many-direct-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many direct uploads are open"),
+    ("hook-not-configured", StatusCode::NOT_FOUND, "No events are expected"),
+    ("hook-not-authentic", StatusCode::FORBIDDEN, "The message is not of whom it should be"),
+    ("hook-unverifiable", StatusCode::BAD_GATEWAY, "The message could not be verified now"),
     ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
     ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
     ("draining", StatusCode::SERVICE_UNAVAILABLE, "The daemon is shutting down"),
@@ -212,6 +223,7 @@ impl From<Refused> for Problem {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let (code, advice) = match error {
+            BodyError::Store(error) => return error.into(),
             BodyError::Stalled { .. } => ("body-timeout", "send it again, nothing of this photo was kept"),
             BodyError::Broken(_) => ("body-incomplete", "send it again, nothing of this photo was kept"),
             BodyError::Malformed(_) => {
@@ -257,6 +269,10 @@ impl From<IngestError> for Problem {
                 format!("{error}: send the right type, or none to have it found by the bytes"),
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
+            IngestError::NotAnnounced(_) => {
+                Self::new("direct-upload-mismatch", format!("{error}: announce it again, and put that"))
+            }
+            IngestError::UploadOver => Self::new("direct-upload-over", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
@@ -286,6 +302,34 @@ impl From<NotAdmitted> for Problem {
             NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
         };
         Self::new(code, format!("{why}; {advice}"))
+    }
+}
+
+impl From<DirectError> for Problem {
+    fn from(error: DirectError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DirectError::NoBucket => Self::new(
+                "no-direct-uploads",
+                format!(
+                    "{detail}: send the photo to this daemon, in the body of POST /v1/photos, or resumably to /v1/uploads"
+                ),
+            ),
+            DirectError::Unknown(_) => Self::new("direct-upload-not-found", detail),
+            DirectError::Over { .. } => Self::new("direct-upload-over", detail),
+            DirectError::Busy(_) => {
+                Self::new("direct-upload-busy", format!("{detail}; ask again")).retry_after(1)
+            }
+            DirectError::Incomplete(_) => Self::new("direct-upload-incomplete", detail),
+            // As the record has it: a code of this list.
+            DirectError::Refused(failure) => Self::new(&failure.code, failure.detail),
+            DirectError::PhotoGone(id) => Self::photo_not_found(&id.to_string()),
+            DirectError::TooMany { .. } | DirectError::TooManyBytes { .. } => {
+                Self::new("too-many-direct-uploads", detail).retry_after(60)
+            }
+            DirectError::NoSuchPart { .. } => Self::new("invalid-parameter", detail),
+            DirectError::Ingest(error) => error.into(),
+        }
     }
 }
 
@@ -358,7 +402,9 @@ mod tests {
         let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
         cells
             .map(|cells| {
-                let [_, code, status, what, advice, _] = cells[..] else { panic!("no row of a type: {cells:?}") };
+                let [_, code, status, what, advice, _] = cells[..] else {
+                    panic!("no row of a type: {cells:?}")
+                };
                 assert!(what.ends_with('.') && advice.ends_with('.'), "no sentence: {cells:?}");
                 (code.trim_matches('`'), status.parse().unwrap())
             })

@@ -17,13 +17,13 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, batches, health, jobs, objects, photos, upload, uploads};
+use crate::{Api, admin, batches, direct, health, hooks, jobs, objects, photos, upload, uploads};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES];
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -177,12 +177,16 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
-    if let ["v1", "uploads", rest @ ..] = segments {
-        return uploads::route(api, asking, rest).await;
+    match segments {
+        ["v1", "uploads", rest @ ..] => uploads::route(api, asking, rest).await,
+        ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
+        ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
+        ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
+        _ => own_route(api, asking, segments).await,
     }
-    if let ["v1", "batches", rest @ ..] = segments {
-        return batches::route(api, asking, rest).await;
-    }
+}
+
+async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
     let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);

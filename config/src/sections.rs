@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
 use crate::batches::Batches;
+use crate::direct::Direct;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -38,6 +39,7 @@ pub struct Config {
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
+    pub direct: Direct,
     pub log: Log,
     pub presets: Vec<Preset>,
     pub testing: Testing,
@@ -301,6 +303,7 @@ impl Default for Config {
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
+            direct: Direct::default(),
             log: Log::default(),
             presets: Preset::default_ladder(),
             testing: Testing::default(),
@@ -350,6 +353,7 @@ impl Config {
             interruption_pause_max: self.jobs.interruption_pause_max,
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
+            direct: self.direct.options(),
             idle_poll: defaults.idle_poll,
             uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),
@@ -368,6 +372,8 @@ impl Config {
         if self.objects.store == ObjectsIn::S3 {
             self.objects.s3.validate().map_err(ConfigError::Invalid)?;
         }
+        let bucket = (self.objects.store == ObjectsIn::S3).then_some(&*self.objects.s3.prefix);
+        self.direct.validate(bucket).map_err(ConfigError::Invalid)?;
         let (charged, held) = (self.pipeline_options().upload_window_bytes, self.put_bytes());
         if charged < held {
             return Err(ConfigError::Invalid(format!(
@@ -403,6 +409,7 @@ impl Config {
                 keys_max: self.idempotency.keys_max,
             },
             cors_origins: self.http.cors_origins.clone(),
+            hooks: self.direct.hooks(&self.objects.s3.region),
         }
     }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod batches;
 mod budgets;
 mod crashes;
+mod direct;
 mod faults;
 mod first_photo;
 mod import;

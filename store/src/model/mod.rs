@@ -16,6 +16,7 @@
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
 //! - [`uploads`]: files that come in more than one request.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`changes`]: the change log, sharded by subject.
 //! - [`idempotency`]: requests that are carried out once, however often they are sent.
 
@@ -23,6 +24,7 @@ pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod direct;
 pub mod healing;
 pub mod idempotency;
 pub mod identity;
