@@ -3,10 +3,11 @@
 //! In the order in which a request meets them:
 //!
 //! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
-//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read.
+//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether anything
+//!   moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`caller`]: who asks.
+//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have.
 //! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
@@ -15,11 +16,13 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+mod activity;
 pub mod admin;
 pub mod caller;
 pub mod conditional;
 pub mod health;
 pub mod jobs;
+pub mod limits;
 pub mod linger;
 pub mod objects;
 mod options;
@@ -35,12 +38,12 @@ pub mod view;
 
 use std::sync::Arc;
 
-use darkroom_actors::{Lease, Pipeline};
+use darkroom_actors::Pipeline;
 use tokio::sync::Semaphore;
 
-use caller::Caller;
-use problem::Problem;
+use limits::Limits;
 
+pub use limits::ClientLimits;
 pub use options::HttpOptions;
 pub use serve::serve;
 
@@ -54,6 +57,7 @@ pub struct Api {
 struct Inner {
     pipeline: Pipeline,
     options: HttpOptions,
+    limits: Limits,
     metrics: MetricsText,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
@@ -66,7 +70,10 @@ impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
-        Self { inner: Arc::new(Inner { pipeline, options, metrics, backup_place }), health_only: false }
+        // As many as there may be connections, each with one body on HTTP/1.1.
+        let limits = Limits::new(options.clients.clone(), options.connections_max);
+        let inner = Arc::new(Inner { pipeline, options, limits, metrics, backup_place });
+        Self { inner, health_only: false }
     }
 
     /// The same, answering nothing but health and metrics.
@@ -88,13 +95,8 @@ impl Api {
         &self.inner.options
     }
 
-    /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
-    /// way to one.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
-        Ok(self.pipeline().lease(bytes)?)
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

@@ -20,5 +20,11 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of originals and variants sent."
     );
+    describe_counter!(
+        "darkroom_refusals_total",
+        "Requests, uploads and connections turned away for a limit, by reason: full, waited (for its turn, in vain), \
+         backlog, draining, store_away; requests, uploads, bytes_in_flight, open_uploads, quota, client_connections \
+         (the client's own); connections, connections_closed (without an answer)."
+    );
     describe_gauge!("darkroom_http_connections", "Open connections.");
 }

@@ -147,16 +147,24 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease: Lease { slot, window }, body, owner, declared_type, name, batch, allow_duplicate } =
-        upload;
+    let Upload {
+        lease: Lease { slot, window, beside },
+        body,
+        owner,
+        declared_type,
+        name,
+        batch,
+        allow_duplicate,
+    } = upload;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
-    drop(window);
+    drop((window, beside));
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
+    let quota = house.options.quota;
+    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None, quota };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -167,6 +175,8 @@ pub(crate) async fn ingest(
         Created::Duplicate(photo) => (photo, true, false),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
+        // The bytes just put have no photo: their key goes with `key`.
+        Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {

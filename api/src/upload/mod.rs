@@ -15,6 +15,7 @@ use hyper::{HeaderMap, Request};
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::limits::opening::Announced;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -41,12 +42,10 @@ pub async fn create(
         api.pipeline().options().upload_bytes_max
     };
     check_length(request.headers(), limit)?;
-    // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
-    // for a chunked body whatever its headers say.
-    let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
-    let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
+    // By hyper's length, which is none for a chunked body whatever its headers say.
+    let announced = Announced { bytes: request.body().size_hint().exact(), is_one_photo: boundary.is_none() };
+    let body = body_bytes(request.into_body(), end, BodyDeadlines::of(api.options()), limit).boxed();
+    let (lease, body) = api.open(&intake.caller, announced, body).await?;
     match boundary {
         None => {
             let name = query.get("filename").map(ToOwned::to_owned);

@@ -15,6 +15,7 @@
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
 //! - [`changes`]: the change log, sharded by subject.
+//! - [`usage`]: what each owner uses, and how much that may be.
 
 pub mod blobs;
 pub mod changes;
@@ -28,5 +29,6 @@ pub mod objects;
 pub mod photos;
 pub mod record;
 pub mod subspaces;
+pub mod usage;
 
 pub use ids::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};

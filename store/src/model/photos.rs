@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use super::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
-use super::{blobs, chunks, healing, jobs, objects, record};
+use super::{blobs, chunks, healing, jobs, objects, record, usage};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -230,6 +230,8 @@ pub struct Creation {
     /// What the object store said of the object that has had these bytes so far, after [`Created::Stored`]. `None` at
     /// first.
     pub seen: Option<Seen>,
+    /// How much its owner may have.
+    pub quota: usage::Quota,
 }
 
 /// An object that was looked for in the object store.
@@ -257,6 +259,8 @@ pub enum Created {
     Stored(ObjectKey),
     /// The object's intent is gone: it may have been deleted, and must be put again under another key.
     IntentGone,
+    /// The owner uses so much that the photo is more than the quota; nothing was made.
+    OverQuota(usage::Usage),
 }
 
 /// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
@@ -279,6 +283,9 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     {
         return duplicate(tx, same, blob, creation).await;
     }
+    if let Some(used) = usage::without_room(tx, &photo, &creation.quota).await? {
+        return Ok(Created::OverQuota(used));
+    }
     match place(blob.as_ref(), creation) {
         Place::Unseen(object) => return Ok(Created::Stored(object)),
         Place::Kept(object) => photo.original.object = object,
@@ -294,6 +301,7 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     tx.set(&by_content, &record::encode(&photo.id)?)?;
     jobs::enqueue(tx, &creation.job)?;
     count(tx, photo.state, 1)?;
+    usage::created(tx, &photo).await?;
     Ok(Created::New(photo))
 }
 
@@ -609,6 +617,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
     chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
+    usage::deleted(tx, &photo).await?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)
 }

@@ -51,6 +51,10 @@ pub const CHANGES: Subspace = Subspace(0x40);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);
+/// `(owner, "photos" | "bytes" | "uploads")` → a count, as in [`COUNTS`]. See [`usage`](super::usage).
+pub const USAGE: Subspace = Subspace(0x78);
+/// `()` → how far the photos of a store that is older than [`USAGE`] have been counted.
+pub const USAGE_COUNTED: Subspace = Subspace(0x79);
 
 impl Subspace {
     /// The key of `tuple` in this subspace.
