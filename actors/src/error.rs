@@ -5,6 +5,7 @@ use std::time::Duration;
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
 use darkroom_store::model::batches::NotAdmitted;
+use darkroom_store::model::usage::{Quota, Usage};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,14 @@ pub enum BodyError {
     Stalled {
         /// For how long.
         after: Duration,
+    },
+    /// It came more slowly than it may.
+    #[error("the body came at less than {rate_min} bytes per second over {} s", over.as_secs_f32())]
+    TooSlow {
+        /// Bytes per second that must come.
+        rate_min: u64,
+        /// The time over which that is reckoned.
+        over: Duration,
     },
     /// The client closed the connection or broke the protocol.
     #[error("the body broke off: {0}")]
@@ -55,6 +64,14 @@ pub enum IngestError {
         declared: String,
         /// By the bytes.
         found: SourceFormat,
+    },
+    /// Its owner would have more than it may.
+    #[error("the photo is more than its owner's quota allows")]
+    OverQuota {
+        /// What the owner has without it.
+        used: Usage,
+        /// What it may have.
+        quota: Quota,
     },
     /// The photo needs more memory than there is for all of them.
     #[error(
@@ -118,7 +135,9 @@ impl IngestError {
             | Self::NotAdmitted(_)
             | Self::KeyReused
             | Self::Body(BodyError::TooLarge { .. }) => true,
-            Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
+            Self::Body(_) | Self::Store(_) | Self::OverQuota { .. } | Self::UploadGone | Self::Restarting => {
+                false
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In the order in which a photo meets them:
 //!
-//! - [`permits`]: the front door. Without a lease nothing enters; permits ride with what they pay for.
+//! - [`permits`]: the front door. Without a lease nothing enters; permits ride with what they pay for. `turns`: how
+//!   clients share it where there is no room for all.
 //! - `stages`: Ingestor, Decoder, Resizer, Uploader, Publisher. One actor each.
 //! - `work`: what travels between them.
 //! - [`compute`]: the threads that decode and resize.
@@ -43,6 +44,7 @@ mod reconciler;
 mod stages;
 mod supervisor;
 pub mod telemetry;
+mod turns;
 mod uploads;
 mod work;
 
@@ -57,4 +59,5 @@ pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
 pub use stages::ingestor::{Body, Ingested, Stored, Upload};
+pub use turns::Party;
 pub use uploads::{AppendError, Check, Chunk, Held, Last, NotHeld, UploadOptions};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use darkroom_media::{Limits, Preset};
 use darkroom_store::model::jobs::{self, Shares};
+use darkroom_store::model::usage::Quota;
 
 use crate::UploadOptions;
 use crate::direct::DirectOptions;
@@ -76,6 +77,14 @@ pub struct PipelineOptions {
     pub dead_jobs_max: u64,
     /// Photos that may wait for processing; beyond that uploads are refused.
     pub backlog_photos_max: u64,
+    /// What each owner may have.
+    pub quota: Quota,
+    /// Longest that an upload whose client holds less than its share of slots waits for one. Zero: not at all.
+    pub admission_wait_max: Duration,
+    /// Uploads that may wait so at once.
+    pub admission_waiting_max: usize,
+    /// Uploads of one client that may.
+    pub admission_waiting_per_client_max: usize,
     /// How often background loops look for work nobody told them of.
     pub idle_poll: Duration,
     /// Files that come in more than one request.
@@ -85,6 +94,9 @@ pub struct PipelineOptions {
     /// Faults to inject, for tests.
     pub faults: Vec<Fault>,
 }
+
+/// Longest that an upload may wait for its turn.
+const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Default for PipelineOptions {
     fn default() -> Self {
@@ -111,6 +123,10 @@ impl Default for PipelineOptions {
             dead_jobs_age_max: Duration::from_secs(30 * 24 * 3600),
             dead_jobs_max: 10_000,
             backlog_photos_max: 1_000_000,
+            quota: Quota::default(),
+            admission_wait_max: Duration::from_millis(300),
+            admission_waiting_max: 256,
+            admission_waiting_per_client_max: 16,
             idle_poll: Duration::from_secs(1),
             uploads: UploadOptions::default(),
             direct: DirectOptions::default(),
@@ -148,6 +164,12 @@ impl PipelineOptions {
                 "budgets.job_slots is {}: set it to 4 or more, so that both uploads and waiting jobs get some",
                 self.job_slots
             ));
+        }
+        if self.admission_wait_max > ADMISSION_WAIT_MAX {
+            return Err(
+                "limits.admission_wait must be at most 10 s: an upload that is refused should know it soon"
+                    .to_owned(),
+            );
         }
         if !(Duration::from_secs(1)..=LEASE_MAX).contains(&self.lease_duration) {
             return Err(

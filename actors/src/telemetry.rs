@@ -50,6 +50,12 @@ pub fn describe() {
         "darkroom_jobs_abandoned_total",
         "Jobs given back to the durable queue because their holder in this process was gone."
     );
+    describe_gauge!("darkroom_admission_waiting", "Uploads that wait for their turn before the front door.");
+    describe_histogram!(
+        "darkroom_admission_wait_seconds",
+        Unit::Seconds,
+        "Time that uploads waited for their turn, also those that were refused then."
+    );
     describe_counter!("darkroom_panics_total", "Panics caught on the compute pool, by stage.");
     describe_counter!(
         "darkroom_actor_restarts_total",

@@ -85,6 +85,7 @@ pub fn refusal(error: &IngestError) -> Option<Failure> {
         IngestError::NotAdmitted(NotAdmitted::Closed) => "batch-closed",
         IngestError::NotAdmitted(NotAdmitted::Cancelled) => "batch-cancelled",
         IngestError::UploadOver
+        | IngestError::OverQuota { .. }
         | IngestError::Body(_)
         | IngestError::Store(_)
         | IngestError::KeyReused

@@ -192,7 +192,7 @@ pub(crate) async fn ingest(
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
     let Upload {
-        lease,
+        lease: Lease { slot, window, beside },
         body,
         owner,
         declared_type,
@@ -203,17 +203,25 @@ pub(crate) async fn ingest(
         ending,
         stored,
     } = upload;
-    let Lease { slot, window } = lease;
     let taken_up = Instant::now();
     let direct = stored.as_ref().map(|stored| stored.direct);
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref(), stored).await?;
-    drop(window);
+    drop((window, beside));
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation =
-        Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None, upload: ending };
+    let quota = house.options.quota;
+    let mut creation = Creation {
+        photo,
+        job,
+        epoch: house.epoch,
+        allow_duplicate,
+        key: place,
+        seen: None,
+        upload: ending,
+        quota,
+    };
     let created = create(house, &mut creation, direct).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -229,6 +237,8 @@ pub(crate) async fn ingest(
         Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
+        // The bytes just put have no photo: their key goes with `key`.
+        Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {

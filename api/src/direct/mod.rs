@@ -78,8 +78,7 @@ pub(crate) async fn route(api: &Api, asking: Asking, rest: &[&str]) -> Routed {
 
 /// The body as JSON.
 async fn read<T: serde::de::DeserializeOwned>(api: &Api, asking: Asking, max: usize) -> Result<T, Problem> {
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
+    let deadlines = BodyDeadlines::of(api.options());
     json(body_bytes(asking.request.into_body(), asking.end, deadlines, max as u64).boxed(), max).await
 }
 
@@ -148,7 +147,7 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
         if upload.state != State::Open {
             break api.pipeline().outcome_of(&upload).await?;
         }
-        let lease = api.admit(&caller, Some(upload.bytes))?;
+        let lease = api.admit(&caller, Some(upload.bytes)).await?;
         match api.pipeline().finish_direct(lease, id, sent.clone()).await {
             Err(DirectError::Busy(_)) if began.elapsed() < BUSY_WAIT => {
                 not_claimed(api, &caller.owner, id, began).await?;

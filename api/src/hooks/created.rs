@@ -94,13 +94,13 @@ async fn finish(api: &Api, caller: &Caller, id: UploadId) -> Result<Outcome, Pro
         return Ok(Outcome::of(api.pipeline().outcome_of(&upload).await));
     }
     let of_owner = Caller { owner: upload.owner, client: caller.client };
-    let lease = api.admit(&of_owner, Some(upload.bytes))?;
+    let lease = api.admit(&of_owner, Some(upload.bytes)).await?;
     Ok(Outcome::of(api.pipeline().finish_direct(lease, id, Vec::new()).await))
 }
 
 async fn import(api: &Api, caller: &Caller, name: &str) -> Result<Outcome, Problem> {
     let Some(found) = api.pipeline().look_at_found(name).await? else { return Ok(Outcome::Ignored) };
     let of_owner = Caller { owner: OwnerId::open(), client: caller.client };
-    let lease = api.admit(&of_owner, Some(found.bytes))?;
+    let lease = api.admit(&of_owner, Some(found.bytes)).await?;
     Ok(Outcome::of(api.pipeline().import_found(lease, of_owner.owner, name, &found).await))
 }

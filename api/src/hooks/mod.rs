@@ -95,8 +95,7 @@ async fn take(api: &Api, asking: Asking) -> Result<Answer, Problem> {
 }
 
 async fn read(api: &Api, asking: Asking) -> Result<Bytes, Problem> {
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
+    let deadlines = BodyDeadlines::of(api.options());
     let mut body =
         body_bytes(asking.request.into_body(), asking.end, deadlines, BODY_BYTES_MAX as u64).boxed();
     let mut bytes = Vec::new();

@@ -19,6 +19,7 @@
 //! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`changes`]: the change log, sharded by subject.
 //! - [`idempotency`]: requests that are carried out once, however often they are sent.
+//! - [`usage`]: what each owner uses, and how much that may be.
 
 pub mod batches;
 pub mod blobs;
@@ -36,6 +37,7 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 pub mod uploads;
+pub mod usage;
 
 pub use ids::{
     BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,

@@ -89,6 +89,10 @@ pub const DIRECT_UPLOADS: Subspace = Subspace(0x7A);
 pub const DIRECT_UPLOADS_DUE: Subspace = Subspace(0x7B);
 /// `(owner, "uploads" or "bytes")` → what the owner has open, 8 bytes little-endian, changed by atomic adds only.
 pub const DIRECT_UPLOADS_OPEN: Subspace = Subspace(0x7C);
+/// `(owner, "photos" | "bytes" | "uploads")` → a count, as in [`COUNTS`]. See [`usage`](super::usage).
+pub const USAGE: Subspace = Subspace(0x78);
+/// `()` → how far the photos of a store that is older than [`USAGE`] have been counted.
+pub const USAGE_COUNTED: Subspace = Subspace(0x79);
 
 impl Subspace {
     /// The key of `tuple` in this subspace.
