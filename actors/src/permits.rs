@@ -246,9 +246,9 @@ impl Admission {
         let slots = Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32);
         let bodies = Budget::bytes("bodies", options.bodies_bytes, bodies_reserved);
         let patience = Patience {
-            wait_max: options.admission_wait_max,
-            waiting_max: options.admission_waiting_max,
-            waiting_per_party_max: options.admission_waiting_per_client_max,
+            wait: options.admission_wait_max,
+            places: options.admission_waiting_max,
+            places_each: options.admission_waiting_per_client_max,
         };
         let turns = Turns::new(&slots, &bodies, patience);
         Self {

@@ -37,9 +37,9 @@ impl Party {
 /// How long and how many may wait for their turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    pub(crate) wait_max: Duration,
-    pub(crate) waiting_max: usize,
-    pub(crate) waiting_per_party_max: usize,
+    pub(crate) wait: Duration,
+    pub(crate) places: usize,
+    pub(crate) places_each: usize,
 }
 
 /// The queue before the front door.
@@ -74,7 +74,8 @@ struct Share {
 
 #[derive(Debug)]
 struct Waiter {
-    place: u64,
+    /// Of its place.
+    number: u64,
     window: u64,
     grant: oneshot::Sender<Lease>,
 }
@@ -118,13 +119,13 @@ enum Entered {
 struct Place {
     turns: Arc<Turns>,
     party: Party,
-    place: u64,
+    number: u64,
     grant: oneshot::Receiver<Lease>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.turns.state().leave(self.party, self.place);
+        self.turns.state().leave(self.party, self.number);
         // Another may have stood behind it, and need less.
         self.turns.serve();
     }
@@ -146,7 +147,7 @@ impl Turns {
             Entered::Waits(place) => place,
         };
         let began = Instant::now();
-        let granted = timeout(self.patience.wait_max, &mut place.grant).await;
+        let granted = timeout(self.patience.wait, &mut place.grant).await;
         metrics::histogram!("darkroom_admission_wait_seconds").record(began.elapsed());
         let lease = match granted {
             Ok(granted) => granted.ok(),
@@ -202,10 +203,10 @@ impl Turns {
             return Entered::Refused;
         }
         let (grant, granted) = oneshot::channel();
-        let place = state.tick();
+        let number = state.tick();
         state.waiting += 1;
-        state.parties.entry(party).or_default().waiting.push_back(Waiter { place, window, grant });
-        Entered::Waits(Place { turns: self.clone(), party, place, grant: granted })
+        state.parties.entry(party).or_default().waiting.push_back(Waiter { number, window, grant });
+        Entered::Waits(Place { turns: self.clone(), party, number, grant: granted })
     }
 
     /// What is free, if nobody waits for it.
@@ -236,9 +237,9 @@ impl Turns {
         let share = state.parties.get(&party);
         let parties = state.parties.len() + usize::from(share.is_none());
         let (held, waiting) = share.map_or((0, 0), |share| (share.held, share.waiting.len()));
-        state.waiting < self.patience.waiting_max
-            && waiting < self.patience.waiting_per_party_max
-            && !self.patience.wait_max.is_zero()
+        state.waiting < self.patience.places
+            && waiting < self.patience.places_each
+            && !self.patience.wait.is_zero()
             && (held + waiting + 1) * parties <= state.held
     }
 
@@ -273,7 +274,7 @@ impl State {
         let waiting =
             self.parties.iter().filter_map(|(party, share)| Some((party, share, share.waiting.front()?)));
         let (party, _, first) =
-            waiting.min_by_key(|(_, share, first)| (share.held, share.served, first.place))?;
+            waiting.min_by_key(|(_, share, first)| (share.held, share.served, first.number))?;
         Some((*party, first.window))
     }
 
@@ -291,9 +292,9 @@ impl State {
         self.forget_if_gone(party);
     }
 
-    fn leave(&mut self, party: Party, place: u64) {
+    fn leave(&mut self, party: Party, number: u64) {
         if let Some(share) = self.parties.get_mut(&party)
-            && let Some(index) = share.waiting.iter().position(|waiter| waiter.place == place)
+            && let Some(index) = share.waiting.iter().position(|waiter| waiter.number == number)
         {
             share.waiting.remove(index);
             self.waiting -= 1;

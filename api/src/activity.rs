@@ -84,7 +84,7 @@ impl Activity {
             if quiet >= limit {
                 return still;
             }
-            sleep(limit - quiet).await;
+            sleep(limit.saturating_sub(quiet)).await;
         }
     }
 }

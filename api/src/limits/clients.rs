@@ -103,7 +103,7 @@ impl Clients {
         let mut known = self.known();
         let (_, client) = known.place(party, now, self.limits.clients_tracked_max);
         let rested = client.rested.max(now) + self.interval();
-        if rested - now > self.burst_time() {
+        if rested.saturating_sub(now) > self.burst_time() {
             return Err(self.standing_of(client.rested, now));
         }
         client.rested = rested;

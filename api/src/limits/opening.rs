@@ -84,7 +84,8 @@ async fn first_bytes(mut body: Body) -> Result<(Vec<Bytes>, Body), BodyError> {
         gathered.extend_from_slice(&piece);
     }
     first.extend((!gathered.is_empty()).then(|| gathered.freeze()));
-    Ok((first, body))
+    // A stream that has ended is not to be asked again.
+    Ok((first, stream::empty().boxed()))
 }
 
 #[cfg(test)]
@@ -115,6 +116,17 @@ mod tests {
         assert_eq!(whole(first, rest).await, b"small");
         let (first, rest) = first_bytes(body(Vec::new())).await.unwrap();
         assert_eq!(whole(first, rest).await, b"");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_ended_is_not_asked_again() {
+        let once =
+            stream::unfold(
+                Some(()),
+                |left| async move { left.map(|()| (Ok(Bytes::from_static(b"all")), None)) },
+            );
+        let (first, rest) = first_bytes(once.boxed()).await.unwrap();
+        assert_eq!(whole(first, rest).await, b"all");
     }
 
     #[test]
