@@ -2,7 +2,7 @@
 
 use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
 use darkroom_store::model::UploadId;
-use darkroom_store::model::uploads::{Kind, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 
@@ -72,7 +72,10 @@ pub(super) async fn begin(
         return Err(Problem::new("empty-image", "the upload is announced to be empty; nothing was made"));
     }
     let begun = api.pipeline().begin_upload(caller.owner.clone(), kind, length, wishes).await?;
-    begun.map_err(over_limit)
+    begun.map_err(|why| match why {
+        NotBegun::Over(over) => over_limit(over),
+        NotBegun::Batch(why) => why.into(),
+    })
 }
 
 /// Refuses what is announced to be larger than may be.
