@@ -17,6 +17,7 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::batches::Batches;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -33,6 +34,7 @@ pub struct Config {
     pub pipeline: Pipeline,
     pub uploads: Uploads,
     pub jobs: Jobs,
+    pub batches: Batches,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -295,6 +297,7 @@ impl Default for Config {
             pipeline: Pipeline::default(),
             uploads: Uploads::default(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -394,6 +397,7 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            batches: self.batches.options(),
             idempotency: IdempotencyOptions {
                 keep: self.idempotency.keep,
                 keys_max: self.idempotency.keys_max,

@@ -1,12 +1,13 @@
 //! What both protocols do with an upload.
 
 use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
-use darkroom_store::model::UploadId;
 use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::{ItemId, UploadId};
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 
 use crate::Api;
+use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
@@ -269,6 +270,9 @@ async fn refuse(api: &Api, upload: &Upload, problem: Problem) -> Problem {
     if let Err(error) = api.pipeline().end_upload(upload.id, &upload.owner, state).await {
         tracing::warn!(upload = %upload.id, %error, "the refusal of an upload was not noted; it is found again");
     }
+    let Wishes { batch, name, .. } = upload.wishes.clone();
+    let file = RefusedFile { batch, item: ItemId(upload.id.0), name, bytes: upload.length };
+    refusals::note(api, &upload.owner, file, &problem).await;
     problem
 }
 
