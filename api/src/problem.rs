@@ -348,14 +348,62 @@ mod tests {
         }
     }
 
+    /// Type and status of each row of the first table of docs/errors.md.
+    fn described() -> Vec<(&'static str, u16)> {
+        let rows = include_str!("../../docs/errors.md")
+            .lines()
+            .skip_while(|line| !line.starts_with("| type `/problems/"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        cells
+            .map(|cells| {
+                let [_, code, status, what, advice, _] = cells[..] else { panic!("no row of a type: {cells:?}") };
+                assert!(what.ends_with('.') && advice.ends_with('.'), "no sentence: {cells:?}");
+                (code.trim_matches('`'), status.parse().unwrap())
+            })
+            .collect()
+    }
+
     #[test]
-    fn every_kind_is_described_for_users() {
-        let docs = include_str!("../../docs/errors.md");
-        for (code, status, _) in KINDS {
-            assert!(
-                docs.contains(&format!("| `{code}` | {} |", status.as_u16())),
-                "docs/errors.md lacks {code}"
-            );
+    fn what_users_read_of_each_kind_is_what_they_get() {
+        let (mut described, mut kinds) = (described(), Vec::new());
+        kinds.extend(KINDS.iter().map(|(code, status, _)| (*code, status.as_u16())));
+        described.sort_unstable();
+        kinds.sort_unstable();
+        let of = |rows: &[(&'static str, u16)], others: &[(&'static str, u16)]| {
+            rows.iter().filter(|row| !others.contains(row)).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&kinds, &described), [], "docs/errors.md lacks these, or has another status");
+        assert_eq!(of(&described, &kinds), [], "docs/errors.md describes what there is not");
+        assert_eq!(described, kinds, "docs/errors.md has one of them twice");
+    }
+
+    /// Every source file below a folder, as one text.
+    fn sources(folder: &std::path::Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(path).unwrap(),
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn every_kind_is_given_by_somebody_and_no_other_is() {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ours = sources(&here.join("src"));
+        let media = sources(&here.join("../media/src"));
+        for (code, ..) in KINDS {
+            let quoted = format!("\"{code}\"");
+            let given = ours.matches(&quoted).count() > 1 || media.contains(&quoted);
+            assert!(given, "nobody gives {code}: it can go, from docs/errors.md, too");
+        }
+        for given in ours.split("Problem::new(").skip(1) {
+            let literal = given.trim_start().strip_prefix('"').and_then(|text| text.split('"').next());
+            if let Some(code) = literal {
+                assert!(KINDS.iter().any(|(known, ..)| *known == code), "{code} is given and not listed");
+            }
         }
     }
 
