@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use darkroom_tests::{Daemon, Setup, photos};
 use hyper::{Method, StatusCode};
@@ -11,20 +13,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Batch, PATIENCE, counts};
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits =
-            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
 
 #[tokio::test]
 async fn a_check_tells_what_is_to_be_sent() {
@@ -57,7 +45,7 @@ async fn a_check_tells_what_is_to_be_sent() {
     let length = missing.len().to_string();
     let query = format!("/v1/uploads?batch_id={}", batch.id);
     let metadata = [("tus-resumable", "1.0.0"), ("upload-length", length.as_str())];
-    let content = base64(digest(&missing).as_bytes());
+    let content = STANDARD.encode(digest(&missing));
     let said = format!("blake3 {content}");
     let headers = [metadata[0], metadata[1], ("upload-metadata", said.as_str())];
     let begun = client.send(Method::POST, &query, &headers, "").await;
