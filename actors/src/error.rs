@@ -81,9 +81,35 @@ pub enum IngestError {
     /// The idempotency key that it came under belongs to other bytes.
     #[error("another photo was uploaded under this idempotency key")]
     KeyReused,
+    /// The bytes are not those that the client announced.
+    #[error("the bytes have another BLAKE3 than was announced")]
+    OtherContent,
+    /// Stored bytes of a resumable upload are missing or damaged.
+    #[error("stored bytes of the upload are lost")]
+    BytesLost,
+    /// The resumable upload that it was to end was terminated meanwhile, or its photo was deleted.
+    #[error("the upload was terminated")]
+    UploadGone,
     /// The Ingestor is being restarted.
     #[error("the ingest pipeline is being restarted")]
     Restarting,
+}
+
+impl IngestError {
+    /// Whether the same bytes would fare no better another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Media(_)
+            | Self::TypeMismatch { .. }
+            | Self::TooExpensive { .. }
+            | Self::OtherContent
+            | Self::BytesLost
+            | Self::NotAdmitted(_)
+            | Self::KeyReused
+            | Self::Body(BodyError::TooLarge { .. }) => true,
+            Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
+        }
+    }
 }
 
 /// Why the pipeline could not start.

@@ -5,30 +5,26 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Expired};
 use darkroom_store::model::{Timestamp, idempotency};
 
+use crate::uploads;
+
 /// Batches looked for at once.
 const BATCHES: usize = 50;
-/// Rows removed in one transaction.
-const ROWS: usize = 500;
+/// Items of a batch removed in one transaction.
+const ITEMS: usize = 500;
+/// Idempotency keys removed in one transaction.
+const KEYS: usize = 200;
 
 /// Removes what is over at `now`, in bounded transactions; how many there were.
 ///
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    Ok(expire_batches(metadata, now).await? + forget_idempotency_keys(metadata, now).await?)
-}
-
-/// Keys of requests that were answered long enough ago.
-async fn forget_idempotency_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    let mut removed = 0;
-    loop {
-        let forget = |tx| async move { idempotency::expire(&tx, now, ROWS).await };
-        let expired = metadata.transact("forget idempotency keys", forget).await?;
-        removed += expired.removed;
-        if !expired.more {
-            return Ok(removed);
-        }
-    }
+    let expired = [
+        uploads::expire(metadata, now).await?,
+        expire_batches(metadata, now).await?,
+        expire_keys(metadata, now).await?,
+    ];
+    Ok(expired.into_iter().sum())
 }
 
 /// Batches that nothing has happened to for as long as they are kept. Their photos stay.
@@ -42,7 +38,7 @@ async fn expire_batches(metadata: &Metadata, now: Timestamp) -> Result<usize, St
         }
         for row in due {
             loop {
-                let expire = |tx| async move { batches::expire(&tx, row, now, ROWS).await };
+                let expire = |tx| async move { batches::expire(&tx, row, now, ITEMS).await };
                 match metadata.transact("expire batch", expire).await? {
                     Expired::InPart => {}
                     Expired::Kept => break,
@@ -52,6 +48,18 @@ async fn expire_batches(metadata: &Metadata, now: Timestamp) -> Result<usize, St
                     }
                 }
             }
+        }
+    }
+}
+
+async fn expire_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    loop {
+        let expire = |tx| async move { idempotency::expire(&tx, now, KEYS).await };
+        let expired = metadata.transact("forget idempotency keys", expire).await?;
+        removed += expired.removed;
+        if !expired.more {
+            return Ok(removed);
         }
     }
 }

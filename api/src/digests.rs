@@ -121,7 +121,8 @@ impl Digests {
         value: Vec<u8>,
     ) -> Result<(), Problem> {
         if value.len() != algorithm.bytes() {
-            let what = format!("{} has {} bytes and not {}", name_of(algorithm), algorithm.bytes(), value.len());
+            let what =
+                format!("{} has {} bytes and not {}", name_of(algorithm), algorithm.bytes(), value.len());
             return Err(malformed(header, &what));
         }
         self.0.push(Announced { header, algorithm, value });
@@ -343,7 +344,10 @@ mod tests {
             assert!(problem.detail.to_lowercase().contains(header), "{}", problem.detail);
         }
         // What is said of a whole file says nothing of a part of it.
-        assert_eq!(Digests::of_content(&headers(&[("repr-digest", "nonsense")])).unwrap(), Digests::default());
+        assert_eq!(
+            Digests::of_content(&headers(&[("repr-digest", "nonsense")])).unwrap(),
+            Digests::default()
+        );
     }
 
     #[test]

@@ -59,9 +59,11 @@ impl IdempotencyOptions {
     pub fn validate(&self) -> Result<(), String> {
         let keep_max = Duration::from_secs(30 * 24 * 3600);
         if self.keep < Duration::from_secs(1) || self.keep > keep_max {
-            return Err("idempotency.keep is not between a second and 30 days: set it to how long clients try a \
+            return Err(
+                "idempotency.keep is not between a second and 30 days: set it to how long clients try a \
                         request again"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if self.keys_max == 0 {
             return Err("idempotency.keys_max is 0, so that no request with a key could be taken: set it to 1 or more"
@@ -336,16 +338,15 @@ pub async fn photo_made(
 
 async fn find(api: &Api, key: PhotoKey) -> Result<Option<Bound>, StoreError> {
     let metadata = api.pipeline().metadata();
-    metadata
-        .read("look for a bound photo", |tx| async move { idempotency::bound(&tx, &key).await })
-        .await
+    metadata.read("look for a bound photo", |tx| async move { idempotency::bound(&tx, &key).await }).await
 }
 
 /// The key that a request carries: a string as the draft has it (RFC 9651, section 3.3.3), or bare, as many clients send
 /// it. Both are the same key.
 fn read_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let malformed = |what: &str| {
-        let detail = format!("Idempotency-Key {what}: send a new random id, like \"8e03978e-40d5-43e8-bc93\"");
+        let detail =
+            format!("Idempotency-Key {what}: send a new random id, like \"8e03978e-40d5-43e8-bc93\"");
         Err(Problem::new("idempotency-key-malformed", detail))
     };
     let mut values = headers.get_all("idempotency-key").iter();
@@ -357,7 +358,9 @@ fn read_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let text = text.trim_matches([' ', '\t']);
     let key = match text.strip_prefix('"') {
         Some(quoted) => unquoted(quoted),
-        None => text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\,;".contains(&b)).then(|| text.to_owned()),
+        None => {
+            text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\,;".contains(&b)).then(|| text.to_owned())
+        }
     };
     match key {
         None => malformed("is neither a quoted string nor a word"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::BatchOptions;
 use crate::idempotency::IdempotencyOptions;
 
 /// Longest deadline that makes sense.
@@ -28,8 +29,12 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// Batches.
+    pub batches: BatchOptions,
     /// How idempotency keys are kept.
     pub idempotency: IdempotencyOptions,
+    /// Origins whose pages may use the API, as browsers name them; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
@@ -44,7 +49,9 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            batches: BatchOptions::default(),
             idempotency: IdempotencyOptions::default(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -74,9 +81,21 @@ impl HttpOptions {
             ));
         }
         self.idempotency.validate()?;
+        let is_origin = |origin: &str| {
+            origin == "*"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', ' ', '*'])
+                })
+        };
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "http.cors_origins has {origin:?}, which is no origin: give scheme, host and port as \
+                 \"https://photos.example\" without a path, or \"*\" for any"
+            ));
+        }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
-        Ok(())
+        self.batches.validate()
     }
 }

@@ -73,6 +73,12 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
+    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
+    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
+    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
     ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
     ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
     ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
@@ -81,11 +87,27 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
     ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
     ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
-    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
-    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
-    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
-    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
-    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("invalid-header", StatusCode::BAD_REQUEST, "A header is invalid"),
+    ("tus-version-unsupported", StatusCode::PRECONDITION_FAILED, "This version of tus is not spoken"),
+    ("upload-not-found", StatusCode::NOT_FOUND, "No such upload"),
+    ("upload-ended", StatusCode::GONE, "The upload has ended"),
+    ("upload-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not of a type that appends"),
+    ("upload-offset-mismatch", StatusCode::CONFLICT, "The upload stands elsewhere"),
+    ("upload-taken-over", StatusCode::CONFLICT, "Another request goes on with the upload"),
+    ("upload-length-mismatch", StatusCode::BAD_REQUEST, "The upload's length was told otherwise"),
+    ("upload-length-exceeded", StatusCode::PAYLOAD_TOO_LARGE, "The upload has more bytes than it may"),
+    ("upload-checksum-mismatch", StatusCode::BAD_REQUEST, "The bytes are not those of the checksum"),
+    (
+        "upload-content-mismatch",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The bytes are not those that were announced",
+    ),
+    ("upload-bytes-lost", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes of the upload are lost"),
+    ("upload-final", StatusCode::FORBIDDEN, "The upload is made of others"),
+    ("upload-part-unfinished", StatusCode::CONFLICT, "A part lacks bytes"),
+    ("upload-too-fragmented", StatusCode::PAYLOAD_TOO_LARGE, "The upload lies in too many pieces"),
+    ("too-many-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many of your uploads are open"),
+    ("uploads-full", StatusCode::SERVICE_UNAVAILABLE, "Too much lies in open uploads"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -127,9 +149,32 @@ impl Problem {
         Self::new("job-not-found", detail)
     }
 
+    /// Its kind, without the rest of the reference.
+    pub fn code(&self) -> &str {
+        self.kind.strip_prefix(TYPE_BASE).unwrap_or(&self.kind)
+    }
+
+    /// Whether it says that these bytes will never be a photo, however often they are sent.
+    pub fn is_refusal(&self) -> bool {
+        const CODES: &[&str] = &[
+            "type-mismatch",
+            "empty-image",
+            "unsupported-image",
+            "truncated-image",
+            "image-too-large",
+            "too-many-scans",
+            "metadata-too-large",
+            "corrupt-image",
+            "upload-content-mismatch",
+            "upload-length-exceeded",
+            "upload-bytes-lost",
+        ];
+        CODES.contains(&self.code())
+    }
+
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
-        self.kind.strip_prefix(TYPE_BASE) == Some(code)
+        self.code() == code
     }
 
     /// The HTTP status.
@@ -216,6 +261,16 @@ impl From<IngestError> for Problem {
             IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
             IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
+            IngestError::OtherContent => Self::new(
+                "upload-content-mismatch",
+                format!("{error}: the file has changed, or its digest is of another; begin again"),
+            ),
+            IngestError::BytesLost => {
+                Self::new("upload-bytes-lost", format!("{error}; begin again, and tell the operator"))
+            }
+            IngestError::UploadGone => {
+                Self::new("upload-ended", format!("{error}, or its photo was deleted"))
+            }
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }

@@ -11,18 +11,19 @@ use hyper::{Method, Request, StatusCode, Version};
 use uuid::Uuid;
 
 use crate::caller::{Caller, ClientKey};
+use crate::cors::Cors;
 use crate::objects::Asked;
 use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, jobs, objects, photos, upload};
+use crate::{Api, admin, batches, health, jobs, objects, photos, upload, uploads};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES];
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -61,7 +62,8 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let caller = Caller { owner: OwnerId::open(), client };
-    let asking = Asking { request, caller, crowd, end: end.clone() };
+    let cors = Cors::of(&api, &request);
+    let asking = Asking { request, caller, crowd, end: end.clone(), cors: cors.clone() };
     let routed = AssertUnwindSafe(route(&api, asking, &segments)).catch_unwind().await;
     let (route, result) = routed.unwrap_or_else(|_| {
         // The panic hook has logged it.
@@ -71,6 +73,7 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     if method == Method::HEAD {
         without_body(&mut answer);
     }
+    cors.decorate(&mut answer);
     let headers = answer.headers_mut();
     headers.insert(REQUEST_ID.clone(), request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -116,6 +119,8 @@ fn note(
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
     };
@@ -144,29 +149,41 @@ pub struct Asking {
     pub crowd: Crowd,
     /// Whether its body was read to the end.
     pub end: BodyEnd,
+    /// What is allowed to the page that it comes from.
+    pub(crate) cors: Cors,
 }
 
 /// A route's name for metrics, and its answer.
 pub type Routed = (&'static str, Result<Answer, Problem>);
 
 async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
-    let Asking { request, caller, crowd, end } = asking;
-    if let Some(answer) = outside_admission(api, &request, segments).await {
+    let request = &asking.request;
+    if let Some(answer) = outside_admission(api, request, segments).await {
         return answer;
     }
     if api.is_health_only() {
         let detail = "only /livez, /readyz and /metrics are answered here; use the main address";
         return ("unknown", Err(Problem::new("not-found", detail)));
     }
-    if let Crowd::TooMany = crowd {
+    if let Crowd::TooMany = asking.crowd {
         let problem =
             Problem::new("too-many-connections", "as many connections are open as may be; try again");
         return ("crowded", Err(problem.retry_after(1)));
     }
-    if is_cross_site(&request) {
+    if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
+        return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
+    }
+    if is_cross_site(request) && !asking.cors.is_allowed() {
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
+    if let ["v1", "uploads", rest @ ..] = segments {
+        return uploads::route(api, asking, rest).await;
+    }
+    if let ["v1", "batches", rest @ ..] = segments {
+        return batches::route(api, asking, rest).await;
+    }
+    let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);
     let query = query.as_deref();

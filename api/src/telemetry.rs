@@ -25,4 +25,5 @@ pub fn describe() {
         "Requests with an idempotency key, by outcome; and photos that were answered from what their key has made."
     );
     describe_gauge!("darkroom_http_connections", "Open connections.");
+    describe_gauge!("darkroom_batch_subscribers", "Clients that follow batches by their event streams.");
 }

@@ -3,10 +3,12 @@
 
 mod backup;
 mod bad_input;
+mod batches;
 mod budgets;
 mod crashes;
 mod faults;
 mod first_photo;
+mod import;
 mod jobs;
 mod lifecycle;
 mod media;
@@ -17,4 +19,5 @@ mod refusals;
 mod s3;
 mod serving;
 mod stripping;
+mod tus;
 mod uploads;

@@ -11,6 +11,7 @@ use darkroom_store::StoreError;
 use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
+use darkroom_store::model::uploads::Ending;
 use darkroom_store::model::{BatchId, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
@@ -52,6 +53,8 @@ pub struct Upload {
     pub allow_duplicate: bool,
     /// Its place in a request with an idempotency key.
     pub key: Option<PhotoKey>,
+    /// The resumable upload that ends with this photo.
+    pub ending: Option<Ending>,
 }
 
 impl Upload {
@@ -66,6 +69,7 @@ impl Upload {
             batch: None,
             allow_duplicate: false,
             key: None,
+            ending: None,
         }
     }
 }
@@ -159,7 +163,8 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease, body, owner, declared_type, name, batch, allow_duplicate, key: place } = upload;
+    let Upload { lease, body, owner, declared_type, name, batch, allow_duplicate, key: place, ending } =
+        upload;
     let Lease { slot, window } = lease;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
@@ -168,7 +173,8 @@ pub(crate) async fn ingest(
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None };
+    let mut creation =
+        Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None, upload: ending };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -177,9 +183,11 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::NotAdmitted(why) => return Err(why.into()),
         Created::Replayed { photo, duplicate } => (photo, duplicate, false),
         Created::KeyReused => return Err(IngestError::KeyReused),
-        Created::NotAdmitted(why) => return Err(why.into()),
+        Created::Settled(photo, duplicate) => (photo, duplicate, false),
+        Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
@@ -384,7 +392,7 @@ fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), Inges
 }
 
 /// Refuses a declared image type that is not what the bytes are. A generic or missing type says nothing.
-fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
+pub(crate) fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
     let Some(declared) = declared else { return Ok(()) };
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let generic = ["", "application/octet-stream", "image/*", "application/x-www-form-urlencoded"];

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::idempotency::PhotoKey;
-use darkroom_store::model::{BatchId, ContentHash, SeriesId};
+use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
 
+use crate::batches::admitted;
+use crate::batches::refusals::{self, RefusedFile, shortened};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
@@ -105,16 +107,38 @@ impl Intake {
         {
             return Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) });
         }
+        self.check_batch(api).await?;
+        let name = name.map(|name| shortened(name, api.options().batches.name_bytes_max));
         let upload = Upload {
             declared_type,
-            name,
+            name: name.clone(),
             batch: self.batch,
             allow_duplicate: self.allow_duplicate,
             key,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
-        let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
-        Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+        match api.pipeline().ingest(upload).await {
+            Ok(Ingested { photo, duplicate }) => {
+                Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+            }
+            Err(error) => Err(self.refused(api, name, error.into()).await),
+        }
+    }
+
+    /// The problem of a file of which no photo is made, noted in its batch.
+    pub async fn refused(&self, api: &Api, name: Option<String>, problem: Problem) -> Problem {
+        let file = RefusedFile { batch: self.batch, item: ItemId::new(), name, bytes: None };
+        refusals::note(api, &self.caller.owner, file, &problem).await;
+        problem
+    }
+
+    /// Whether the batch takes what is to come. Asked before the body is read; the transaction that makes a photo asks
+    /// again.
+    ///
+    /// # Errors
+    /// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
+    pub async fn check_batch(&self, api: &Api) -> Result<(), Problem> {
+        admitted(api, &self.caller.owner, self.batch).await
     }
 
     /// Digest of what is said of a file beside its bytes.

@@ -15,9 +15,9 @@ use hyper::{HeaderMap, Request};
 
 use crate::Api;
 use crate::caller::Caller;
-use crate::problem::Problem;
 use crate::digests::{Digests, check_encoding};
 use crate::idempotency::{self, Asked, Claimed};
+use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
 use intake::{File, Intake, PARAMETERS};
@@ -42,7 +42,14 @@ pub async fn create(
     } else {
         api.pipeline().options().upload_bytes_max
     };
-    check_length(request.headers(), limit)?;
+    let name = query.get("filename").map(ToOwned::to_owned);
+    if let Err(problem) = check_length(request.headers(), limit) {
+        // A body of many files is refused as one: none of them is known.
+        return Err(match boundary {
+            None => intake.refused(api, name, problem).await,
+            Some(_) => problem,
+        });
+    }
     check_encoding(request.headers())?;
     let digests = if boundary.is_none() {
         Digests::of_file(request.headers())?
@@ -64,11 +71,17 @@ pub async fn create(
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
     let outcome = match boundary {
         None => {
-            let name = query.get("filename").map(ToOwned::to_owned);
             let file = File { name, declared_type: content_type, body: digests.checked(body) };
             raw::take(api, lease, &intake, file, &claim).await
         }
-        Some(Ok(boundary)) => many::take(api, lease, &intake, Parts::new(body, boundary), &claim).await,
+        Some(Ok(boundary)) => {
+            // Not of a request that may be a repetition: what was made then is still its answer.
+            let checked = if claim.photo(0).is_none() { intake.check_batch(api).await } else { Ok(()) };
+            match checked {
+                Ok(()) => many::take(api, lease, &intake, Parts::new(body, boundary), &claim).await,
+                Err(problem) => Err(problem),
+            }
+        }
         Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
     };
     claim.end(outcome).await

@@ -197,7 +197,9 @@ async fn again(
         Stage::Answered(answer) => return Ok(Begun::Answered(answer.clone())),
         Stage::InProgress { attempt: id, .. } if *id == attempt.id => return Ok(Begun::Go(series)),
         // Whatever the mark says, there is nothing left to do but to answer.
-        _ if request.single && tx.get(&photo_key(series, 0)).await?.is_some() => return Ok(Begun::Go(series)),
+        _ if request.single && tx.get(&photo_key(series, 0)).await?.is_some() => {
+            return Ok(Begun::Go(series));
+        }
         Stage::InProgress { until, epoch, .. } if is_at_it(tx, *epoch, *until, attempt.now).await? => {
             return Ok(Begun::InProgress(*until));
         }
@@ -321,7 +323,9 @@ pub(super) async fn bind(tx: &Transaction, creation: &Creation, created: &Create
         | Created::IntentGone
         | Created::NotAdmitted(_)
         | Created::Replayed { .. }
-        | Created::KeyReused => return Ok(()),
+        | Created::KeyReused
+        | Created::Settled(..)
+        | Created::UploadGone => return Ok(()),
     };
     let mut photo = photo.clone();
     photo.original.probe = serde_json::Value::Null;

@@ -15,6 +15,7 @@
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
+//! - [`uploads`]: files that come in more than one request.
 //! - [`changes`]: the change log, sharded by subject.
 //! - [`idempotency`]: requests that are carried out once, however often they are sent.
 
@@ -32,6 +33,7 @@ pub mod objects;
 pub mod photos;
 pub mod record;
 pub mod subspaces;
+pub mod uploads;
 
 pub use ids::{
     BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,

@@ -21,6 +21,8 @@ const FINISHED: u64 = 1;
 const BYTES: &str = "bytes";
 /// The newest time of a change, in milliseconds.
 const UPDATED: &str = "updated";
+/// The newest time at which an item was finished, in milliseconds.
+const LAST_FINISHED: &str = "last_finished";
 /// Items finished in a bucket.
 const ITEMS: &str = "items";
 
@@ -86,6 +88,8 @@ pub struct Progress {
     pub bytes: u64,
     /// When something last changed.
     pub updated: Timestamp,
+    /// When an item was last finished; when the batch was opened, if none was.
+    pub last_finished: Timestamp,
     /// What was finished lately.
     pub recent: Recent,
 }
@@ -110,6 +114,7 @@ pub async fn progress(tx: &Transaction, batch: Batch, since: Timestamp) -> Resul
         counts: Counts::default(),
         bytes: 0,
         updated: batch.created,
+        last_finished: batch.created,
         recent: recent(tx, batch.id, since).await?,
         batch,
     };
@@ -121,6 +126,9 @@ pub async fn progress(tx: &Transaction, batch: Batch, since: Timestamp) -> Resul
             Some(state) => *progress.counts.of_mut(state) = count,
             None if what == BYTES => progress.bytes = count,
             None if what == UPDATED => progress.updated = progress.updated.max(Timestamp(count)),
+            None if what == LAST_FINISHED => {
+                progress.last_finished = progress.last_finished.max(Timestamp(count));
+            }
             // Of a newer daemon.
             None => {}
         }
@@ -187,6 +195,7 @@ pub(super) async fn updated(tx: &Transaction, id: BatchId) -> Result<Timestamp, 
 /// An item of so many bytes was finished.
 pub(super) fn finish(tx: &Transaction, id: BatchId, bytes: u64, now: Timestamp) -> Result<(), StoreError> {
     let key = |what: &str| BATCH_COUNTS.key(&(id.0, FINISHED, bucket(now), what));
+    tx.atomic_max(&total_key(id, LAST_FINISHED), now.0)?;
     tx.atomic_add(&key(ITEMS), 1)?;
     tx.atomic_add(&key(BYTES), signed(bytes))
 }

@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record};
+use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record, uploads};
 use crate::objects::ObjectKey;
 
 /// A photo to be created, with its job.
@@ -20,11 +20,13 @@ pub struct Creation {
     pub epoch: Epoch,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
-    /// Its place in a request with an idempotency key.
+    /// The number that the photo has in a request with an idempotency key.
     pub key: Option<idempotency::PhotoKey>,
     /// What the object store said of the object that has had these bytes so far, after [`Created::Stored`]. `None` at
     /// first.
     pub seen: Option<Seen>,
+    /// The upload whose bytes these are, which ends with this.
+    pub upload: Option<uploads::Ending>,
 }
 
 /// An object that was looked for in the object store.
@@ -64,10 +66,14 @@ pub enum Created {
     },
     /// An earlier request under the same idempotency key had other bytes in this place; nothing was made.
     KeyReused,
+    /// Somebody else has made the photo of this upload before, and whether that was a duplicate; nothing was made.
+    Settled(Photo, bool),
+    /// The upload has ended otherwise, or its photo was deleted; nothing was made.
+    UploadGone,
 }
 
-/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put; and once for
-/// each place in a request that has an idempotency key.
+/// Makes a photo durable, once for each place in a request that has an idempotency key. The upload that it comes from
+/// ends in the same transaction.
 ///
 /// # Errors
 /// Those of the engine.
@@ -75,11 +81,29 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     if let Some(known) = idempotency::known(tx, creation).await? {
         return Ok(known);
     }
-    let created = make(tx, creation).await?;
+    let created = end_upload(tx, creation).await?;
     idempotency::bind(tx, creation, &created).await?;
     Ok(created)
 }
 
+async fn end_upload(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
+    let Some(ending) = &creation.upload else { return make(tx, creation).await };
+    if let Some(settled) = uploads::settled_before(tx, ending, creation).await? {
+        return Ok(settled);
+    }
+    let created = make(tx, creation).await?;
+    let outcome = match &created {
+        Created::New(photo) => Some((photo.id, false)),
+        Created::Duplicate(photo) | Created::Retried(photo) => Some((photo.id, true)),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        uploads::settle(tx, ending, outcome, creation.photo.created).await?;
+    }
+    Ok(created)
+}
+
+/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
 async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
     let mut photo = creation.photo.clone();
     if let Some(photo) = get(tx, photo.id).await? {
