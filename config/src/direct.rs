@@ -67,8 +67,8 @@ impl Direct {
         hooks
     }
 
-    /// Refuses what could never be told of, or would come back for ever. `bucket` is what all keys begin with, where there
-    /// is a bucket.
+    /// Refuses what could never be told of, or would come back for ever. `bucket` is what all keys begin with, where
+    /// there is a bucket.
     pub(crate) fn validate(&self, bucket: Option<&str>) -> Result<(), String> {
         let set = [
             ("import_prefix", !self.import_prefix.is_empty()),

@@ -190,7 +190,7 @@ async fn one_creation_makes_the_photo_and_runs_as_often_as_it_must(store: Store)
     assert_eq!(make().await, Standing::Free);
     assert_eq!(make().await, Standing::Free, "as after a commit whose outcome is unknown");
     let standing = tx!(store, |tx| direct::standing(&tx, id, JobId::new()).await);
-    assert_eq!(standing, Standing::Done(creation.photo.id));
+    assert_eq!(standing, Standing::Done(creation.photo.id, false));
     let upload = store.get(id).await.unwrap();
     assert!(
         matches!(upload.state, State::Done { photo, duplicate: false, .. } if photo == creation.photo.id)

@@ -1,7 +1,7 @@
 //! A direct upload is finished: what lies under its key is copied, looked at, and made a photo.
 //!
-//! Whoever is told that it is there may begin: its client, or an event of the bucket, again and again. One at a time does
-//! the work, in a task that goes on when the one who asked has gone.
+//! Whoever is told that it is there may begin: its client, or an event of the bucket, again and again. One at a time
+//! does the work, in a task that goes on when the one who asked has gone.
 
 use darkroom_store::model::direct::{self, Claim, Claimed, DirectUpload, Source, State};
 use darkroom_store::model::photos::{self, Failure};

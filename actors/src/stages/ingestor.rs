@@ -320,14 +320,16 @@ async fn create_of_direct(
 ) -> Result<Option<Created>, StoreError> {
     match direct::standing(tx, id, creation.job.id).await? {
         Standing::Over => return Ok(None),
-        Standing::Done(photo) => return Ok(photos::get(tx, photo).await?.map(Created::Duplicate)),
+        Standing::Done(photo, duplicate) => {
+            let photo = photos::get(tx, photo).await?;
+            return Ok(photo.map(|photo| Created::Settled(photo, duplicate)));
+        }
         Standing::Free => {}
     }
     let created = photos::create(tx, creation).await?;
     let (photo, duplicate) = match &created {
         Created::New(photo) => (photo.id, false),
         Created::Duplicate(photo) | Created::Retried(photo) => (photo.id, true),
-        // The others make nothing.
         _ => return Ok(Some(created)),
     };
     direct::done(tx, id, photo, duplicate, creation.job.id, creation.photo.created).await?;

@@ -1,9 +1,10 @@
 //! What messages about a bucket say, in the shapes that S3 servers and Amazon's services give them.
 //!
-//! - Amazon S3 and MinIO: `{"Records": [{"eventName", "s3": {"bucket": {"name"}, "object": {"key"}}}]}`. The key is encoded
-//!   as in a form: a space is `+` ("Event message structure", Amazon S3 user guide). Of deliveries that are set up there is
-//!   one message `{"Event": "s3:TestEvent"}`.
-//! - EventBridge: `{"detail-type": "Object Created", "detail": {"bucket": {"name"}, "object": {"key"}}}`. The key is as it is.
+//! - Amazon S3 and MinIO: `{"Records": [{"eventName", "s3": {"bucket": {"name"}, "object": {"key"}}}]}`. The key is
+//!   encoded as in a form: a space is `+` ("Event message structure", Amazon S3 user guide). Of deliveries that are set
+//!   up there is one message `{"Event": "s3:TestEvent"}`.
+//! - EventBridge: `{"detail-type": "Object Created", "detail": {"bucket": {"name"}, "object": {"key"}}}`. The key is as
+//!   it is.
 //! - SNS, where a queue has its messages: `{"Type": "Notification", "Message": "…"}` around one of these.
 
 use serde::Deserialize;

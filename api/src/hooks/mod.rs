@@ -2,8 +2,8 @@
 //!
 //! In the order in which an event meets them:
 //!
-//! - [`sns`]: a message of Amazon's notification service, and its signature. `certificate`: by whom. `outbound`: what is
-//!   asked of Amazon for that. The webhook of MinIO is known by its token ([`HooksOptions::webhook_token`]).
+//! - [`sns`]: a message of Amazon's notification service, and its signature. `certificate`: by whom. `outbound`: what
+//!   is asked of Amazon for that. The webhook of MinIO is known by its token ([`HooksOptions::webhook_token`]).
 //! - [`sqs`]: a queue that is polled, in place of being told. `signed`: its requests.
 //! - [`events`]: what the messages of all of them say. `created`: what is done about it.
 //!
@@ -105,7 +105,8 @@ async fn read(api: &Api, asking: Asking) -> Result<Bytes, Problem> {
     Ok(bytes.into())
 }
 
-/// Whether the token is the configured one. Digests are compared, so that the time tells nothing of what is right of it.
+/// Whether the token is the configured one. Digests are compared, so that the time tells nothing of what is right of
+/// it.
 fn has_token(headers: &HeaderMap, token: &str) -> bool {
     let given = header(headers, AUTHORIZATION.as_str()).unwrap_or_default();
     // As MinIO does: a token with a scheme before it is sent as it is.

@@ -1,7 +1,7 @@
 //! Requests to SQS: JSON, signed by the credentials that the SDK finds.
 //!
-//! Three calls are needed. The SDK's client for SQS would be one of the largest crates of the build for them; what it does
-//! beside signing (retries, endpoints) the loop that polls does not want.
+//! Three calls are needed. The SDK's client for SQS would be one of the largest crates of the build for them; what it
+//! does beside signing (retries, endpoints) the loop that polls does not want.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! A queue of Amazon SQS is polled for events of the bucket.
 //!
 //! A message is deleted when all that it tells of is done. What could not be done now comes again when its visibility
-//! ends, to whichever node asks then; so does what a node that died had taken. A message that nobody can read is deleted,
-//! and said so in the log: it would come back until it is too old.
+//! ends, to whichever node asks then; so does what a node that died had taken. A message that nobody can read is
+//! deleted, and said so in the log: it would come back until it is too old.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Direct uploads: bytes that a client sends to the object store by itself, and what becomes of them.
 //!
 //! The record names the owner and the key that the client may write to, and nothing else does: whoever puts something
-//! there, the photo is that owner's. A signed URL outlives the look at what was put with it, so the bytes are copied to a
-//! key of their own before they are looked at, and the upload key is buried twice: when the upload is settled, and again
-//! when nothing can be put under it any more ([`DirectUpload::due`]).
+//! there, the photo is that owner's. A signed URL outlives the look at what was put with it, so the bytes are copied to
+//! a key of their own before they are looked at, and the upload key is buried twice: when the upload is settled, and
+//! again when nothing can be put under it any more ([`DirectUpload::due`]).
 //!
 //! Whoever finishes an upload claims it first, so that a client's request and an event about the same object do not do
 //! the work twice. The claim saves work and no more: that one photo comes of it at most is because [`standing`] and
@@ -365,8 +365,8 @@ pub async fn give_back(tx: &Transaction, id: UploadId, claim: Uuid) -> Result<()
 pub enum Standing {
     /// It may; or an earlier run of this transaction has made it.
     Free,
-    /// This one was made of it before.
-    Done(PhotoId),
+    /// This one was made of it before, and whether it was a duplicate.
+    Done(PhotoId, bool),
     /// It was refused, given up, or has expired.
     Over,
 }
@@ -379,7 +379,7 @@ pub async fn standing(tx: &Transaction, id: UploadId, by: JobId) -> Result<Stand
     Ok(match get(tx, id).await?.map(|upload| upload.state) {
         Some(State::Open) => Standing::Free,
         Some(State::Done { by: earlier, .. }) if earlier == by => Standing::Free,
-        Some(State::Done { photo, .. }) => Standing::Done(photo),
+        Some(State::Done { photo, duplicate, .. }) => Standing::Done(photo, duplicate),
         _ => Standing::Over,
     })
 }
