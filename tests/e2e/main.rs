@@ -16,4 +16,6 @@ mod refusals;
 mod s3;
 mod serving;
 mod stripping;
+mod tus_clients;
+mod tus_nodes;
 mod uploads;
