@@ -235,11 +235,10 @@ async fn tuspy_brings_a_large_file_through_cuts_and_kills() {
     arrives_identical(|clients, endpoint, file| clients.start("upload.py", &options(endpoint, file))).await;
 }
 
-/// Every way of tus-js-client to send a file, beside `chunkSize`. Two streams and the IETF draft are told apart by their
-/// last chunk: that client knows it of buffers and streams alone (of files only where one request holds them whole).
+/// Every way of tus-js-client to send a file, beside `chunkSize`. Where the last request has to be told apart from the
+/// others, it is given a stream or a buffer: of files it does not know which is the last (`FileSource` in 4.3.1).
 fn ways() -> Vec<(&'static str, Value)> {
     let defers = json!({ "source": "stream", "uploadLengthDeferred": true });
-    let draft = |version: &str, source: &str| json!({ "source": source, "protocol": version });
     vec![
         ("a file", json!({})),
         ("with the first bytes", json!({ "uploadDataDuringCreation": true })),
@@ -250,8 +249,7 @@ fn ways() -> Vec<(&'static str, Value)> {
             json!({ "parallelUploads": 3, "uploadDataDuringCreation": true }),
         ),
         ("where PATCH is not allowed", json!({ "overridePatchMethod": true })),
-        ("draft, interop version 6", draft("ietf-draft-05", "buffer")),
-        ("draft, interop version 5", draft("ietf-draft-03", "buffer")),
+        ("draft, interop version 6", json!({ "source": "buffer", "protocol": "ietf-draft-05" })),
         (
             "draft, with the first bytes",
             json!({
@@ -262,30 +260,46 @@ fn ways() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tus_js_client_in_every_way_on_a_good_network_and_a_bad_one() {
+async fn tus_js_client_in_every_way() {
     let Some(clients) = Clients::installed() else { return };
-    let seed = seed();
     let daemon = Daemon::start_with(&setup(0, ""));
-    for (number, (way, mut options)) in ways().into_iter().enumerate() {
-        for (network, weather) in [("good", Weather::fair()), ("bad", bad(seed + number as u64))] {
-            let number = 2 * number as u64 + u64::from(network == "bad");
-            let file = LargePhoto::new(clients.folder(), number, 12_345_678 + number);
-            let network = Cutting::start(daemon.url(), weather).await;
-            options["endpoint"] = endpoint(&network.url()).into();
-            options["file"] = file.path.to_str().into();
-            options["chunkSize"] = CHUNK.into();
-            println!("{way}");
-            let report = clients.start("upload.mjs", &options).succeeds().await;
-            println!("{way}: {} cuts, {report}", network.cuts());
-            assert_eq!(report["offsetBack"], json!([]), "{way}: {report:#}");
-            became(&daemon.client(), &report, &file).await;
-            if network.cuts() == 0 {
-                assert_eq!(report["failures"], json!([]), "{way}: {report:#}");
-                assert!(report["photo"].is_string(), "{way}: told which photo: {report:#}");
-            }
-        }
+    for (number, (way, options)) in ways().into_iter().enumerate() {
+        let report = in_this_way(&clients, &daemon, way, number as u64, options, Weather::fair()).await;
+        assert_eq!(report["failures"], json!([]), "{way}: {report:#}");
+        assert!(report["photo"].is_string(), "{way}: told which photo: {report:#}");
     }
     nothing_of_uploads_is_left(&daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tus_js_client_in_every_way_through_cuts() {
+    let Some(clients) = Clients::installed() else { return };
+    let (seed, daemon) = (seed(), Daemon::start_with(&setup(0, "")));
+    for (number, (way, options)) in ways().into_iter().enumerate() {
+        in_this_way(&clients, &daemon, way, number as u64, options, bad(seed + number as u64)).await;
+    }
+}
+
+/// Uploads a file in one of these ways; what the client reports.
+async fn in_this_way(
+    clients: &Clients,
+    daemon: &Daemon,
+    way: &str,
+    number: u64,
+    mut options: Value,
+    weather: Weather,
+) -> Value {
+    let file = LargePhoto::new(clients.folder(), number, 12_345_678 + number);
+    let network = Cutting::start(daemon.url(), weather).await;
+    options["endpoint"] = endpoint(&network.url()).into();
+    options["file"] = file.path.to_str().into();
+    options["chunkSize"] = CHUNK.into();
+    println!("{way}");
+    let report = clients.start("upload.mjs", &options).succeeds().await;
+    println!("{} cuts, {report}", network.cuts());
+    assert_eq!(report["offsetBack"], json!([]), "{way}: {report:#}");
+    became(&daemon.client(), &report, &file).await;
+    report
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -424,4 +438,34 @@ async fn a_page_of_a_configured_origin_uploads_and_another_may_not() {
     let report = clients.start("browser.mjs", &options).report().await;
     assert!(report["error"].is_string() && report["status"].is_null(), "{report:#}");
     assert_eq!(daemon.client().all().await.len(), photos);
+}
+
+/// The code under this heading of `docs/uploads.md`.
+fn documented(heading: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/uploads.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, section) = page.split_once(&format!("\n### {heading}\n")).expect(heading);
+    let (_, code) = section.split_once("\n```").expect("a block of code");
+    let (code, _) = code.split_once("\n```\n").expect("its end");
+    code.split_once('\n').unwrap().1.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_documentation_shows_works_as_it_stands() {
+    let Some(clients) = Clients::installed() else { return };
+    let daemon = Daemon::start_with(&setup(0, ""));
+    for (number, (heading, script)) in
+        [("tus-js-client", "documented.mjs"), ("tuspy", "documented.py"), ("curl", "documented.sh")]
+            .into_iter()
+            .enumerate()
+    {
+        std::fs::write(clients.folder().join(script), documented(heading)).unwrap();
+        let file = LargePhoto::new(clients.folder(), number as u64, 12_345_678);
+        let arguments = [daemon.url(), file.path.to_str().unwrap()];
+        let (well, printed) = clients.start_with(script, &arguments).ended().await;
+        assert!(well, "{heading}");
+        let photo = daemon.client().settled(printed.trim().rsplit('/').next().unwrap()).await;
+        assert_eq!(photo["blake3"], file.hash.to_hex().as_str(), "{heading}: {printed}");
+        assert_eq!(photo["name"], format!("photo-{number}.jpg"), "{heading}");
+    }
 }
