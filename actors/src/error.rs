@@ -64,9 +64,33 @@ pub enum IngestError {
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bytes are not those that the client announced.
+    #[error("the bytes have another BLAKE3 than was announced")]
+    OtherContent,
+    /// Stored bytes of a resumable upload are missing or damaged.
+    #[error("stored bytes of the upload are lost")]
+    BytesLost,
+    /// The resumable upload that it was to end was terminated meanwhile, or its photo was deleted.
+    #[error("the upload was terminated")]
+    UploadGone,
     /// The Ingestor is being restarted.
     #[error("the ingest pipeline is being restarted")]
     Restarting,
+}
+
+impl IngestError {
+    /// Whether the same bytes would fare no better another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Media(_)
+            | Self::TypeMismatch { .. }
+            | Self::TooExpensive { .. }
+            | Self::OtherContent
+            | Self::BytesLost
+            | Self::Body(BodyError::TooLarge { .. }) => true,
+            Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
+        }
+    }
 }
 
 /// Why the pipeline could not start.

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::PipelineOptions;
 use crate::errand::Errand;
+use crate::expiry;
 use crate::heart::void_leases;
 use crate::keys::{GivenUp, Keys};
 use crate::line::StageCounters;
@@ -49,6 +50,9 @@ pub struct JanitorReport {
     /// Letters of jobs that were given up, thrown away because they were too old or too many.
     #[serde(default)]
     pub dead_jobs_trimmed: usize,
+    /// What ended by time.
+    #[serde(default)]
+    pub expired: usize,
     /// Blobs that no photo refers to any more.
     pub blobs_collected: usize,
     /// Objects deleted. On S3, which does not tell whether there was one, without those that may never have been put
@@ -136,6 +140,7 @@ impl Sweep {
         self.bury_dead_epochs(now, &mut report).await?;
         self.check_blobs(&mut report).await?;
         self.trim_letters(&mut report).await?;
+        report.expired = expiry::run(&self.metadata, now).await?;
         // Before the tombstones: a file that a dead node still gave its name to after its key's tombstone was cleared
         // would stay for ever.
         self.remove_unfinished(&mut report).await?;

@@ -38,6 +38,7 @@ struct Shared {
     fate: Fate,
     originals: Pool,
     variants: Pool,
+    uploads: Pool,
     given_up: Mutex<GivenUp>,
 }
 
@@ -78,6 +79,7 @@ impl Keys {
             fate,
             originals: Pool::new(ObjectKind::Original),
             variants: Pool::new(ObjectKind::Variant),
+            uploads: Pool::new(ObjectKind::Upload),
             given_up: Mutex::default(),
         }))
     }
@@ -107,6 +109,7 @@ impl Keys {
         match kind {
             ObjectKind::Original => &self.0.originals,
             ObjectKind::Variant => &self.0.variants,
+            ObjectKind::Upload => &self.0.uploads,
         }
     }
 
@@ -174,7 +177,7 @@ impl Keys {
     /// Those of the engine.
     pub(crate) async fn release(&self) -> Result<(), StoreError> {
         let mut unused = Vec::new();
-        for pool in [&self.0.originals, &self.0.variants] {
+        for pool in [&self.0.originals, &self.0.variants, &self.0.uploads] {
             unused.append(&mut pool.free.lock().unwrap_or_else(PoisonError::into_inner));
         }
         let (epoch, unused) = (self.0.epoch, &unused);

@@ -10,6 +10,7 @@
 //!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
+//! - `uploads`: files that come in more than one request, until they are whole.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -22,6 +23,7 @@ mod backlog;
 pub mod compute;
 mod errand;
 mod error;
+mod expiry;
 pub mod faults;
 mod heart;
 mod held;
@@ -39,6 +41,7 @@ mod reconciler;
 mod stages;
 mod supervisor;
 pub mod telemetry;
+mod uploads;
 mod work;
 
 use backlog::Backlog;
@@ -52,3 +55,4 @@ pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
 pub use stages::ingestor::{Body, Ingested, Upload};
+pub use uploads::{AppendError, Check, Chunk, Held, Last, NotHeld, UploadOptions};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use darkroom_media::{Limits, Preset};
 use darkroom_store::model::jobs::{self, Shares};
 
+use crate::UploadOptions;
 use crate::faults::Fault;
 
 /// How often an original is in memory while what is private is taken out of it: as it was read, as it will be sent, and what
@@ -76,6 +77,8 @@ pub struct PipelineOptions {
     pub backlog_photos_max: u64,
     /// How often background loops look for work nobody told them of.
     pub idle_poll: Duration,
+    /// Files that come in more than one request.
+    pub uploads: UploadOptions,
     /// Faults to inject, for tests.
     pub faults: Vec<Fault>,
 }
@@ -106,6 +109,7 @@ impl Default for PipelineOptions {
             dead_jobs_max: 10_000,
             backlog_photos_max: 1_000_000,
             idle_poll: Duration::from_secs(1),
+            uploads: UploadOptions::default(),
             faults: Vec::new(),
         }
     }
@@ -149,6 +153,7 @@ impl PipelineOptions {
             );
         }
         self.validate_nodes_and_jobs()?;
+        self.uploads.validate()?;
         self.validate_budgets()
     }
 

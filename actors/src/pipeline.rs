@@ -29,6 +29,7 @@ use crate::reconciler::give_back_abandoned;
 use crate::stages::House;
 use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
 use crate::supervisor::{Counters, Health, STAGES, Supervisor, SupervisorArguments, SupervisorMessage};
+use crate::uploads::Registry;
 use crate::{Backlog, Lease, PipelineOptions, Refused};
 
 /// Longest that a sweep that somebody asked for may take, in milliseconds.
@@ -51,6 +52,7 @@ struct Inner {
     supervisor: ActorRef<SupervisorMessage>,
     nudge_janitor: Arc<Notify>,
     sweep: Sweep,
+    uploads: Registry,
 }
 
 /// One actor, as `GET /v1/admin/actors` shows it.
@@ -157,7 +159,15 @@ impl Pipeline {
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|e| StartError::Spawn { what: "the supervisor", why: e.to_string() })?;
-        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor, sweep })))
+        Ok(Self(Arc::new(Inner {
+            house,
+            counters,
+            health,
+            supervisor,
+            nudge_janitor,
+            sweep,
+            uploads: Registry::default(),
+        })))
     }
 
     /// A lease for one upload, of at most `bytes` if that is known, at once or not at all. Ask before reading the body.
@@ -288,6 +298,16 @@ impl Pipeline {
             .unwrap_or_else(|error| Err(format!("the Janitor did not answer: {error}")))
     }
 
+    /// Which requests have an upload in hand.
+    pub(crate) fn uploads(&self) -> &Registry {
+        &self.0.uploads
+    }
+
+    /// There may be something to sweep.
+    pub(crate) fn nudge_janitor(&self) {
+        self.0.nudge_janitor.notify_one();
+    }
+
     /// What every part of the pipeline works with.
     pub(crate) fn house(&self) -> &House {
         &self.0.house
@@ -414,6 +434,9 @@ impl Pipeline {
         if let Err(error) = self.record_stored_gauges().await {
             tracing::warn!(%error, "the gauges of photos and jobs were not updated");
         }
+        if let Err(error) = self.record_upload_gauges().await {
+            tracing::warn!(%error, "the gauges of uploads were not updated");
+        }
     }
 
     async fn record_stored_gauges(&self) -> Result<(), StoreError> {
@@ -447,6 +470,8 @@ impl Pipeline {
     pub async fn finish(&self, deadline: Instant) {
         let admission = &self.0.house.admission;
         admission.close();
+        // What has come of uploads is committed; their clients go on elsewhere, or after the next start.
+        self.0.uploads.stop_all();
         if tokio::time::timeout_at(deadline.into(), admission.slots.all_returned()).await.is_err() {
             let unfinished = self.0.house.held.all().len();
             tracing::warn!(

@@ -85,4 +85,21 @@ pub fn describe() {
         Unit::Seconds,
         "How long the longest due job of a class has been due; 0 without one."
     );
+    describe_counter!(
+        "darkroom_upload_received_bytes_total",
+        Unit::Bytes,
+        "Bytes that resumable uploads have brought, before they are committed."
+    );
+    describe_counter!("darkroom_upload_pieces_total", "Pieces of resumable uploads that were put.");
+    describe_counter!(
+        "darkroom_upload_folded_bytes_total",
+        Unit::Bytes,
+        "Bytes of small pieces of resumable uploads that were written once more with what followed them."
+    );
+    describe_counter!(
+        "darkroom_upload_ended_total",
+        "Resumable uploads that ended by a request, by outcome (done, refused, terminated)."
+    );
+    describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
+    describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
 }

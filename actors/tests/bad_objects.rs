@@ -125,13 +125,8 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 /// A small photo; its id.
 async fn upload(pipeline: &Pipeline, seed: u64) -> PhotoId {
     let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
-    let upload = Upload {
-        lease: pipeline.lease(None).unwrap(),
-        body: stream::iter([Ok(Bytes::from(jpeg(&spec)))]).boxed(),
-        owner: OwnerId::open(),
-        declared_type: None,
-        allow_duplicate: false,
-    };
+    let body = stream::iter([Ok(Bytes::from(jpeg(&spec)))]).boxed();
+    let upload = Upload::new(pipeline.lease(None).unwrap(), body, OwnerId::open());
     pipeline.ingest(upload).await.unwrap().photo.id
 }
 

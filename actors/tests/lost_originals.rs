@@ -8,8 +8,8 @@ use bytes::Bytes;
 use darkroom_actors::{IngestError, Ingested, Pipeline, PipelineOptions, Preset, Upload};
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
+use darkroom_store::model::PhotoId;
 use darkroom_store::model::photos::{self, Photo, State};
-use darkroom_store::model::{OwnerId, PhotoId};
 use darkroom_store::objects::s3::S3Options;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_store::{StoreError, life};
@@ -68,14 +68,10 @@ impl House {
     }
 
     async fn upload(&self, owner: &str, allow_duplicate: bool) -> Result<Ingested, IngestError> {
-        let upload = Upload {
-            lease: self.pipeline.lease(None).unwrap(),
-            body: stream::iter([Ok(self.photo.clone())]).boxed(),
-            owner: serde_json::from_str::<OwnerId>(&format!("{owner:?}")).unwrap(),
-            declared_type: None,
-            allow_duplicate,
-        };
-        self.pipeline.ingest(upload).await
+        let (lease, owner) =
+            (self.pipeline.lease(None).unwrap(), serde_json::from_value(owner.into()).unwrap());
+        let body = stream::iter([Ok(self.photo.clone())]).boxed();
+        self.pipeline.ingest(Upload { allow_duplicate, ..Upload::new(lease, body, owner) }).await
     }
 
     async fn ready(&self, owner: &str) -> Photo {

@@ -95,14 +95,9 @@ impl House {
 async fn upload(node: &Pipeline, seed: u64) -> Result<PhotoId, IngestError> {
     let spec = PhotoSpec { seed, width: 320, height: 240, ..PhotoSpec::default() };
     let bytes = Bytes::from(jpeg(&spec));
-    let upload = Upload {
-        lease: node.lease(None).map_err(|_| IngestError::Restarting)?,
-        body: stream::iter([Ok(bytes)]).boxed(),
-        owner: OwnerId::open(),
-        declared_type: None,
-        allow_duplicate: false,
-    };
-    node.ingest(upload).await.map(|ingested| ingested.photo.id)
+    let lease = node.lease(None).map_err(|_| IngestError::Restarting)?;
+    let body = stream::iter([Ok(bytes)]).boxed();
+    node.ingest(Upload::new(lease, body, OwnerId::open())).await.map(|ingested| ingested.photo.id)
 }
 
 /// Waits for a condition.

@@ -6,8 +6,9 @@
 //! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`multipart`]: a body of many photos, read within bounds.
-//! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`caller`]: who asks.
+//! - [`upload`], [`uploads`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -16,11 +17,12 @@
 
 pub mod accept;
 pub mod admin;
+pub mod caller;
 pub mod conditional;
+mod cors;
 pub mod health;
 pub mod jobs;
 pub mod linger;
-pub mod multipart;
 pub mod objects;
 mod options;
 pub mod photos;
@@ -31,12 +33,16 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod upload;
+pub mod uploads;
 pub mod view;
 
 use std::sync::Arc;
 
-use darkroom_actors::Pipeline;
+use darkroom_actors::{Lease, Pipeline};
 use tokio::sync::Semaphore;
+
+use caller::Caller;
+use problem::Problem;
 
 pub use options::HttpOptions;
 pub use serve::serve;
@@ -83,6 +89,15 @@ impl Api {
 
     pub(crate) fn options(&self) -> &HttpOptions {
         &self.inner.options
+    }
+
+    /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
+    /// way to one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
+        Ok(self.pipeline().lease(bytes)?)
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {

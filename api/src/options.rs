@@ -26,6 +26,8 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// Origins whose pages may use the API, as browsers name them; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
@@ -40,6 +42,7 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -66,6 +69,18 @@ impl HttpOptions {
             return Err(format!(
                 "{name} is {} s, longer than a day: set it to what a client may really take",
                 value.as_secs()
+            ));
+        }
+        let is_origin = |origin: &str| {
+            origin == "*"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', ' ', '*'])
+                })
+        };
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "http.cors_origins has {origin:?}, which is no origin: give scheme, host and port as \
+                 \"https://photos.example\" without a path, or \"*\" for any"
             ));
         }
         if self.connections_max == 0 {

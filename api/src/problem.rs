@@ -45,6 +45,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("variant-not-ready", StatusCode::SERVICE_UNAVAILABLE, "The variant is being made"),
     ("object-missing", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes are missing"),
     ("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter is invalid"),
+    ("invalid-json", StatusCode::BAD_REQUEST, "The body is not the JSON that is expected"),
     ("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "The range lies outside the object"),
     ("body-incomplete", StatusCode::BAD_REQUEST, "The body broke off"),
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
@@ -71,6 +72,27 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("invalid-header", StatusCode::BAD_REQUEST, "A header is invalid"),
+    ("tus-version-unsupported", StatusCode::PRECONDITION_FAILED, "This version of tus is not spoken"),
+    ("upload-not-found", StatusCode::NOT_FOUND, "No such upload"),
+    ("upload-ended", StatusCode::GONE, "The upload has ended"),
+    ("upload-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not of a type that appends"),
+    ("upload-offset-mismatch", StatusCode::CONFLICT, "The upload stands elsewhere"),
+    ("upload-taken-over", StatusCode::CONFLICT, "Another request goes on with the upload"),
+    ("upload-length-mismatch", StatusCode::BAD_REQUEST, "The upload's length was told otherwise"),
+    ("upload-length-exceeded", StatusCode::PAYLOAD_TOO_LARGE, "The upload has more bytes than it may"),
+    ("upload-checksum-mismatch", StatusCode::BAD_REQUEST, "The bytes are not those of the checksum"),
+    (
+        "upload-content-mismatch",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The bytes are not those that were announced",
+    ),
+    ("upload-bytes-lost", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes of the upload are lost"),
+    ("upload-final", StatusCode::FORBIDDEN, "The upload is made of others"),
+    ("upload-part-unfinished", StatusCode::CONFLICT, "A part lacks bytes"),
+    ("upload-too-fragmented", StatusCode::PAYLOAD_TOO_LARGE, "The upload lies in too many pieces"),
+    ("too-many-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many of your uploads are open"),
+    ("uploads-full", StatusCode::SERVICE_UNAVAILABLE, "Too much lies in open uploads"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -110,6 +132,29 @@ impl Problem {
     pub fn job_not_found(id: &str) -> Self {
         let detail = format!("there is no job {id:?}: it is done, was dropped, or the id is wrong");
         Self::new("job-not-found", detail)
+    }
+
+    /// Its kind, without the rest of the reference.
+    pub fn code(&self) -> &str {
+        self.kind.strip_prefix(TYPE_BASE).unwrap_or(&self.kind)
+    }
+
+    /// Whether it says that these bytes will never be a photo, however often they are sent.
+    pub fn is_refusal(&self) -> bool {
+        const CODES: &[&str] = &[
+            "type-mismatch",
+            "empty-image",
+            "unsupported-image",
+            "truncated-image",
+            "image-too-large",
+            "too-many-scans",
+            "metadata-too-large",
+            "corrupt-image",
+            "upload-content-mismatch",
+            "upload-length-exceeded",
+            "upload-bytes-lost",
+        ];
+        CODES.contains(&self.code())
     }
 
     /// Whether it is of this kind.
@@ -196,6 +241,16 @@ impl From<IngestError> for Problem {
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::OtherContent => Self::new(
+                "upload-content-mismatch",
+                format!("{error}: the file has changed, or its digest is of another; begin again"),
+            ),
+            IngestError::BytesLost => {
+                Self::new("upload-bytes-lost", format!("{error}; begin again, and tell the operator"))
+            }
+            IngestError::UploadGone => {
+                Self::new("upload-ended", format!("{error}, or its photo was deleted"))
+            }
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }

@@ -1,15 +1,17 @@
 //! What handlers read from a request.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_actors::BodyError;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Incoming};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use crate::problem::Problem;
@@ -145,6 +147,27 @@ async fn next_bytes(
             Some(Err(error)) => return Err(BodyError::Broken(error.to_string())),
         }
     }
+}
+
+/// A small body as JSON; no body is `{}`.
+///
+/// # Errors
+/// `body-too-large`, those of reading it, and `invalid-json`, which says where.
+pub async fn json<T: DeserializeOwned>(
+    body: impl Stream<Item = Result<Bytes, BodyError>>,
+    bytes_max: usize,
+) -> Result<T, Problem> {
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        if bytes.len() + piece.len() > bytes_max {
+            return Err(BodyError::TooLarge { limit: bytes_max as u64 }.into());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|error| Problem::new("invalid-json", format!("the body: {error}")))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Bodies and small answers.
 
 use std::io;
+use std::pin::pin;
 
 use bytes::Bytes;
 use darkroom_actors::HeldBytes;
 use darkroom_store::objects::ObjectReader;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
@@ -110,6 +111,36 @@ async fn hand_out(bytes: &[u8], pieces: &mpsc::Sender<io::Result<Frame<Bytes>>>)
         }
         metrics::counter!("darkroom_http_sent_object_bytes_total").increment(piece.len() as u64);
     }
+}
+
+/// An answer whose body is made while it is sent: lines or events. It ends with the stream; at the deadline it breaks off,
+/// whatever the client takes. One piece at a time waits for the client, so that a slow one holds up whoever makes them.
+pub fn streamed(
+    content_type: &'static str,
+    pieces: impl Stream<Item = Bytes> + Send + 'static,
+    deadline: Instant,
+) -> Answer {
+    let (sender, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let hand_out = async {
+            let mut pieces = pin!(pieces);
+            while let Some(piece) = pieces.next().await {
+                if sender.send(Ok(Frame::data(piece))).await.is_err() {
+                    return; // The connection has ended.
+                }
+            }
+        };
+        if timeout_at(deadline, hand_out).await.is_err() {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the answer took longer than it may");
+            // Nobody may be there to be told.
+            let _ = sender.send(Err(late)).await;
+        }
+    });
+    let pieces = stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) });
+    let mut answer = with_status(StatusCode::OK, StreamBody::new(pieces).boxed_unsync());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    answer
 }
 
 /// Bytes that are at hand.

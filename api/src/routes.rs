@@ -3,21 +3,29 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use darkroom_store::model::OwnerId;
 use futures_util::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode, Version};
 use uuid::Uuid;
 
+use crate::caller::{Caller, ClientKey};
+use crate::cors::Cors;
 use crate::objects::Asked;
 use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, jobs, objects, photos, upload};
+use crate::{Api, admin, health, jobs, objects, photos, upload, uploads};
 
-/// Every route, as `openapi.json` names them: method and path.
-pub const ROUTES: &[(&str, &str)] = &[
+/// Methods and paths, as `openapi.json` names them.
+pub type Routes = &'static [(&'static str, &'static str)];
+
+/// Every route: those that are answered here, and those of modules that have paths of their own.
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, uploads::ROUTES];
+
+const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
     ("GET", "/v1/photos"),
     ("GET", "/v1/photos/{id}"),
@@ -46,14 +54,17 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
-pub async fn answer(api: Api, request: Request<Incoming>, crowd: Crowd) -> Answer {
+pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, crowd: Crowd) -> Answer {
     let began = Instant::now();
     let request_id = request_id(&request);
     let (method, version) = (request.method().clone(), request.version());
     let path = request.uri().path().to_owned();
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let routed = AssertUnwindSafe(route(&api, request, &segments, crowd, end.clone())).catch_unwind().await;
+    let caller = Caller { owner: OwnerId::open(), client };
+    let cors = Cors::of(&api, &request);
+    let asking = Asking { request, caller, crowd, end: end.clone(), cors: cors.clone() };
+    let routed = AssertUnwindSafe(route(&api, asking, &segments)).catch_unwind().await;
     let (route, result) = routed.unwrap_or_else(|_| {
         // The panic hook has logged it.
         ("panicked", Err(Problem::new("internal-error", "a bug of the daemon's own; its log says where")))
@@ -62,6 +73,7 @@ pub async fn answer(api: Api, request: Request<Incoming>, crowd: Crowd) -> Answe
     if method == Method::HEAD {
         without_body(&mut answer);
     }
+    cors.decorate(&mut answer);
     let headers = answer.headers_mut();
     headers.insert(REQUEST_ID.clone(), request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -107,6 +119,8 @@ fn note(
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
     };
@@ -125,30 +139,48 @@ fn note(
     }
 }
 
-/// The route's name for metrics, and its answer.
-async fn route(
-    api: &Api,
-    request: Request<Incoming>,
-    segments: &[&str],
-    crowd: Crowd,
-    end: BodyEnd,
-) -> (&'static str, Result<Answer, Problem>) {
-    if let Some(answer) = outside_admission(api, &request, segments).await {
+/// A request, and what is known of it beside.
+pub struct Asking {
+    /// What was sent.
+    pub request: Request<Incoming>,
+    /// Who sent it.
+    pub caller: Caller,
+    /// Whether there is room for it.
+    pub crowd: Crowd,
+    /// Whether its body was read to the end.
+    pub end: BodyEnd,
+    /// What is allowed to the page that it comes from.
+    pub(crate) cors: Cors,
+}
+
+/// A route's name for metrics, and its answer.
+pub type Routed = (&'static str, Result<Answer, Problem>);
+
+async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
+    let request = &asking.request;
+    if let Some(answer) = outside_admission(api, request, segments).await {
         return answer;
     }
     if api.is_health_only() {
         let detail = "only /livez, /readyz and /metrics are answered here; use the main address";
         return ("unknown", Err(Problem::new("not-found", detail)));
     }
-    if let Crowd::TooMany = crowd {
+    if let Crowd::TooMany = asking.crowd {
         let problem =
             Problem::new("too-many-connections", "as many connections are open as may be; try again");
         return ("crowded", Err(problem.retry_after(1)));
     }
-    if is_cross_site(&request) {
+    if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
+        return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
+    }
+    if is_cross_site(request) && !asking.cors.is_allowed() {
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
+    if let ["v1", "uploads", rest @ ..] = segments {
+        return uploads::route(api, asking, rest).await;
+    }
+    let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);
     let query = query.as_deref();
@@ -158,7 +190,7 @@ async fn route(
         ["v1", "photos"] => (
             "/v1/photos",
             match method {
-                Method::POST => upload::create(api, request, end).await,
+                Method::POST => upload::create(api, request, caller, end).await,
                 _ if get => photos::list(api, query).await,
                 _ => not_allowed("GET, HEAD, POST"),
             },
@@ -212,12 +244,7 @@ async fn route(
 }
 
 /// What is below `/v1/admin/jobs`.
-async fn jobs_route(
-    api: &Api,
-    method: &Method,
-    query: Option<&str>,
-    rest: &[&str],
-) -> (&'static str, Result<Answer, Problem>) {
+async fn jobs_route(api: &Api, method: &Method, query: Option<&str>, rest: &[&str]) -> Routed {
     let get = method == Method::GET || method == Method::HEAD;
     match rest {
         [] => ("/v1/admin/jobs", if get { jobs::list(api, query).await } else { not_allowed("GET, HEAD") }),
@@ -245,7 +272,7 @@ pub(crate) async fn outside_admission<B>(
     api: &Api,
     request: &Request<B>,
     segments: &[&str],
-) -> Option<(&'static str, Result<Answer, Problem>)> {
+) -> Option<Routed> {
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     let route = match segments {
         ["livez"] => "/livez",
@@ -269,7 +296,7 @@ fn is_cross_site<B>(request: &Request<B>) -> bool {
     changes && header(request.headers(), "sec-fetch-site") == Some("cross-site")
 }
 
-fn not_allowed(allow: &'static str) -> Result<Answer, Problem> {
+pub(crate) fn not_allowed(allow: &'static str) -> Result<Answer, Problem> {
     let mut problem = Problem::new("method-not-allowed", format!("this path takes {allow}"));
     problem.allow = Some(allow);
     Err(problem)
@@ -290,8 +317,9 @@ mod tests {
                 described.push((method.to_uppercase(), path.clone()));
             }
         }
+        let routes = ROUTES.iter().copied().flatten();
         let mut routes: Vec<_> =
-            ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+            routes.map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
         routes.sort();
         described.sort();
         assert_eq!(described, routes);

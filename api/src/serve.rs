@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::ClientKey;
 use crate::linger::Lingering;
 use crate::{Api, HttpOptions, routes};
 
@@ -78,8 +79,8 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
         connections.spawn(async move {
             let _place = place;
             match stream {
-                Stream::Tcp(stream) => connection(api, stream, crowd, stop).await,
-                Stream::Unix(stream) => connection(api, stream, crowd, stop).await,
+                Stream::Tcp(stream, client) => connection(api, stream, client, crowd, stop).await,
+                Stream::Unix(stream) => connection(api, stream, ClientKey::Local, crowd, stop).await,
             }
         });
     }
@@ -99,23 +100,23 @@ impl Drop for Place {
 }
 
 enum Stream {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, ClientKey),
     Unix(tokio::net::UnixStream),
 }
 
 async fn accept(listener: &Listener) -> io::Result<Stream> {
     match listener {
         Listener::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
+            let (stream, peer) = listener.accept().await?;
             // Answers are written whole: waiting to fill a segment would only delay them.
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Ok(Stream::Tcp(stream, ClientKey::of(peer)))
         }
         Listener::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
     }
 }
 
-async fn connection<S>(api: Api, stream: S, crowd: Crowd, stop: CancellationToken)
+async fn connection<S>(api: Api, stream: S, client: ClientKey, crowd: Crowd, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -124,7 +125,7 @@ where
     let builder = protocol(options);
     let service = service_fn(move |request| {
         let api = api.clone();
-        async move { Ok::<_, Infallible>(routes::answer(api, request, crowd).await) }
+        async move { Ok::<_, Infallible>(routes::answer(api, request, client, crowd).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

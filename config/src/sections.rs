@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use darkroom_actors::PipelineOptions;
 use darkroom_actors::faults::Fault;
+use darkroom_actors::{PipelineOptions, UploadOptions};
 use darkroom_api::HttpOptions;
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
+use darkroom_store::model::uploads::Limits as UploadLimits;
 use darkroom_store::objects::filesystem::PUT_BYTES_MAX;
 use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ pub struct Config {
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
+    pub uploads: Uploads,
     pub jobs: Jobs,
     pub nodes: Nodes,
     pub metadata: Metadata,
@@ -84,6 +86,7 @@ section! {
         #[serde(with = "humantime_serde")]
         discard_timeout: Duration = HttpOptions::default().discard_timeout,
         discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
+        cors_origins: Vec<String> = Vec::new(),
     }
 }
 
@@ -125,6 +128,42 @@ section! {
         #[serde(with = "humantime_serde")]
         lease_duration: Duration = PipelineOptions::default().lease_duration,
         backlog_photos_max: u64 = PipelineOptions::default().backlog_photos_max,
+    }
+}
+
+section! {
+    /// `[uploads]`
+    Uploads {
+        piece: ByteSize = ByteSize(UploadOptions::default().piece_bytes),
+        pieces_max: u64 = UploadOptions::default().pieces_max,
+        #[serde(with = "humantime_serde")]
+        expire: Duration = UploadOptions::default().expire,
+        #[serde(with = "humantime_serde")]
+        keep: Duration = UploadOptions::default().keep,
+        open_max: u64 = UploadOptions::default().limits.open_max,
+        open_per_owner_max: u64 = UploadOptions::default().limits.open_per_owner_max,
+        bytes_max: ByteSize = ByteSize(UploadOptions::default().limits.bytes_max),
+        metadata_bytes_max: ByteSize = ByteSize(UploadOptions::default().metadata_bytes_max as u64),
+        #[serde(with = "humantime_serde")]
+        takeover_wait: Duration = UploadOptions::default().takeover_wait,
+    }
+}
+
+impl Uploads {
+    fn options(&self) -> UploadOptions {
+        UploadOptions {
+            piece_bytes: self.piece.0,
+            pieces_max: self.pieces_max,
+            expire: self.expire,
+            keep: self.keep,
+            limits: UploadLimits {
+                open_max: self.open_max,
+                open_per_owner_max: self.open_per_owner_max,
+                bytes_max: self.bytes_max.0,
+            },
+            metadata_bytes_max: usize::try_from(self.metadata_bytes_max.0).unwrap_or(usize::MAX),
+            takeover_wait: self.takeover_wait,
+        }
     }
 }
 
@@ -243,6 +282,7 @@ impl Default for Config {
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
+            uploads: Uploads::default(),
             jobs: Jobs::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
@@ -297,6 +337,7 @@ impl Config {
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
             idle_poll: defaults.idle_poll,
+            uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),
         }
     }
@@ -342,6 +383,7 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            cors_origins: self.http.cors_origins.clone(),
         }
     }
 

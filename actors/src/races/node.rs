@@ -129,7 +129,7 @@ impl Node {
             piece
         });
         let allow_duplicate = random.random_ratio(1, 4);
-        let upload = Upload { lease, body: body.boxed(), owner, declared_type: None, allow_duplicate };
+        let upload = Upload { allow_duplicate, ..Upload::new(lease, body.boxed(), owner) };
         match ingestor::ingest(&self.house, upload).await {
             Ok((Some(accepted), _)) => Box::pin(self.process(accepted, &mut random)).await,
             Ok((None, _)) => {}

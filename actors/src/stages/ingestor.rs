@@ -10,7 +10,8 @@ use darkroom_media::{Prober, SourceFormat};
 use darkroom_store::StoreError;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
-use darkroom_store::model::{JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use darkroom_store::model::uploads::Ending;
+use darkroom_store::model::{BatchId, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -43,8 +44,30 @@ pub struct Upload {
     pub owner: OwnerId,
     /// The client's word on its type. Not believed, but checked.
     pub declared_type: Option<String>,
+    /// The file's name, as the client gave it.
+    pub name: Option<String>,
+    /// The batch that it belongs to.
+    pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The resumable upload that ends with this photo.
+    pub ending: Option<Ending>,
+}
+
+impl Upload {
+    /// Of which nothing more is known.
+    pub fn new(lease: Lease, body: Body, owner: OwnerId) -> Self {
+        Self {
+            lease,
+            body,
+            owner,
+            declared_type: None,
+            name: None,
+            batch: None,
+            allow_duplicate: false,
+            ending: None,
+        }
+    }
 }
 
 impl fmt::Debug for Upload {
@@ -136,15 +159,25 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease: Lease { slot, window }, body, owner, declared_type, allow_duplicate } = upload;
+    let Upload {
+        lease: Lease { slot, window },
+        body,
+        owner,
+        declared_type,
+        name,
+        batch,
+        allow_duplicate,
+        ending,
+    } = upload;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
     drop(window);
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
-    let photo = record(owner, &probe, &receipt, &key);
+    let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
+    let mut creation =
+        Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None, upload: ending };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -153,6 +186,8 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::Settled(photo, duplicate) => (photo, duplicate, false),
+        Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
         Created::IntentGone => {
@@ -263,6 +298,8 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         id: PhotoId::new(),
         owner,
         state: State::Processing,
+        batch: None,
+        name: None,
         created: now,
         updated: now,
         original: Original {
@@ -354,7 +391,7 @@ fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), Inges
 }
 
 /// Refuses a declared image type that is not what the bytes are. A generic or missing type says nothing.
-fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
+pub(crate) fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
     let Some(declared) = declared else { return Ok(()) };
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let generic = ["", "application/octet-stream", "image/*", "application/x-www-form-urlencoded"];

@@ -49,6 +49,16 @@ uuid_id!(
     now_v7
 );
 uuid_id!(
+    /// A resumable or direct transfer in progress.
+    UploadId,
+    now_v7
+);
+uuid_id!(
+    /// Many uploads that are followed as one.
+    BatchId,
+    now_v7
+);
+uuid_id!(
     /// One holding of a job by one process. Random, so that nobody can hold a lease by accident.
     LeaseId,
     new_v4

@@ -14,6 +14,7 @@
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
+//! - [`uploads`]: files that come in more than one request.
 //! - [`changes`]: the change log, sharded by subject.
 
 pub mod blobs;
@@ -28,5 +29,6 @@ pub mod objects;
 pub mod photos;
 pub mod record;
 pub mod subspaces;
+pub mod uploads;
 
-pub use ids::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+pub use ids::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::changes::{self, Change, What};
 use super::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
-use super::{blobs, chunks, healing, jobs, objects, record};
+use super::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use super::{blobs, chunks, healing, jobs, objects, record, uploads};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::objects::ObjectKey;
@@ -50,6 +50,12 @@ pub struct Photo {
     pub owner: OwnerId,
     /// Where it stands.
     pub state: State,
+    /// The batch that its upload named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// The name of the file that was uploaded, as the client gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
@@ -224,6 +230,8 @@ pub struct Creation {
     /// What the object store said of the object that has had these bytes so far, after [`Created::Stored`]. `None` at
     /// first.
     pub seen: Option<Seen>,
+    /// The upload whose bytes these are, which ends with this.
+    pub upload: Option<uploads::Ending>,
 }
 
 /// An object that was looked for in the object store.
@@ -251,13 +259,35 @@ pub enum Created {
     Stored(ObjectKey),
     /// The object's intent is gone: it may have been deleted, and must be put again under another key.
     IntentGone,
+    /// Somebody else has made the photo of this upload before, and whether that was a duplicate; nothing was made.
+    Settled(Photo, bool),
+    /// The upload has ended otherwise, or its photo was deleted; nothing was made.
+    UploadGone,
 }
 
-/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put.
+/// Makes a photo durable, with the object that has its bytes already, or else with the one that was just put. The upload
+/// that it comes from ends in the same transaction.
 ///
 /// # Errors
 /// Those of the engine.
 pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
+    let Some(ending) = &creation.upload else { return make(tx, creation).await };
+    if let Some(settled) = uploads::settled_before(tx, ending, creation).await? {
+        return Ok(settled);
+    }
+    let created = make(tx, creation).await?;
+    let outcome = match &created {
+        Created::New(photo) => Some((photo.id, false)),
+        Created::Duplicate(photo) | Created::Retried(photo) => Some((photo.id, true)),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        uploads::settle(tx, ending, outcome, creation.photo.created).await?;
+    }
+    Ok(created)
+}
+
+async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreError> {
     let mut photo = creation.photo.clone();
     if let Some(photo) = get(tx, photo.id).await? {
         return Ok(Created::New(photo)); // An earlier run of this transaction has committed.

@@ -51,6 +51,16 @@ pub const CHANGES: Subspace = Subspace(0x40);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);
+/// `(upload)` → [`uploads::Upload`](super::uploads::Upload).
+pub const UPLOADS: Subspace = Subspace(0x60);
+/// `(upload, offset)` → the object with the bytes from there on: see [`uploads::Piece`](super::uploads::Piece).
+pub const UPLOAD_PIECES: Subspace = Subspace(0x61);
+/// `(ms, upload)` → nothing. Uploads by when something is to be done about them.
+pub const UPLOADS_BY_EXPIRY: Subspace = Subspace(0x62);
+/// `(owner, content hash)` → upload id. The owner's open upload that was announced to have this content.
+pub const UPLOADS_BY_CONTENT: Subspace = Subspace(0x63);
+/// `(what)` and `(what, owner)` → a count of open uploads or of the bytes in them, changed by atomic adds only.
+pub const UPLOAD_COUNTS: Subspace = Subspace(0x64);
 
 impl Subspace {
     /// The key of `tuple` in this subspace.

@@ -1,4 +1,4 @@
-//! Objects: the bytes of originals and variants.
+//! Objects: the bytes of originals, of variants, and of what is on its way to become an original.
 //!
 //! An object key is written once and never used again, so an object never changes under a reader, and no
 //! conditional write is ever needed. [`ObjectStore`] is the interface; the engine behind it is chosen by
@@ -35,17 +35,20 @@ pub enum ObjectKind {
     Original,
     /// A photo in a preset.
     Variant,
+    /// Bytes that are on their way to become an original.
+    Upload,
 }
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Original, Self::Variant];
+    pub const ALL: [Self; 3] = [Self::Original, Self::Variant, Self::Upload];
 
     /// The prefix of keys of this kind.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Original => "originals",
             Self::Variant => "variants",
+            Self::Upload => "uploads",
         }
     }
 }

@@ -112,6 +112,8 @@ fn option_of(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Original => "original",
         ObjectKind::Variant => "variant",
+        // No class is asked for: such an object lives for minutes.
+        ObjectKind::Upload => "upload",
     }
 }
 

@@ -110,6 +110,7 @@ pub(super) fn storage_class(options: &S3Options, kind: Option<ObjectKind>) -> Op
     let class = match kind? {
         ObjectKind::Original => options.storage_class_original.as_deref(),
         ObjectKind::Variant => options.storage_class_variant.as_deref(),
+        ObjectKind::Upload => None,
     };
     class.map(StorageClass::from)
 }

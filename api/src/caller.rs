@@ -1,0 +1,52 @@
+//! Who asks.
+
+use std::net::{IpAddr, SocketAddr};
+
+use darkroom_store::model::OwnerId;
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose photos these are.
+    pub owner: OwnerId,
+    /// With whom it shares what is to be shared fairly.
+    pub client: ClientKey,
+}
+
+/// One client, as far as it can be told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientKey {
+    /// A process of this machine, on the daemon's socket.
+    Local,
+    /// An address of IPv4, or the 64 bits of one of IPv6 by which networks are handed out: whoever has one such network has
+    /// all of its addresses.
+    Network(IpAddr),
+}
+
+impl ClientKey {
+    /// The client behind a connection's other end.
+    pub fn of(peer: SocketAddr) -> Self {
+        Self::Network(match peer.ip().to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_is_one_client() {
+        let client = |peer: &str| ClientKey::of(peer.parse().unwrap());
+        assert_eq!(client("10.0.0.1:1"), client("10.0.0.1:2"));
+        assert_eq!(client("10.0.0.1:1"), client("[::ffff:10.0.0.1]:1"));
+        assert_ne!(client("10.0.0.1:1"), client("10.0.0.2:1"));
+        assert_eq!(client("[2001:db8:1:2::1]:1"), client("[2001:db8:1:2:ffff::9]:1"));
+        assert_ne!(client("[2001:db8:1:2::1]:1"), client("[2001:db8:1:3::1]:1"));
+    }
+}

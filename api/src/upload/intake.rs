@@ -1,0 +1,116 @@
+//! What every way in ends in.
+
+use std::time::Duration;
+
+use darkroom_actors::{Body, Ingested, Lease, Upload};
+use darkroom_store::model::BatchId;
+use hyper::HeaderMap;
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+use crate::problem::Problem;
+use crate::request::{Query, preferred_wait};
+use crate::view::PhotoView;
+use crate::{Api, photos};
+
+/// Query parameters of an upload.
+pub const PARAMETERS: &[&str] = &["batch_id", "duplicate", "filename"];
+
+/// What holds for every photo of one request.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Who sends them.
+    pub caller: Caller,
+    /// The batch to which they belong.
+    pub batch: Option<BatchId>,
+    /// Make a photo of its own even of bytes that the owner has in a photo.
+    pub allow_duplicate: bool,
+    /// How long the answer may wait for the photos to be ready or failed.
+    pub wait: Option<Duration>,
+}
+
+/// One file that is to become a photo.
+pub struct File {
+    /// Its name, as the client gave it.
+    pub name: Option<String>,
+    /// The client's word on its type.
+    pub declared_type: Option<String>,
+    /// Its bytes.
+    pub body: Body,
+}
+
+impl Intake {
+    /// From the query parameters and headers of a request.
+    ///
+    /// # Errors
+    /// `invalid-parameter`.
+    pub fn of_query(api: &Api, caller: Caller, query: &Query, headers: &HeaderMap) -> Result<Self, Problem> {
+        let wait = preferred_wait(headers).map(|wait| wait.min(api.options().wait_max));
+        let mut intake = Self { caller, batch: None, allow_duplicate: false, wait };
+        for name in ["batch_id", "duplicate"] {
+            if let Some(value) = query.get(name) {
+                intake.set(name, value)?;
+            }
+        }
+        Ok(intake)
+    }
+
+    /// Sets what a query parameter, a form field or a tus key of this name says; false if it says nothing of an upload.
+    ///
+    /// # Errors
+    /// `invalid-parameter`.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<bool, Problem> {
+        let invalid = |wanted: &str| {
+            Problem::new("invalid-parameter", format!("{name}={value:?} is not known: give {wanted}"))
+        };
+        match name {
+            "batch_id" => {
+                self.batch = Some(value.parse().map_err(|_| invalid("the id of a batch, or leave it out"))?);
+            }
+            "duplicate" if value == "allow" => self.allow_duplicate = true,
+            "duplicate" => return Err(invalid("\"allow\", or leave it out")),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Takes one photo in. When this returns `Ok`, it is durable.
+    ///
+    /// # Errors
+    /// What is wrong with it; then nothing of it is left behind.
+    pub async fn take(&self, api: &Api, lease: Lease, file: File) -> Result<PhotoView, Problem> {
+        let File { name, declared_type, body } = file;
+        let upload = Upload {
+            declared_type,
+            name,
+            batch: self.batch,
+            allow_duplicate: self.allow_duplicate,
+            ..Upload::new(lease, body, self.caller.owner.clone())
+        };
+        let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
+        Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+    }
+
+    /// Until when the client would wait, from now on.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wait.map(|wait| Instant::now() + wait)
+    }
+}
+
+/// The photo as it is at the deadline, or once it is settled. Whatever happens while waiting, it is durable,
+/// and that is the answer.
+pub async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> PhotoView {
+    let (Some(deadline), Ok(id)) = (deadline, view.id.parse()) else { return view };
+    let wait = deadline.saturating_duration_since(Instant::now());
+    match photos::wait_until_settled(api, id, wait).await {
+        Ok(Some(photo)) => {
+            PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) }
+        }
+        // Deleted while we waited: the answer is still that it was created.
+        Ok(None) => view,
+        Err(error) => {
+            tracing::warn!(photo = view.id, %error, "could not wait for a photo; it was answered as it was");
+            view
+        }
+    }
+}

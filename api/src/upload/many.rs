@@ -1,0 +1,115 @@
+//! Many photos in one `multipart/form-data` body.
+
+use darkroom_actors::Lease;
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::intake::{File, Intake, settled};
+use super::parts::{Part, Parts};
+use crate::Api;
+use crate::problem::Problem;
+use crate::response::{self, Answer};
+use crate::view::PhotoView;
+
+/// What became of one file.
+#[derive(Serialize)]
+struct Item {
+    name: String,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+impl Item {
+    fn new(name: String, result: Result<PhotoView, Problem>) -> Self {
+        match result {
+            Ok(photo) => {
+                let status = if photo.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+                Self { name, status: status.as_u16(), photo: Some(photo), problem: None }
+            }
+            Err(problem) => Self { name, status: problem.status, photo: None, problem: Some(problem) },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Items {
+    items: Vec<Item>,
+}
+
+/// Takes them.
+///
+/// # Errors
+/// A problem that concerns the body as a whole.
+pub async fn take(api: &Api, first: Lease, intake: &Intake, mut parts: Parts) -> Result<Answer, Problem> {
+    let mut items = take_parts(api, first, intake, &mut parts).await?;
+    if items.is_empty() {
+        return Err(Problem::new(
+            "multipart-without-file",
+            "the body has no part with a file: send each photo as a part with a filename",
+        ));
+    }
+    // One deadline for all: who waits ten seconds waits ten seconds, however many photos there are.
+    let deadline = intake.deadline();
+    for item in &mut items {
+        if let Some(photo) = item.photo.take() {
+            item.photo = Some(settled(api, photo, deadline).await);
+        }
+    }
+    let all_new = items.iter().all(|item| item.status == StatusCode::CREATED.as_u16());
+    let status = if all_new { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+    Ok(response::json(status, &Items { items }))
+}
+
+/// The outcome of each part. A body that breaks off is an error only if nothing came of it before: what is
+/// durable must be told.
+async fn take_parts(
+    api: &Api,
+    first: Lease,
+    intake: &Intake,
+    parts: &mut Parts,
+) -> Result<Vec<Item>, Problem> {
+    let mut lease = Some(first);
+    let mut items = Vec::new();
+    loop {
+        let part = match parts.next().await {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(items),
+            Err(error) if items.is_empty() => return Err(error.into()),
+            Err(error) => {
+                items.push(Item::new(String::new(), Err(error.into())));
+                return Ok(items);
+            }
+        };
+        if items.len() >= api.options().parts_max {
+            let detail = format!("only the first {} parts were taken; send the rest again", items.len());
+            items.push(Item::new(part.name, Err(Problem::new("too-many-parts", detail))));
+            return Ok(items);
+        }
+        let name = part.name.clone();
+        let outcome = take_part(api, &mut lease, intake, &part).await;
+        part.pass_over().await;
+        items.push(Item::new(name, outcome));
+        if parts.is_broken() {
+            return Ok(items); // The part's own outcome says how.
+        }
+    }
+}
+
+async fn take_part(
+    api: &Api,
+    lease: &mut Option<Lease>,
+    intake: &Intake,
+    part: &Part,
+) -> Result<PhotoView, Problem> {
+    if !part.is_file {
+        let detail = format!("the form field {:?} is not known; a photo needs a filename", part.name);
+        return Err(Problem::new("unknown-field", detail));
+    }
+    // How large one part is, is known at its end.
+    let lease = lease.take().map_or_else(|| api.admit(&intake.caller, None), Ok)?;
+    let (name, declared_type) = (Some(part.name.clone()), part.declared_type.clone());
+    intake.take(api, lease, File { name, declared_type, body: part.body() }).await
+}
