@@ -14,10 +14,12 @@ const { file, source = 'file', storage, stopAfter, terminateAfter, ...given } = 
 
 // `offsetBack` must stay empty: an offset, once told, never goes back. `urls`: more than one of them and the client has
 // found its upload gone, and begun again.
-const report = { requests: 0, failures: [], urls: [], offsetBack: [], resumedAt: null }
+const report = { requests: 0, failures: [], stalls: 0, urls: [], offsetBack: [], resumedAt: null }
 const offsets = new Map()
+let told = false
 
 function tell(more) {
+  told = true
   writeSync(1, `${JSON.stringify({ ...report, ...more })}\n`)
 }
 
@@ -37,12 +39,12 @@ const upload = new Upload(sources[source](), {
     report.requests += 1
   },
   onAfterResponse(request, response) {
-    const told = Number.parseInt(response.getHeader('Upload-Offset'), 10)
-    if (Number.isNaN(told) || request.getMethod() === 'POST') return
+    const offset = Number.parseInt(response.getHeader('Upload-Offset'), 10)
+    if (Number.isNaN(offset) || request.getMethod() === 'POST') return
     const url = request.getURL()
-    if (told < (offsets.get(url) ?? 0)) report.offsetBack.push([url, offsets.get(url), told])
-    offsets.set(url, told)
-    if (request.getMethod() === 'HEAD' && report.resumedAt === null) report.resumedAt = told
+    if (offset < (offsets.get(url) ?? 0)) report.offsetBack.push([url, offsets.get(url), offset])
+    offsets.set(url, offset)
+    if (request.getMethod() === 'HEAD' && report.resumedAt === null) report.resumedAt = offset
   },
   onShouldRetry(error) {
     const status = error.originalResponse?.getStatus() ?? 0
@@ -75,6 +77,14 @@ const upload = new Upload(sources[source](), {
     tell({ error: error.message, status: error.originalResponse?.getStatus() ?? null, body: error.originalResponse?.getBody() })
     process.exit(1)
   },
+})
+
+// In Node, tus-js-client 4.3.1 waits for ever for an answer that breaks off in the middle of its body. Here nothing else
+// goes on, so Node would end.
+process.on('beforeExit', () => {
+  if (told) return
+  report.stalls += 1
+  upload.abort().then(() => upload.start())
 })
 
 if (storage) {
