@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,16 @@ pub enum BodyError {
     TooLarge {
         /// What is allowed.
         limit: u64,
+    },
+    /// Other bytes came than a digest announced.
+    #[error("{header} announces {announced}, and what came has {found}")]
+    Mismatch {
+        /// Where the digest was announced.
+        header: &'static str,
+        /// The digest, as it is written there.
+        announced: String,
+        /// That of the bytes.
+        found: String,
     },
 }
 
@@ -61,9 +72,15 @@ pub enum IngestError {
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The batch that it names does not take it, or no longer does.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The idempotency key that it came under belongs to other bytes.
+    #[error("another photo was uploaded under this idempotency key")]
+    KeyReused,
     /// The bytes are not those that the client announced.
     #[error("the bytes have another BLAKE3 than was announced")]
     OtherContent,
@@ -87,6 +104,8 @@ impl IngestError {
             | Self::TooExpensive { .. }
             | Self::OtherContent
             | Self::BytesLost
+            | Self::NotAdmitted(_)
+            | Self::KeyReused
             | Self::Body(BodyError::TooLarge { .. }) => true,
             Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
         }

@@ -2,16 +2,64 @@
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
-use darkroom_store::model::Timestamp;
+use darkroom_store::model::batches::{self, Expired};
+use darkroom_store::model::{Timestamp, idempotency};
 
 use crate::uploads;
+
+/// Batches looked for at once.
+const BATCHES: usize = 50;
+/// Items of a batch removed in one transaction.
+const ITEMS: usize = 500;
+/// Idempotency keys removed in one transaction.
+const KEYS: usize = 200;
 
 /// Removes what is over at `now`, in bounded transactions; how many there were.
 ///
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let expired = [
+        uploads::expire(metadata, now).await?,
+        expire_batches(metadata, now).await?,
+        expire_keys(metadata, now).await?,
+    ];
+    Ok(expired.into_iter().sum())
+}
+
+/// Batches that nothing has happened to for as long as they are kept. Their photos stay.
+async fn expire_batches(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
     let mut expired = 0;
-    expired += uploads::expire(metadata, now).await?;
-    Ok(expired)
+    loop {
+        let due = |tx| async move { batches::due(&tx, now, BATCHES).await };
+        let due = metadata.read("list batches that may go", due).await?;
+        if due.is_empty() {
+            return Ok(expired);
+        }
+        for row in due {
+            loop {
+                let expire = |tx| async move { batches::expire(&tx, row, now, ITEMS).await };
+                match metadata.transact("expire batch", expire).await? {
+                    Expired::InPart => {}
+                    Expired::Kept => break,
+                    Expired::Whole => {
+                        expired += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn expire_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    loop {
+        let expire = |tx| async move { idempotency::expire(&tx, now, KEYS).await };
+        let expired = metadata.transact("forget idempotency keys", expire).await?;
+        removed += expired.removed;
+        if !expired.more {
+            return Ok(removed);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{JobId, LeaseId, PhotoId, Timestamp, nodes, photos};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -328,6 +328,11 @@ impl Pipeline {
         &self.0.house.metadata
     }
 
+    /// This life of the node.
+    pub fn epoch(&self) -> Epoch {
+        self.0.house.epoch
+    }
+
     /// The object store that the pipeline works on.
     pub fn objects(&self) -> &ObjectStore {
         &self.0.house.objects
@@ -463,6 +468,11 @@ impl Pipeline {
         metrics::gauge!("darkroom_jobs_dead").set(dead as f64);
         let living = nodes.iter().filter(|(_, node)| node.dead.is_none()).count();
         metrics::gauge!("darkroom_nodes").set(living as f64);
+        let open = self
+            .metadata()
+            .read("count open batches", |tx| async move { batches::count_open(&tx).await })
+            .await?;
+        metrics::gauge!("darkroom_batches_open").set(open as f64);
         Ok(())
     }
 

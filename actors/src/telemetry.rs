@@ -79,6 +79,7 @@ pub fn describe() {
         "darkroom_jobs_dead",
         "Letters of jobs that were given up: see `darkroomd jobs list --state dead`."
     );
+    describe_gauge!("darkroom_batches_open", "Batches that take uploads.");
     describe_gauge!("darkroom_nodes", "Nodes that count as alive.");
     describe_gauge!(
         "darkroom_jobs_oldest_due_seconds",

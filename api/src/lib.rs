@@ -7,7 +7,8 @@
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks.
-//! - [`upload`], [`uploads`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
+//! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
@@ -17,10 +18,13 @@
 
 pub mod accept;
 pub mod admin;
+pub mod batches;
 pub mod caller;
 pub mod conditional;
 mod cors;
+pub mod digests;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod linger;
 pub mod objects;
@@ -41,9 +45,12 @@ use std::sync::Arc;
 use darkroom_actors::{Lease, Pipeline};
 use tokio::sync::Semaphore;
 
+use batches::followers::Followers;
 use caller::Caller;
 use problem::Problem;
 
+pub use batches::options::BatchOptions;
+pub use idempotency::IdempotencyOptions;
 pub use options::HttpOptions;
 pub use serve::serve;
 
@@ -60,6 +67,10 @@ struct Inner {
     metrics: MetricsText,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
+    /// Who follows batches on this node.
+    followers: Followers,
+    /// Checks of batches that are answered at once.
+    check_places: Semaphore,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -69,7 +80,10 @@ impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
-        Self { inner: Arc::new(Inner { pipeline, options, metrics, backup_place }), health_only: false }
+        let followers = Followers::new(options.batches.subscribers_max);
+        let check_places = Semaphore::new(options.batches.checks_at_once);
+        let inner = Inner { pipeline, options, metrics, backup_place, followers, check_places };
+        Self { inner: Arc::new(inner), health_only: false }
     }
 
     /// The same, answering nothing but health and metrics.
@@ -102,6 +116,14 @@ impl Api {
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inner.backup_place)
+    }
+
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.inner.followers
+    }
+
+    pub(crate) fn check_places(&self) -> &Semaphore {
+        &self.inner.check_places
     }
 
     pub(crate) fn metrics(&self) -> String {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::BatchOptions;
+use crate::idempotency::IdempotencyOptions;
+
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +29,10 @@ pub struct HttpOptions {
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// Batches.
+    pub batches: BatchOptions,
+    /// How idempotency keys are kept.
+    pub idempotency: IdempotencyOptions,
     /// Origins whose pages may use the API, as browsers name them; `*` is any.
     pub cors_origins: Vec<String>,
 }
@@ -42,6 +49,8 @@ impl Default for HttpOptions {
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            batches: BatchOptions::default(),
+            idempotency: IdempotencyOptions::default(),
             cors_origins: Vec::new(),
         }
     }
@@ -71,6 +80,7 @@ impl HttpOptions {
                 value.as_secs()
             ));
         }
+        self.idempotency.validate()?;
         let is_origin = |origin: &str| {
             origin == "*"
                 || origin.split_once("://").is_some_and(|(scheme, host)| {
@@ -86,6 +96,6 @@ impl HttpOptions {
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
-        Ok(())
+        self.batches.validate()
     }
 }

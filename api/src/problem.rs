@@ -3,6 +3,7 @@
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
@@ -72,6 +73,20 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
+    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
+    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
+    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
+    ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
+    ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
+    ("content-encoding-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("idempotency-key-malformed", StatusCode::BAD_REQUEST, "The idempotency key cannot be read"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
+    ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
+    ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
     ("invalid-header", StatusCode::BAD_REQUEST, "A header is invalid"),
     ("tus-version-unsupported", StatusCode::PRECONDITION_FAILED, "This version of tus is not spoken"),
     ("upload-not-found", StatusCode::NOT_FOUND, "No such upload"),
@@ -159,7 +174,7 @@ impl Problem {
 
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
-        self.kind.strip_prefix(TYPE_BASE) == Some(code)
+        self.code() == code
     }
 
     /// The HTTP status.
@@ -205,6 +220,9 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => {
                 ("body-too-large", "send a smaller one, nothing of this photo was kept")
             }
+            BodyError::Mismatch { .. } => {
+                ("digest-mismatch", "send it again, or mend the digest; nothing of this photo was kept")
+            }
         };
         Self::new(code, format!("{error}; {advice}"))
     }
@@ -240,7 +258,9 @@ impl From<IngestError> for Problem {
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
             IngestError::Body(error) => error.into(),
+            IngestError::NotAdmitted(why) => why.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::OtherContent => Self::new(
                 "upload-content-mismatch",
                 format!("{error}: the file has changed, or its digest is of another; begin again"),
@@ -255,6 +275,17 @@ impl From<IngestError> for Problem {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }
         }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        let (code, advice) = match why {
+            NotAdmitted::Unknown => ("batch-not-found", "name another, or none"),
+            NotAdmitted::Closed => ("batch-closed", "open another for more photos"),
+            NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
+        };
+        Self::new(code, format!("{why}; {advice}"))
     }
 }
 
@@ -317,14 +348,62 @@ mod tests {
         }
     }
 
+    /// Type and status of each row of the first table of docs/errors.md.
+    fn described() -> Vec<(&'static str, u16)> {
+        let rows = include_str!("../../docs/errors.md")
+            .lines()
+            .skip_while(|line| !line.starts_with("| type `/problems/"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        cells
+            .map(|cells| {
+                let [_, code, status, what, advice, _] = cells[..] else { panic!("no row of a type: {cells:?}") };
+                assert!(what.ends_with('.') && advice.ends_with('.'), "no sentence: {cells:?}");
+                (code.trim_matches('`'), status.parse().unwrap())
+            })
+            .collect()
+    }
+
     #[test]
-    fn every_kind_is_described_for_users() {
-        let docs = include_str!("../../docs/errors.md");
-        for (code, status, _) in KINDS {
-            assert!(
-                docs.contains(&format!("| `{code}` | {} |", status.as_u16())),
-                "docs/errors.md lacks {code}"
-            );
+    fn what_users_read_of_each_kind_is_what_they_get() {
+        let (mut described, mut kinds) = (described(), Vec::new());
+        kinds.extend(KINDS.iter().map(|(code, status, _)| (*code, status.as_u16())));
+        described.sort_unstable();
+        kinds.sort_unstable();
+        let of = |rows: &[(&'static str, u16)], others: &[(&'static str, u16)]| {
+            rows.iter().filter(|row| !others.contains(row)).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&kinds, &described), [], "docs/errors.md lacks these, or has another status");
+        assert_eq!(of(&described, &kinds), [], "docs/errors.md describes what there is not");
+        assert_eq!(described, kinds, "docs/errors.md has one of them twice");
+    }
+
+    /// Every source file below a folder, as one text.
+    fn sources(folder: &std::path::Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(path).unwrap(),
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn every_kind_is_given_by_somebody_and_no_other_is() {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ours = sources(&here.join("src"));
+        let media = sources(&here.join("../media/src"));
+        for (code, ..) in KINDS {
+            let quoted = format!("\"{code}\"");
+            let given = ours.matches(&quoted).count() > 1 || media.contains(&quoted);
+            assert!(given, "nobody gives {code}: it can go, from docs/errors.md, too");
+        }
+        for given in ours.split("Problem::new(").skip(1) {
+            let literal = given.trim_start().strip_prefix('"').and_then(|text| text.split('"').next());
+            if let Some(code) = literal {
+                assert!(KINDS.iter().any(|(known, ..)| *known == code), "{code} is given and not listed");
+            }
         }
     }
 

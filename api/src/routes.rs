@@ -17,13 +17,13 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, jobs, objects, photos, upload, uploads};
+use crate::{Api, admin, batches, health, jobs, objects, photos, upload, uploads};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES, uploads::ROUTES];
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -179,6 +179,9 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
     }
     if let ["v1", "uploads", rest @ ..] = segments {
         return uploads::route(api, asking, rest).await;
+    }
+    if let ["v1", "batches", rest @ ..] = segments {
+        return batches::route(api, asking, rest).await;
     }
     let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();

@@ -20,5 +20,10 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of originals and variants sent."
     );
+    describe_counter!(
+        "darkroom_idempotent_requests_total",
+        "Requests with an idempotency key, by outcome; and photos that were answered from what their key has made."
+    );
     describe_gauge!("darkroom_http_connections", "Open connections.");
+    describe_gauge!("darkroom_batch_subscribers", "Clients that follow batches by their event streams.");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use darkroom_actors::faults::Fault;
 use darkroom_actors::{PipelineOptions, UploadOptions};
-use darkroom_api::HttpOptions;
+use darkroom_api::{HttpOptions, IdempotencyOptions};
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
@@ -17,6 +17,7 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::batches::Batches;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -27,11 +28,13 @@ use crate::s3::{self, S3};
 pub struct Config {
     pub server: Server,
     pub http: Http,
+    pub idempotency: Idempotency,
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
     pub uploads: Uploads,
     pub jobs: Jobs,
+    pub batches: Batches,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -87,6 +90,15 @@ section! {
         discard_timeout: Duration = HttpOptions::default().discard_timeout,
         discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
         cors_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[idempotency]`
+    Idempotency {
+        #[serde(with = "humantime_serde")]
+        keep: Duration = IdempotencyOptions::default().keep,
+        keys_max: u64 = IdempotencyOptions::default().keys_max,
     }
 }
 
@@ -279,11 +291,13 @@ impl Default for Config {
         Self {
             server: Server::default(),
             http: Http::default(),
+            idempotency: Idempotency::default(),
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
             uploads: Uploads::default(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -383,6 +397,11 @@ impl Config {
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            batches: self.batches.options(),
+            idempotency: IdempotencyOptions {
+                keep: self.idempotency.keep,
+                keys_max: self.idempotency.keys_max,
+            },
             cors_origins: self.http.cors_origins.clone(),
         }
     }

@@ -3,19 +3,23 @@
 
 mod backup;
 mod bad_input;
+mod batches;
 mod budgets;
 mod crashes;
 mod faults;
 mod first_photo;
+mod import;
 mod jobs;
 mod lifecycle;
 mod media;
 mod negotiation;
 mod power;
+mod promises;
 mod refusals;
 mod s3;
 mod serving;
 mod stripping;
+mod tus;
 mod tus_clients;
 mod tus_nodes;
 mod uploads;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_media::{Prober, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
 use darkroom_store::model::uploads::Ending;
@@ -50,6 +51,8 @@ pub struct Upload {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// Its place in a request with an idempotency key.
+    pub key: Option<PhotoKey>,
     /// The resumable upload that ends with this photo.
     pub ending: Option<Ending>,
 }
@@ -65,6 +68,7 @@ impl Upload {
             name: None,
             batch: None,
             allow_duplicate: false,
+            key: None,
             ending: None,
         }
     }
@@ -159,16 +163,9 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload {
-        lease: Lease { slot, window },
-        body,
-        owner,
-        declared_type,
-        name,
-        batch,
-        allow_duplicate,
-        ending,
-    } = upload;
+    let Upload { lease, body, owner, declared_type, name, batch, allow_duplicate, key: place, ending } =
+        upload;
+    let Lease { slot, window } = lease;
     let taken_up = Instant::now();
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
     drop(window);
@@ -177,7 +174,7 @@ pub(crate) async fn ingest(
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
     let mut creation =
-        Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None, upload: ending };
+        Creation { photo, job, epoch: house.epoch, allow_duplicate, key: place, seen: None, upload: ending };
     let created = create(house, &mut creation).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
@@ -186,6 +183,9 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::NotAdmitted(why) => return Err(why.into()),
+        Created::Replayed { photo, duplicate } => (photo, duplicate, false),
+        Created::KeyReused => return Err(IngestError::KeyReused),
         Created::Settled(photo, duplicate) => (photo, duplicate, false),
         Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
@@ -300,6 +300,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         state: State::Processing,
         batch: None,
         name: None,
+        batch_item: None,
         created: now,
         updated: now,
         original: Original {

@@ -1,12 +1,15 @@
 //! Many photos in one `multipart/form-data` body.
 
 use darkroom_actors::Lease;
+use darkroom_store::model::SeriesId;
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::intake::{File, Intake, settled};
 use super::parts::{Part, Parts};
 use crate::Api;
+use crate::digests::{Digests, check_encoding};
+use crate::idempotency::Claim;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
@@ -43,8 +46,14 @@ struct Items {
 ///
 /// # Errors
 /// A problem that concerns the body as a whole.
-pub async fn take(api: &Api, first: Lease, intake: &Intake, mut parts: Parts) -> Result<Answer, Problem> {
-    let mut items = take_parts(api, first, intake, &mut parts).await?;
+pub async fn take(
+    api: &Api,
+    first: Lease,
+    intake: &Intake,
+    mut parts: Parts,
+    claim: &Claim,
+) -> Result<Answer, Problem> {
+    let mut items = take_parts(api, first, intake, &mut parts, claim).await?;
     if items.is_empty() {
         return Err(Problem::new(
             "multipart-without-file",
@@ -70,6 +79,7 @@ async fn take_parts(
     first: Lease,
     intake: &Intake,
     parts: &mut Parts,
+    claim: &Claim,
 ) -> Result<Vec<Item>, Problem> {
     let mut lease = Some(first);
     let mut items = Vec::new();
@@ -89,7 +99,7 @@ async fn take_parts(
             return Ok(items);
         }
         let name = part.name.clone();
-        let outcome = take_part(api, &mut lease, intake, &part).await;
+        let outcome = take_part(api, &mut lease, intake, &part, claim.photo(items.len() as u64)).await;
         part.pass_over().await;
         items.push(Item::new(name, outcome));
         if parts.is_broken() {
@@ -103,13 +113,16 @@ async fn take_part(
     lease: &mut Option<Lease>,
     intake: &Intake,
     part: &Part,
+    place: Option<(SeriesId, u64)>,
 ) -> Result<PhotoView, Problem> {
     if !part.is_file {
         let detail = format!("the form field {:?} is not known; a photo needs a filename", part.name);
         return Err(Problem::new("unknown-field", detail));
     }
+    check_encoding(&part.headers)?;
+    let body = Digests::of_file(&part.headers)?.checked(part.body());
     // How large one part is, is known at its end.
     let lease = lease.take().map_or_else(|| api.admit(&intake.caller, None), Ok)?;
     let (name, declared_type) = (Some(part.name.clone()), part.declared_type.clone());
-    intake.take(api, lease, File { name, declared_type, body: part.body() }).await
+    intake.take_in_place(api, lease, File { name, declared_type, body }, place).await
 }

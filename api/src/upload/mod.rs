@@ -15,6 +15,8 @@ use hyper::{HeaderMap, Request};
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::digests::{Digests, check_encoding};
+use crate::idempotency::{self, Asked, Claimed};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -40,21 +42,49 @@ pub async fn create(
     } else {
         api.pipeline().options().upload_bytes_max
     };
-    check_length(request.headers(), limit)?;
+    let name = query.get("filename").map(ToOwned::to_owned);
+    if let Err(problem) = check_length(request.headers(), limit) {
+        // A body of many files is refused as one: none of them is known.
+        return Err(match boundary {
+            None => intake.refused(api, name, problem).await,
+            Some(_) => problem,
+        });
+    }
+    check_encoding(request.headers())?;
+    let digests = if boundary.is_none() {
+        Digests::of_file(request.headers())?
+    } else {
+        Digests::none_of_many(request.headers())?;
+        Digests::default()
+    };
+    let shape: &[u8] = if boundary.is_none() { b"raw" } else { b"multipart" };
+    let asked = Asked::new(&request, &[shape])?;
     // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
     // for a chunked body whatever its headers say.
     let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
+    let claim = match idempotency::claim(api, &intake.caller.owner, asked, boundary.is_none()).await? {
+        Claimed::Go(claim) => claim,
+        Claimed::Answered(answer) => return Ok(answer),
+    };
     let deadlines =
         BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
-    match boundary {
+    let outcome = match boundary {
         None => {
-            let name = query.get("filename").map(ToOwned::to_owned);
-            raw::take(api, lease, &intake, File { name, declared_type: content_type, body }).await
+            let file = File { name, declared_type: content_type, body: digests.checked(body) };
+            raw::take(api, lease, &intake, file, &claim).await
         }
-        Some(Ok(boundary)) => many::take(api, lease, &intake, Parts::new(body, boundary)).await,
+        Some(Ok(boundary)) => {
+            // Not of a request that may be a repetition: what was made then is still its answer.
+            let checked = if claim.photo(0).is_none() { intake.check_batch(api).await } else { Ok(()) };
+            match checked {
+                Ok(()) => many::take(api, lease, &intake, Parts::new(body, boundary), &claim).await,
+                Err(problem) => Err(problem),
+            }
+        }
         Some(Err(error)) => Err(Problem::new("multipart-malformed", error.to_string())),
-    }
+    };
+    claim.end(outcome).await
 }
 
 fn is_multipart(content_type: &str) -> bool {

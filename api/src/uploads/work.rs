@@ -1,12 +1,14 @@
 //! What both protocols do with an upload.
 
 use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
-use darkroom_store::model::UploadId;
 use darkroom_store::model::uploads::{Kind, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::{ItemId, UploadId};
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 
 use crate::Api;
+use crate::batches::admitted;
+use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
@@ -71,6 +73,7 @@ pub(super) async fn begin(
     if length == Some(0) && kind == Kind::Plain {
         return Err(Problem::new("empty-image", "the upload is announced to be empty; nothing was made"));
     }
+    admitted(api, &caller.owner, wishes.batch).await?;
     let begun = api.pipeline().begin_upload(caller.owner.clone(), kind, length, wishes).await?;
     begun.map_err(over_limit)
 }
@@ -266,6 +269,9 @@ async fn refuse(api: &Api, upload: &Upload, problem: Problem) -> Problem {
     if let Err(error) = api.pipeline().end_upload(upload.id, &upload.owner, state).await {
         tracing::warn!(upload = %upload.id, %error, "the refusal of an upload was not noted; it is found again");
     }
+    let Wishes { batch, name, .. } = upload.wishes.clone();
+    let file = RefusedFile { batch, item: ItemId(upload.id.0), name, bytes: upload.length };
+    refusals::note(api, &upload.owner, file, &problem).await;
     problem
 }
 
