@@ -358,7 +358,9 @@ mod tests {
         let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
         cells
             .map(|cells| {
-                let [_, code, status, what, advice, _] = cells[..] else { panic!("no row of a type: {cells:?}") };
+                let [_, code, status, what, advice, _] = cells[..] else {
+                    panic!("no row of a type: {cells:?}")
+                };
                 assert!(what.ends_with('.') && advice.ends_with('.'), "no sentence: {cells:?}");
                 (code.trim_matches('`'), status.parse().unwrap())
             })
