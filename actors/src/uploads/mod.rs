@@ -17,7 +17,7 @@ use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::Lease as Holding;
 use darkroom_store::model::uploads::{
-    self, End, Ending, Join, Joined, Kind, OverLimit, State, Swept, Taken, Upload as Record, Usage,
+    self, End, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
 };
 use darkroom_store::model::{LeaseId, OwnerId, Timestamp, UploadId, photos};
 
@@ -123,14 +123,14 @@ impl Pipeline {
     /// Makes an upload durable that has no bytes yet.
     ///
     /// # Errors
-    /// Those of the engine; inside, the limit that is reached.
+    /// Those of the engine; inside, why it may not begin.
     pub async fn begin_upload(
         &self,
         owner: OwnerId,
         kind: Kind,
         length: Option<u64>,
         wishes: uploads::Wishes,
-    ) -> Result<Result<Record, OverLimit>, StoreError> {
+    ) -> Result<Result<Record, NotBegun>, StoreError> {
         let record = &self.new_upload(owner, kind, length, wishes);
         let limits = &self.options().uploads.limits;
         let create = |tx| async move { uploads::create(&tx, record, limits).await };

@@ -70,8 +70,11 @@ pub(super) struct Receiver {
     /// Offset after the last byte that was written.
     at: u64,
     length: Option<u64>,
+    last: Last,
     /// Nothing is committed before all was compared with its checksum.
     all_or_nothing: bool,
+    /// Everything that the upload is to have is committed, and the lease is given back.
+    ended: bool,
 }
 
 /// Appends the body of a request.
@@ -88,7 +91,9 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
         writing: None,
         put: Vec::new(),
         length: upload.length.or(length),
+        last,
         all_or_nothing: check.is_some(),
+        ended: false,
         house,
         upload,
         holding,
@@ -127,8 +132,7 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
             End::Stopped => return Err(AppendError::Stopped(receiver.upload)),
         }
     }
-    let complete = matches!(end, End::Whole) && receiver.is_complete(last);
-    let upload = receiver.finish(complete).await?;
+    let upload = receiver.finish(matches!(end, End::Whole)).await?;
     drop(place);
     match end {
         End::Whole => Ok(upload),
@@ -160,7 +164,8 @@ impl Receiver {
             if is_full {
                 self.close().await?;
                 if !self.all_or_nothing {
-                    self.commit(false, false).await?;
+                    let is_all = self.has_length();
+                    self.commit(is_all, is_all).await?;
                 }
             }
         }
@@ -228,6 +233,7 @@ impl Receiver {
             Appended::Done(upload) => {
                 keys.into_iter().for_each(ReservedKey::referenced);
                 self.upload = upload;
+                self.ended = release;
                 self.house.faults.pass(Point::PieceCommitted, 0);
                 Ok(())
             }
@@ -242,18 +248,18 @@ impl Receiver {
         }
     }
 
-    fn is_complete(&self, last: Last) -> bool {
-        match last {
-            Last::AtLength => self.length == Some(self.at),
-            Last::Yes => true,
-            Last::No => false,
-        }
+    /// Whether the upload ends by its length, and that is reached. Then it is complete whatever else becomes of the
+    /// request: a client that finds it there takes it to be.
+    fn has_length(&self) -> bool {
+        self.last == Last::AtLength && self.length == Some(self.at)
     }
 
-    /// Commits the rest, and gives the lease back.
-    async fn finish(&mut self, complete: bool) -> Result<Upload, AppendError> {
+    /// Commits the rest, and gives the lease back. `whole` is whether the body came to its end.
+    async fn finish(&mut self, whole: bool) -> Result<Upload, AppendError> {
         self.close().await?;
-        self.commit(complete, true).await?;
+        if !self.ended {
+            self.commit(self.has_length() || whole && self.last == Last::Yes, true).await?;
+        }
         Ok(self.upload.clone())
     }
 }

@@ -57,8 +57,9 @@ impl Protocol {
         let says = |name: &str| headers.contains_key(name);
         let is_partial = header(headers, CONTENT_TYPE.as_str()).is_some_and(draft::is_partial);
         let is_draft = says("upload-complete") || says("upload-draft-interop-version") || is_partial;
-        // Who asks where to go on without saying how is told in the words that both have.
-        if is_draft || *method == Method::HEAD || *method == Method::GET { Self::Draft } else { Self::Tus }
+        // Who asks where to go on, or wants no more of it, has said all that there is to say.
+        let says_all = [Method::HEAD, Method::GET, Method::DELETE].contains(method);
+        if is_draft || says_all { Self::Draft } else { Self::Tus }
     }
 }
 

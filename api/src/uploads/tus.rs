@@ -166,6 +166,7 @@ async fn join(
             "a final upload's length is that of its parts: leave it out",
         ));
     }
+    crate::batches::admitted(api, &asking.caller.owner, wishes.batch).await?;
     let concat = header(headers, "upload-concat").map(ToOwned::to_owned);
     let lease = api.admit(&asking.caller, None)?;
     let wishes = Wishes { concat, ..wishes };

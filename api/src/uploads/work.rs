@@ -1,13 +1,12 @@
 //! What both protocols do with an upload.
 
 use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
-use darkroom_store::model::uploads::{Kind, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
 use darkroom_store::model::{ItemId, UploadId};
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 
 use crate::Api;
-use crate::batches::admitted;
 use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
 use crate::problem::Problem;
@@ -73,9 +72,11 @@ pub(super) async fn begin(
     if length == Some(0) && kind == Kind::Plain {
         return Err(Problem::new("empty-image", "the upload is announced to be empty; nothing was made"));
     }
-    admitted(api, &caller.owner, wishes.batch).await?;
     let begun = api.pipeline().begin_upload(caller.owner.clone(), kind, length, wishes).await?;
-    begun.map_err(over_limit)
+    begun.map_err(|why| match why {
+        NotBegun::Over(over) => over_limit(over),
+        NotBegun::Batch(why) => why.into(),
+    })
 }
 
 /// Refuses what is announced to be larger than may be.

@@ -20,5 +20,6 @@ pub use ending::{End, Ending, Swept, due, end, sweep};
 pub(super) use ending::{settle, settled_before};
 pub use join::{Join, Joined, join};
 pub use record::{
-    Kind, Limits, OverLimit, Piece, State, Upload, Usage, Wishes, create, find_by_content, get, pieces, usage,
+    Kind, Limits, NotBegun, OverLimit, Piece, State, Upload, Usage, Wishes, create, find_by_content, get,
+    pieces, usage,
 };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::batches::{self, NotAdmitted};
 use super::super::jobs::Lease;
 use super::super::subspaces::{UPLOAD_COUNTS, UPLOAD_PIECES, UPLOADS, UPLOADS_BY_CONTENT, UPLOADS_BY_EXPIRY};
 use super::super::{BatchId, ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, UploadId, record};
@@ -195,6 +196,15 @@ pub enum OverLimit {
     Bytes,
 }
 
+/// Why an upload was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBegun {
+    /// A limit is reached.
+    Over(OverLimit),
+    /// The batch that it names would not take its photo.
+    Batch(NotAdmitted),
+}
+
 /// What is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -221,12 +231,17 @@ pub async fn create(
     tx: &Transaction,
     upload: &Upload,
     limits: &Limits,
-) -> Result<Result<(), OverLimit>, StoreError> {
+) -> Result<Result<(), NotBegun>, StoreError> {
     if get(tx, upload.id).await?.is_some() {
         return Ok(Ok(())); // An earlier run of this transaction has committed.
     }
     if let Some(over) = over_limit(tx, &upload.owner, limits).await? {
-        return Ok(Err(over));
+        return Ok(Err(NotBegun::Over(over)));
+    }
+    if let Some(batch) = upload.wishes.batch
+        && let Err(why) = batches::admission(tx, batch, &upload.owner).await?
+    {
+        return Ok(Err(NotBegun::Batch(why)));
     }
     insert(tx, upload)?;
     Ok(Ok(()))
