@@ -23,4 +23,6 @@ mod serving;
 mod slow;
 mod stripping;
 mod tus;
+mod tus_clients;
+mod tus_nodes;
 mod uploads;
