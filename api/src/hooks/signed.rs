@@ -11,6 +11,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
@@ -41,7 +43,10 @@ impl Queue {
     /// A sentence, where there are none.
     pub(super) async fn open(url: &str, region: &str) -> Result<Self, String> {
         let connector = connector_for(url);
-        let shared = aws_config::defaults(BehaviorVersion::latest()).load().await;
+        // For those providers that ask somebody, such as that of instances.
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        let client = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client).load().await;
         let credentials = shared.credentials_provider().ok_or("the SDK finds no credentials")?;
         Ok(Self { url: url.to_owned(), region: region.to_owned(), connector, credentials })
     }
