@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::Lease;
-use darkroom_store::model::photos::{self, Created, Creation};
+use darkroom_store::model::photos::{self, Created, Creation, Seen};
 use darkroom_store::model::uploads::{
     self, Append, Appended, End, Ending, Join, Joined, Kind, Limits, NotBegun, OverLimit, Piece, State,
     Swept, Taken, Upload, Usage, Wishes,
@@ -296,7 +296,8 @@ async fn an_upload_becomes_one_photo_whoever_finishes_it(store: Store) {
     let created = tx!(store, |tx| photos::create(&tx, second).await);
     assert!(matches!(created, Created::Settled(photo, false) if photo.id == first.photo.id), "not a second");
     let other = store.whole(Kind::Plain, &[10]).await;
-    let duplicate = &store.creation(&other, b"a photo").await;
+    let seen = Some(Seen::Present(first.photo.original.object.clone()));
+    let duplicate = &Creation { seen, ..store.creation(&other, b"a photo").await };
     for _ in 0..2 {
         let created = tx!(store, |tx| photos::create(&tx, duplicate).await);
         assert!(matches!(created, Created::Duplicate(_) | Created::Settled(_, true)), "{created:?}");

@@ -86,8 +86,7 @@ async fn survives(point: &str, length: usize, seed: u64) {
     let path = create(&daemon.client(), length, &[("upload-metadata", &metadata)]).await;
     let first = length / 3;
     assert_eq!(patch(&daemon.client(), &path, 0, &photo[..first]).await.status, StatusCode::NO_CONTENT);
-    let mut daemon =
-        Daemon::start_on(daemon.stop(), &Setup { flags: vec!["--open".to_owned()], ..Setup::config(&fault) });
+    let mut daemon = Daemon::start_on(daemon.stop(), &Setup::config(&fault));
     let headers = [super::TUS, super::STREAM, ("upload-offset", &first.to_string())];
     let client = daemon.client();
     let rest = client.request(hyper::Method::PATCH, &path, &headers, photo.slice(first..));

@@ -109,7 +109,7 @@ async fn the_length_may_be_told_later_and_the_method_in_a_header() {
 async fn wishes_of_the_photo_are_heard() {
     let daemon = Daemon::start();
     let client = daemon.client();
-    let photo = photo_of(5, 20_000);
+    let photo = photo_of(5, 40_000);
     let first = client.upload_settled(&photo).await["id"].clone();
     let metadata = format!("duplicate {}", STANDARD.encode("allow"));
     for headers in [vec![("upload-metadata", metadata.as_str())], vec![]] {
