@@ -5,6 +5,7 @@ use std::time::Duration;
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
 use darkroom_store::model::batches::NotAdmitted;
+use darkroom_store::model::usage::{Quota, Usage};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,14 @@ pub enum BodyError {
     Stalled {
         /// For how long.
         after: Duration,
+    },
+    /// It came more slowly than it may.
+    #[error("the body came at less than {rate_min} bytes per second over {} s", over.as_secs_f32())]
+    TooSlow {
+        /// Bytes per second that must come.
+        rate_min: u64,
+        /// The time over which that is reckoned.
+        over: Duration,
     },
     /// The client closed the connection or broke the protocol.
     #[error("the body broke off: {0}")]
@@ -37,6 +46,9 @@ pub enum BodyError {
         /// That of the bytes.
         found: String,
     },
+    /// It is read from the object store, which did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why an upload was not accepted. Nothing of it is left behind.
@@ -52,6 +64,14 @@ pub enum IngestError {
         declared: String,
         /// By the bytes.
         found: SourceFormat,
+    },
+    /// Its owner would have more than it may.
+    #[error("the photo is more than its owner's quota allows")]
+    OverQuota {
+        /// What the owner has without it.
+        used: Usage,
+        /// What it may have.
+        quota: Quota,
     },
     /// The photo needs more memory than there is for all of them.
     #[error(
@@ -69,6 +89,12 @@ pub enum IngestError {
         /// The pixel budget.
         budget: u64,
     },
+    /// What was put into the object store is not what was announced; a sentence that says what is other.
+    #[error("{0}")]
+    NotAnnounced(String),
+    /// The direct upload was given up, refused, or has expired meanwhile.
+    #[error("the upload was given up or has expired before it was completed")]
+    UploadOver,
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -104,10 +130,14 @@ impl IngestError {
             | Self::TooExpensive { .. }
             | Self::OtherContent
             | Self::BytesLost
+            | Self::NotAnnounced(_)
+            | Self::UploadOver
             | Self::NotAdmitted(_)
             | Self::KeyReused
             | Self::Body(BodyError::TooLarge { .. }) => true,
-            Self::Body(_) | Self::Store(_) | Self::UploadGone | Self::Restarting => false,
+            Self::Body(_) | Self::Store(_) | Self::OverQuota { .. } | Self::UploadGone | Self::Restarting => {
+                false
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Expired};
-use darkroom_store::model::{Timestamp, idempotency};
+use darkroom_store::model::{Timestamp, idempotency, usage};
 
 use crate::uploads;
 
@@ -13,12 +13,17 @@ const BATCHES: usize = 50;
 const ITEMS: usize = 500;
 /// Idempotency keys removed in one transaction.
 const KEYS: usize = 200;
+/// Photos that one transaction counts for the usage of their owners.
+const COUNTED_AT_ONCE: usize = 200;
+/// Such transactions in one sweep.
+const COUNTS_PER_SWEEP: usize = 500;
 
 /// Removes what is over at `now`, in bounded transactions; how many there were.
 ///
 /// # Errors
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    count_existing(metadata, COUNTS_PER_SWEEP).await?;
     let expired = [
         uploads::expire(metadata, now).await?,
         expire_batches(metadata, now).await?,
@@ -62,4 +67,23 @@ async fn expire_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, Store
             return Ok(removed);
         }
     }
+}
+
+/// Counts photos that are older than the usage of their owners, in at most so many transactions.
+///
+/// # Errors
+/// Those of the engine. What was begun goes on with the next sweep.
+pub(crate) async fn count_existing(metadata: &Metadata, transactions_max: usize) -> Result<(), StoreError> {
+    let is_done = |tx| async move { usage::is_counted(&tx).await };
+    if metadata.read("look for uncounted photos", is_done).await? {
+        return Ok(());
+    }
+    let step = |tx| async move { usage::count_existing(&tx, COUNTED_AT_ONCE).await };
+    for _ in 0..transactions_max {
+        if metadata.transact("count photos", step).await? {
+            tracing::info!("every photo is counted for its owner's usage");
+            break;
+        }
+    }
+    Ok(())
 }

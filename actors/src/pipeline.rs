@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::compute::ComputePool;
 use crate::error::{IngestError, StartError};
+use crate::expiry;
 use crate::faults::Faults;
 use crate::heart::{Fate, void_leases};
 use crate::held::{Abandoned, HeldJobs};
@@ -30,7 +31,7 @@ use crate::stages::House;
 use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
 use crate::supervisor::{Counters, Health, STAGES, Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::uploads::Registry;
-use crate::{Backlog, Lease, PipelineOptions, Refused};
+use crate::{Backlog, Lease, Party, PipelineOptions, Refused};
 
 /// Longest that a sweep that somebody asked for may take, in milliseconds.
 const SWEEP_MS_MAX: u64 = 300_000;
@@ -120,6 +121,8 @@ impl Pipeline {
             )));
         }
         void_old_leases(&metadata).await?;
+        // Most stores are counted by one look; the Janitor goes on with a large one.
+        expiry::count_existing(&metadata, 1).await.map_err(StartError::Store)?;
         let objects = objects.of_epoch(life.epoch);
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
@@ -175,10 +178,35 @@ impl Pipeline {
     /// # Errors
     /// Why not.
     pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
-        let house = &self.0.house;
-        let lease = house.admission.lease(bytes)?;
-        house.objects.available().and_then(|()| house.fate.in_touch()).map_err(|_| Refused::StoreAway)?;
+        let lease = self.0.house.admission.lease(bytes)?;
+        self.store_is_there()?;
         Ok(lease)
+    }
+
+    /// A lease for one upload of this party, of at most `bytes` if that is known: at once, or in its turn. Ask before
+    /// reading the body.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn admit(&self, party: Party, bytes: Option<u64>) -> Result<Lease, Refused> {
+        self.store_is_there()?;
+        let lease = self.0.house.admission.admit(party, bytes).await?;
+        self.store_is_there()?;
+        Ok(lease)
+    }
+
+    /// Whether [`Pipeline::admit`] would not refuse at once.
+    ///
+    /// # Errors
+    /// Why it would.
+    pub fn prospect(&self, party: Party, bytes: Option<u64>) -> Result<(), Refused> {
+        self.0.house.admission.prospect(party, bytes)?;
+        self.store_is_there()
+    }
+
+    fn store_is_there(&self) -> Result<(), Refused> {
+        let house = &self.0.house;
+        house.objects.available().and_then(|()| house.fate.in_touch()).map_err(|_| Refused::StoreAway)
     }
 
     /// Whether this node has lately given a sign of life where the other nodes look for one. Until it has, it takes no
@@ -421,6 +449,7 @@ impl Pipeline {
             metrics::gauge!("darkroom_stage_in_flight_photos", "stage" => actor.name)
                 .set(actor.in_flight as f64);
         }
+        metrics::gauge!("darkroom_admission_waiting").set(self.0.house.admission.waiting() as f64);
         for budget in tree.budgets {
             if budget.name == SLOTS {
                 metrics::gauge!("darkroom_job_slots_used").set(budget.used as f64);

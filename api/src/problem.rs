@@ -1,13 +1,16 @@
 //! Errors as RFC 9457 problem details. The only place that knows which error is which status.
 
+use darkroom_actors::direct::DirectError;
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
 use darkroom_store::model::batches::NotAdmitted;
-use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use crate::limits::usage::quota_exceeded;
 use crate::response::{self, Answer};
 
 /// Where the problem types are described.
@@ -31,6 +34,20 @@ pub struct Problem {
     /// Methods that the path has; sent as `Allow`.
     #[serde(skip)]
     pub allow: Option<&'static str>,
+    /// What few kinds of problems tell.
+    #[serde(flatten)]
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What a problem tells beside what all tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct More {
+    /// Members of its own (RFC 9457, section 3.2).
+    #[serde(flatten)]
+    members: Map<String, Value>,
+    /// Headers that go with the answer.
+    #[serde(skip)]
+    headers: HeaderMap,
 }
 
 /// Every problem type: code, status, title. Described in docs/errors.md.
@@ -64,6 +81,23 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
     ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
     ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
+    ("no-direct-uploads", StatusCode::NOT_IMPLEMENTED, "Nothing can be sent to the bucket directly"),
+    ("direct-upload-not-found", StatusCode::NOT_FOUND, "No such direct upload"),
+    ("direct-upload-over", StatusCode::GONE, "The direct upload is over"),
+    ("direct-upload-busy", StatusCode::CONFLICT, "The direct upload is being completed"),
+    ("direct-upload-incomplete", StatusCode::CONFLICT, "The bytes are not there yet"),
+    ("direct-upload-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "What was put is not what was announced"),
+    ("too-many-direct-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many direct uploads are open"),
+    ("hook-not-configured", StatusCode::NOT_FOUND, "No events are expected"),
+    ("hook-not-authentic", StatusCode::FORBIDDEN, "The message is not of whom it should be"),
+    ("hook-unverifiable", StatusCode::BAD_GATEWAY, "The message could not be verified now"),
+    ("body-too-slow", StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
+    ("headers-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers"),
+    ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests of yours"),
+    ("too-many-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many uploads of yours at once"),
+    ("too-many-open-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many uploads of yours are open"),
+    ("too-many-client-connections", StatusCode::TOO_MANY_REQUESTS, "Too many connections of yours"),
+    ("quota-exceeded", StatusCode::INSUFFICIENT_STORAGE, "Your quota is used up"),
     ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
     ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
     ("draining", StatusCode::SERVICE_UNAVAILABLE, "The daemon is shutting down"),
@@ -106,7 +140,6 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("upload-final", StatusCode::FORBIDDEN, "The upload is made of others"),
     ("upload-part-unfinished", StatusCode::CONFLICT, "A part lacks bytes"),
     ("upload-too-fragmented", StatusCode::PAYLOAD_TOO_LARGE, "The upload lies in too many pieces"),
-    ("too-many-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many of your uploads are open"),
     ("uploads-full", StatusCode::SERVICE_UNAVAILABLE, "Too much lies in open uploads"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
@@ -128,7 +161,20 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            more: None,
         }
+    }
+
+    /// The same, which tells something more.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.more.get_or_insert_default().members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Headers that go with the answer.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.more.get_or_insert_default().headers
     }
 
     /// The same, with advice on when to try again.
@@ -186,6 +232,7 @@ impl Problem {
     pub fn into_answer(self) -> Answer {
         let mut answer = response::json(self.status_code(), &self);
         let headers = answer.headers_mut();
+        headers.extend(self.more.map(|more| more.headers).unwrap_or_default());
         headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -200,7 +247,7 @@ impl Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let (code, seconds) = match refused {
-            Refused::Full => ("overloaded", 1),
+            Refused::Full | Refused::Waited => ("overloaded", 1),
             Refused::Backlog => ("backlog-full", 10),
             Refused::Draining => ("draining", 5),
             Refused::StoreAway => ("store-unavailable", 5),
@@ -212,7 +259,11 @@ impl From<Refused> for Problem {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let (code, advice) = match error {
+            BodyError::Store(error) => return error.into(),
             BodyError::Stalled { .. } => ("body-timeout", "send it again, nothing of this photo was kept"),
+            BodyError::TooSlow { .. } => {
+                ("body-too-slow", "send it faster, or in parts; nothing of this photo was kept")
+            }
             BodyError::Broken(_) => ("body-incomplete", "send it again, nothing of this photo was kept"),
             BodyError::Malformed(_) => {
                 ("multipart-malformed", "check the boundary and the headers of the parts")
@@ -257,8 +308,13 @@ impl From<IngestError> for Problem {
                 format!("{error}: send the right type, or none to have it found by the bytes"),
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
+            IngestError::NotAnnounced(_) => {
+                Self::new("direct-upload-mismatch", format!("{error}: announce it again, and put that"))
+            }
+            IngestError::UploadOver => Self::new("direct-upload-over", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::NotAdmitted(why) => why.into(),
+            IngestError::OverQuota { used, quota } => quota_exceeded(&used, &quota),
             IngestError::Store(error) => error.into(),
             IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
             IngestError::OtherContent => Self::new(
@@ -286,6 +342,34 @@ impl From<NotAdmitted> for Problem {
             NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
         };
         Self::new(code, format!("{why}; {advice}"))
+    }
+}
+
+impl From<DirectError> for Problem {
+    fn from(error: DirectError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DirectError::NoBucket => Self::new(
+                "no-direct-uploads",
+                format!(
+                    "{detail}: send the photo to this daemon, in the body of POST /v1/photos, or resumably to /v1/uploads"
+                ),
+            ),
+            DirectError::Unknown(_) => Self::new("direct-upload-not-found", detail),
+            DirectError::Over { .. } => Self::new("direct-upload-over", detail),
+            DirectError::Busy(_) => {
+                Self::new("direct-upload-busy", format!("{detail}; ask again")).retry_after(1)
+            }
+            DirectError::Incomplete(_) => Self::new("direct-upload-incomplete", detail),
+            // As the record has it: a code of this list.
+            DirectError::Refused(failure) => Self::new(&failure.code, failure.detail),
+            DirectError::PhotoGone(id) => Self::photo_not_found(&id.to_string()),
+            DirectError::TooMany { .. } | DirectError::TooManyBytes { .. } => {
+                Self::new("too-many-direct-uploads", detail).retry_after(60)
+            }
+            DirectError::NoSuchPart { .. } => Self::new("invalid-parameter", detail),
+            DirectError::Ingest(error) => error.into(),
+        }
     }
 }
 

@@ -120,7 +120,9 @@ impl House {
         let socket = admin_socket(data)?.map(Listener::Unix);
         let stop = CancellationToken::new();
         let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
-        let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
+        let admin = tokio::spawn(serve_admin(api.clone(), socket, stop.clone()));
+        // Ends with the same word; what it has not finished comes again, to whoever asks then.
+        tokio::spawn(darkroom_api::hooks::sqs::poll(api, stop.clone()));
         greet(config, address, health);
         tracing::info!(%address, data = %data.display(), epoch = %started.life.epoch, "serving");
         Ok(Self { started, main, admin, stop })

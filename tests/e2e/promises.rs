@@ -241,7 +241,7 @@ async fn a_refused_request_frees_its_key() {
     let daemon = Daemon::start();
     let client = daemon.client();
     let photo = photos::photo(1, 300, 200);
-    let cut = photo.slice(..photo.len() / 8);
+    let cut = photo.slice(..300);
     assert_eq!(keyed(&client, "/v1/photos", "k", &Bytes::from_static(b"text")).await.status.as_u16(), 415);
     assert_eq!(keyed(&client, "/v1/photos", "k", &cut).await.status.as_u16(), 422);
     let wrong = [("idempotency-key", "k"), ("content-digest", &*sha256(&cut))];

@@ -89,19 +89,16 @@ impl Followers {
         metrics::gauge!("darkroom_batch_subscribers").increment(1.0);
         let place = Place(permit);
         let mut followed = self.lock();
-        let seen = match followed.get(&id) {
-            Some(sender) => {
-                let mut seen = sender.subscribe();
-                // Perhaps it is newer than what the caller has seen.
-                seen.mark_changed();
-                seen
-            }
-            None => {
-                let (sender, seen) = watch::channel(Seen::Standing(now));
-                followed.insert(id, sender);
-                tokio::spawn(keep_looking(api.clone(), id));
-                seen
-            }
+        let seen = if let Some(sender) = followed.get(&id) {
+            let mut seen = sender.subscribe();
+            // Perhaps it is newer than what the caller has seen.
+            seen.mark_changed();
+            seen
+        } else {
+            let (sender, seen) = watch::channel(Seen::Standing(now));
+            followed.insert(id, sender);
+            tokio::spawn(keep_looking(api.clone(), id));
+            seen
         };
         Ok(Follower { seen, _place: place })
     }

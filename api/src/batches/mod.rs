@@ -148,6 +148,6 @@ async fn json<T: serde::de::DeserializeOwned>(
     bytes_max: usize,
 ) -> Result<T, Problem> {
     let whole = api.options().body_timeout.min(JSON_TIME_MAX);
-    let deadlines = BodyDeadlines { idle: api.options().body_idle_timeout, whole };
+    let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
     crate::request::json(body_bytes(body, end, deadlines, bytes_max as u64), bytes_max).await
 }

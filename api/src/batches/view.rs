@@ -267,7 +267,7 @@ mod tests {
         let mut running = progress(Counts { processing: 1, ready: 20, ..Counts::default() });
         running.recent.since = after(5);
         let view = BatchView::new(&running, START);
-        assert_eq!(view.rate.photos_per_second, 20.0);
+        assert_eq!(view.rate, RateView { photos_per_second: 20.0, bytes_per_second: 2000.0 });
     }
 
     #[test]

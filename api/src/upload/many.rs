@@ -122,7 +122,10 @@ async fn take_part(
     check_encoding(&part.headers)?;
     let body = Digests::of_file(&part.headers)?.checked(part.body());
     // How large one part is, is known at its end.
-    let lease = lease.take().map_or_else(|| api.admit(&intake.caller, None), Ok)?;
+    let lease = match lease.take() {
+        Some(lease) => lease,
+        None => api.admit(&intake.caller, None).await?,
+    };
     let (name, declared_type) = (Some(part.name.clone()), part.declared_type.clone());
     intake.take_in_place(api, lease, File { name, declared_type, body }, place).await
 }

@@ -17,6 +17,7 @@ use crate::Api;
 use crate::caller::Caller;
 use crate::digests::{Digests, check_encoding};
 use crate::idempotency::{self, Asked, Claimed};
+use crate::limits::opening::Announced;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -59,16 +60,15 @@ pub async fn create(
     };
     let shape: &[u8] = if boundary.is_none() { b"raw" } else { b"multipart" };
     let asked = Asked::new(&request, &[shape])?;
-    // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
-    // for a chunked body whatever its headers say.
-    let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
-    let claim = match idempotency::claim(api, &intake.caller.owner, asked, boundary.is_none()).await? {
+    // By hyper's length, which is none for a chunked body whatever its headers say.
+    let announced = Announced { bytes: request.body().size_hint().exact(), is_one_photo: boundary.is_none() };
+    let owner = intake.caller.owner.clone();
+    let body = body_bytes(request.into_body(), end, BodyDeadlines::of(api.options()), limit).boxed();
+    let (lease, body) = api.open(&intake.caller, announced, body).await?;
+    let claim = match idempotency::claim(api, &owner, asked, boundary.is_none()).await? {
         Claimed::Go(claim) => claim,
         Claimed::Answered(answer) => return Ok(answer),
     };
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
-    let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
     let outcome = match boundary {
         None => {
             let file = File { name, declared_type: content_type, body: digests.checked(body) };

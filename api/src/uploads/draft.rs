@@ -109,7 +109,7 @@ pub(super) async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem>
     let content_type = header(headers, CONTENT_TYPE.as_str()).filter(|value| !is_partial(value));
     wishes.declared_type = wishes.declared_type.or(content_type.map(ToOwned::to_owned));
     let can_be_found = wishes.content.is_some() || !complete;
-    let lease = api.admit(&asking.caller, bytes)?;
+    let lease = api.admit(&asking.caller, bytes).await?;
     let upload = match work::begin(api, &asking.caller, Kind::Plain, length, wishes).await {
         Ok(upload) => upload,
         Err(problem) => return Ok(failed(api, version, problem.into(), None)),
@@ -191,7 +191,7 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
         Err(problem) => return Ok(failed(api, version, problem.into(), Some(offset))),
     };
     let id = work::parse_id(id)?;
-    let lease = api.admit(&asking.caller, bytes)?;
+    let lease = api.admit(&asking.caller, bytes).await?;
     let caller = asking.caller;
     let last = if complete { Last::Yes } else { Last::No };
     let content = Content { body: asking.request.into_body(), end: asking.end, check: None, length, last };

@@ -132,7 +132,7 @@ async fn create_with_content(
     let headers = asking.request.headers();
     check_content_type(headers)?;
     let check = checksum::parse(header(headers, "upload-checksum"))?;
-    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact())?;
+    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact()).await?;
     let can_be_found = wishes.content.is_some();
     let upload = work::begin(api, &asking.caller, kind, length, wishes).await?;
     let (caller, id) = (asking.caller, upload.id);
@@ -168,7 +168,7 @@ async fn join(
     }
     crate::batches::admitted(api, &asking.caller.owner, wishes.batch).await?;
     let concat = header(headers, "upload-concat").map(ToOwned::to_owned);
-    let lease = api.admit(&asking.caller, None)?;
+    let lease = api.admit(&asking.caller, None).await?;
     let wishes = Wishes { concat, ..wishes };
     let owner = asking.caller.owner.clone();
     let problem = match api.pipeline().join_uploads(owner, ids, wishes).await? {
@@ -266,7 +266,7 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
     let length = bytes_in(&asking, "upload-length")?;
     let id = work::parse_id(id)?;
     // Before the body is read: who sent `Expect: 100-continue` has not even sent it.
-    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact())?;
+    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact()).await?;
     let caller = asking.caller;
     let content =
         Content { body: asking.request.into_body(), end: asking.end, check, length, last: Last::AtLength };

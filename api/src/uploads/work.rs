@@ -93,9 +93,10 @@ pub(super) fn check_length(api: &Api, length: Option<u64>) -> Result<(), Problem
 
 pub(super) fn over_limit(over: OverLimit) -> Problem {
     let (code, detail) = match over {
-        OverLimit::OpenOfOwner => {
-            ("too-many-uploads", "as many of your uploads are open as may be: finish some, or terminate them")
-        }
+        OverLimit::OpenOfOwner => (
+            "too-many-open-uploads",
+            "as many of your uploads are open as may be: finish some, or terminate them",
+        ),
         OverLimit::Open => ("uploads-full", "as many uploads are open as may be; begin again later"),
         OverLimit::Bytes => (
             "uploads-full",
@@ -124,8 +125,7 @@ pub(super) async fn append(
     };
     check_fits(api, held.upload(), &content)?;
     let began = held.upload().clone();
-    let deadlines =
-        BodyDeadlines { idle: api.options().body_idle_timeout, whole: api.options().body_timeout };
+    let deadlines = BodyDeadlines::of(api.options());
     let chunk = Chunk {
         bytes: content.bytes(),
         // The upload's own limit is looked at with every byte.
@@ -315,7 +315,7 @@ pub(super) async fn as_it_is(api: &Api, caller: &Caller, id: &str) -> Result<Pro
 async fn whole(api: &Api, caller: &Caller, upload: Upload) -> Result<Progress, Failed> {
     match upload.state {
         State::Finishing => {
-            let lease = api.admit(caller, Some(upload.offset))?;
+            let lease = api.admit(caller, Some(upload.offset)).await?;
             finish(api, upload, lease).await
         }
         State::Done { photo, duplicate } => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub(super) struct Meter {
     pub(super) sent: AtomicU64,
     /// Exchanges that had to be repeated.
     pub(super) repeated: AtomicU64,
+    /// An upload was left that the next import goes on with.
+    pub(super) unfinished: AtomicBool,
     began: Instant,
     /// When something went forward, in milliseconds after the beginning.
     forward_ms: AtomicU64,
@@ -105,6 +107,7 @@ impl Meter {
             in_flight: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
+            unfinished: AtomicBool::new(false),
             began: Instant::now(),
             forward_ms: AtomicU64::new(0),
         })

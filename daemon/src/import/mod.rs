@@ -200,10 +200,11 @@ impl Import<'_> {
             }
             _ => None,
         };
-        if let Some(batch) = &batch {
+        let meter = &self.asker.client.meter;
+        // An upload that was broken off belongs to its batch, also when the next import ends it.
+        if let Some(batch) = batch.as_ref().filter(|_| !meter.unfinished.load(Ordering::Relaxed)) {
             self.close_batch(batch).await;
         }
-        let meter = &self.asker.client.meter;
         let report = Report {
             tally,
             passed_over,

@@ -1,6 +1,8 @@
 //! Sends a large file by tus 1.0 (<https://tus.io/protocols/resumable-upload>): what has arrived need not be sent again,
 //! neither after a broken connection nor by the next import.
 
+use std::sync::atomic::Ordering;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -55,11 +57,23 @@ impl Sending {
     pub(super) async fn send_resumable(&self, needed: Needed) -> Result<Outcome, Unsent> {
         let Needed { file, upload } = needed;
         let source = Some(Source::new(self.files[file.index].path.clone(), &file));
-        let tries = self.asker.tries();
+        let (tries, inherited) = (self.asker.tries(), upload.is_some());
         let mut journey = Journey { sending: self, file, source, tries, upload, furthest: 0 };
-        let outcome = journey.go().await;
-        if matches!(outcome, Err(Unsent::Source(SourceError::Changed))) {
-            journey.terminate().await;
+        let mut outcome = journey.go().await;
+        if inherited
+            && let Err(Unsent::GaveUp(GaveUp::Refused(reason))) = &outcome
+            && reason.is_of_batch()
+        {
+            // The upload names the batch of an earlier import, which is over. This one's is not.
+            journey.upload = None;
+            outcome = journey.go().await;
+        }
+        match &outcome {
+            Err(Unsent::Source(SourceError::Changed)) => journey.terminate().await,
+            Err(Unsent::GaveUp(GaveUp::Stopped | GaveUp::Failed(_))) if journey.upload.is_some() => {
+                self.asker.client.meter.unfinished.store(true, Ordering::Relaxed);
+            }
+            _ => {}
         }
         outcome
     }

@@ -325,6 +325,7 @@ pub(super) async fn bind(tx: &Transaction, creation: &Creation, created: &Create
         | Created::Replayed { .. }
         | Created::KeyReused
         | Created::Settled(..)
+        | Created::OverQuota(_)
         | Created::UploadGone => return Ok(()),
     };
     let mut photo = photo.clone();

@@ -16,13 +16,16 @@
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
 //! - [`uploads`]: files that come in more than one request.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`changes`]: the change log, sharded by subject.
 //! - [`idempotency`]: requests that are carried out once, however often they are sent.
+//! - [`usage`]: what each owner uses, and how much that may be.
 
 pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod direct;
 pub mod healing;
 pub mod idempotency;
 pub mod identity;
@@ -34,6 +37,7 @@ pub mod photos;
 pub mod record;
 pub mod subspaces;
 pub mod uploads;
+pub mod usage;
 
 pub use ids::{
     BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,

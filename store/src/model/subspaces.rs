@@ -83,6 +83,17 @@ pub const UPLOADS_BY_CONTENT: Subspace = Subspace(0x63);
 /// `(what)` and `(what, owner)` → a count of open uploads or of the bytes in them, changed by atomic adds only.
 pub const UPLOAD_COUNTS: Subspace = Subspace(0x64);
 
+/// `(upload)` → [`direct::DirectUpload`](super::direct::DirectUpload).
+pub const DIRECT_UPLOADS: Subspace = Subspace(0x7A);
+/// `(due ms, upload)` → nothing. Direct uploads by when the Janitor looks at them.
+pub const DIRECT_UPLOADS_DUE: Subspace = Subspace(0x7B);
+/// `(owner, "uploads" or "bytes")` → what the owner has open, 8 bytes little-endian, changed by atomic adds only.
+pub const DIRECT_UPLOADS_OPEN: Subspace = Subspace(0x7C);
+/// `(owner, "photos" | "bytes" | "uploads")` → a count, as in [`COUNTS`]. See [`usage`](super::usage).
+pub const USAGE: Subspace = Subspace(0x78);
+/// `()` → how far the photos of a store that is older than [`USAGE`] have been counted.
+pub const USAGE_COUNTED: Subspace = Subspace(0x79);
+
 impl Subspace {
     /// The key of `tuple` in this subspace.
     pub fn key<T: TuplePack>(self, tuple: &T) -> Vec<u8> {

@@ -109,7 +109,10 @@ async fn limits_on_what_is_open_are_kept() {
     let path = create(&client, photo.len(), &[]).await;
     let other = create(&client, 100, &[]).await;
     let third = begin(&client, &[TUS, ("upload-length", "100")]).await;
-    assert_eq!((third.status, third.problem().as_str()), (StatusCode::TOO_MANY_REQUESTS, "too-many-uploads"));
+    assert_eq!(
+        (third.status, third.problem().as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "too-many-open-uploads")
+    );
     assert_eq!(third.header("retry-after"), "60");
     client.delete(&other).await;
     create(&client, 100, &[]).await;

@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record, uploads};
+use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record, uploads, usage};
 use crate::objects::ObjectKey;
 
 /// A photo to be created, with its job.
@@ -27,6 +27,8 @@ pub struct Creation {
     pub seen: Option<Seen>,
     /// The upload whose bytes these are, which ends with this.
     pub upload: Option<uploads::Ending>,
+    /// How much its owner may have.
+    pub quota: usage::Quota,
 }
 
 /// An object that was looked for in the object store.
@@ -70,6 +72,8 @@ pub enum Created {
     Settled(Photo, bool),
     /// The upload has ended otherwise, or its photo was deleted; nothing was made.
     UploadGone,
+    /// The owner uses so much that the photo is more than the quota; nothing was made.
+    OverQuota(usage::Usage),
 }
 
 /// Makes a photo durable, once for each place in a request that has an idempotency key. The upload that it comes from
@@ -122,6 +126,9 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
     {
         return duplicate(tx, same, blob, creation).await;
     }
+    if let Some(used) = usage::without_room(tx, &photo, &creation.quota).await? {
+        return Ok(Created::OverQuota(used));
+    }
     match place(blob.as_ref(), creation) {
         Place::Unseen(object) => return Ok(Created::Stored(object)),
         Place::Kept(object) => photo.original.object = object,
@@ -137,6 +144,7 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
     tx.set(&by_content, &record::encode(&photo.id)?)?;
     jobs::enqueue(tx, &creation.job)?;
     count(tx, photo.state, 1)?;
+    usage::created(tx, &photo).await?;
     batches::photo_received(tx, &photo, &photo)?;
     Ok(Created::New(photo))
 }

@@ -7,7 +7,7 @@ use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
 use crate::model::subspaces::{PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record};
+use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record, usage};
 
 /// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
 /// is left to the Janitor.
@@ -33,6 +33,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
     chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
+    usage::deleted(tx, &photo).await?;
     batches::photo_moved(tx, &photo, ItemState::Deleted, None, now).await?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)
