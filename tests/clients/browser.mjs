@@ -43,6 +43,7 @@ const { window } = page
 for (const script of [
   readFileSync(createRequire(import.meta.url).resolve('tus-js-client/dist/tus.min.js'), 'utf8'),
   `window.begin = function (bytes, name, given, done) {
+     var repeated = 0
      var upload = new tus.Upload(new File([bytes], name, { type: 'image/jpeg' }), Object.assign({
        retryDelays: [0, 20, 100, 250].concat(Array(240).fill(500)),
        metadata: { filename: name, filetype: 'image/jpeg' },
@@ -51,6 +52,11 @@ for (const script of [
          done({ url: upload.url, photo: end.lastResponse.getHeader('Photo-Location') })
        },
        onError: function (error) {
+         // As in upload.mjs: the request that joins the parts is repeated by the page.
+         if (given.parallelUploads > 1 && !error.originalRequest && repeated++ < 100) {
+           setTimeout(function () { upload.start() }, 100)
+           return
+         }
          var response = error.originalResponse
          done({ error: error.message, status: response ? response.getStatus() : null,
                 body: response ? response.getBody() : null })

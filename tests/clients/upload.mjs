@@ -74,6 +74,13 @@ const upload = new Upload(sources[source](), {
     tell({ url: upload.url, photo: lastResponse.getHeader('Photo-Location') ?? null })
   },
   onError(error) {
+    // With parallelUploads, tus-js-client 4.3.1 does not itself repeat the last request, which joins the parts, when its
+    // connection breaks.
+    if (given.parallelUploads > 1 && !error.originalRequest && report.failures.length < 100) {
+      report.failures.push(String(error.code ?? error.message))
+      setTimeout(() => upload.start(), 100)
+      return
+    }
     tell({ error: error.message, status: error.originalResponse?.getStatus() ?? null, body: error.originalResponse?.getBody() })
     process.exit(1)
   },
