@@ -14,6 +14,10 @@ check:
 test:
     cargo test --workspace
 
+# The clients that uploads are tested with (needs npm and python3); without them those tests are skipped.
+install-clients:
+    tests/clients/install
+
 # The tests of the photo engine with every optional format.
 test-features:
     cargo test -p darkroom-media --all-features

@@ -4,15 +4,25 @@ use std::time::Duration;
 
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::model::batches::NotAdmitted;
+use darkroom_store::model::usage::{Quota, Usage};
 
 /// Why a body ended before its end.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// Nothing came for too long.
     #[error("no byte of the body came for {} s", after.as_secs_f32())]
     Stalled {
         /// For how long.
         after: Duration,
+    },
+    /// It came more slowly than it may.
+    #[error("the body came at less than {rate_min} bytes per second over {} s", over.as_secs_f32())]
+    TooSlow {
+        /// Bytes per second that must come.
+        rate_min: u64,
+        /// The time over which that is reckoned.
+        over: Duration,
     },
     /// The client closed the connection or broke the protocol.
     #[error("the body broke off: {0}")]
@@ -26,6 +36,19 @@ pub enum BodyError {
         /// What is allowed.
         limit: u64,
     },
+    /// Other bytes came than a digest announced.
+    #[error("{header} announces {announced}, and what came has {found}")]
+    Mismatch {
+        /// Where the digest was announced.
+        header: &'static str,
+        /// The digest, as it is written there.
+        announced: String,
+        /// That of the bytes.
+        found: String,
+    },
+    /// It is read from the object store, which did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why an upload was not accepted. Nothing of it is left behind.
@@ -41,6 +64,14 @@ pub enum IngestError {
         declared: String,
         /// By the bytes.
         found: SourceFormat,
+    },
+    /// Its owner would have more than it may.
+    #[error("the photo is more than its owner's quota allows")]
+    OverQuota {
+        /// What the owner has without it.
+        used: Usage,
+        /// What it may have.
+        quota: Quota,
     },
     /// The photo needs more memory than there is for all of them.
     #[error(
@@ -58,15 +89,57 @@ pub enum IngestError {
         /// The pixel budget.
         budget: u64,
     },
+    /// What was put into the object store is not what was announced; a sentence that says what is other.
+    #[error("{0}")]
+    NotAnnounced(String),
+    /// The direct upload was given up, refused, or has expired meanwhile.
+    #[error("the upload was given up or has expired before it was completed")]
+    UploadOver,
     /// The body did not arrive.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The batch that it names does not take it, or no longer does.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The idempotency key that it came under belongs to other bytes.
+    #[error("another photo was uploaded under this idempotency key")]
+    KeyReused,
+    /// The bytes are not those that the client announced.
+    #[error("the bytes have another BLAKE3 than was announced")]
+    OtherContent,
+    /// Stored bytes of a resumable upload are missing or damaged.
+    #[error("stored bytes of the upload are lost")]
+    BytesLost,
+    /// The resumable upload that it was to end was terminated meanwhile, or its photo was deleted.
+    #[error("the upload was terminated")]
+    UploadGone,
     /// The Ingestor is being restarted.
     #[error("the ingest pipeline is being restarted")]
     Restarting,
+}
+
+impl IngestError {
+    /// Whether the same bytes would fare no better another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Media(_)
+            | Self::TypeMismatch { .. }
+            | Self::TooExpensive { .. }
+            | Self::OtherContent
+            | Self::BytesLost
+            | Self::NotAnnounced(_)
+            | Self::UploadOver
+            | Self::NotAdmitted(_)
+            | Self::KeyReused
+            | Self::Body(BodyError::TooLarge { .. }) => true,
+            Self::Body(_) | Self::Store(_) | Self::OverQuota { .. } | Self::UploadGone | Self::Restarting => {
+                false
+            }
+        }
+    }
 }
 
 /// Why the pipeline could not start.

@@ -32,6 +32,10 @@ pub enum Point {
     BeforePublish,
     /// The publishing transaction has committed.
     Published,
+    /// A piece of an upload is in the object store; nothing refers to it yet.
+    PieceStored,
+    /// Pieces of an upload are committed; the client does not know.
+    PieceCommitted,
     /// The heart is about to beat: leases to be extended, this node's record to be renewed. Only `skip` is for it.
     Heartbeat,
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::PipelineOptions;
+use crate::direct;
 use crate::errand::Errand;
 use crate::expiry;
 use crate::heart::void_leases;
@@ -141,6 +142,7 @@ impl Sweep {
         self.check_blobs(&mut report).await?;
         self.trim_letters(&mut report).await?;
         report.expired = expiry::run(&self.metadata, now).await?;
+        report.expired += direct::sweep(&self.metadata, &self.objects, now).await?;
         // Before the tombstones: a file that a dead node still gave its name to after its key's tombstone was cleared
         // would stay for ever.
         self.remove_unfinished(&mut report).await?;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::{Epoch, nodes, objects};
+use darkroom_store::objects::s3::Bucket;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter, Receipt};
 
 use crate::heart::Fate;
@@ -227,6 +228,20 @@ impl ReservedKey {
             Ok((self, receipt))
         })
         .await
+    }
+
+    /// Has the server of a bucket copy an object of any name, which has so many bytes, to this key; `None` if there is no
+    /// such object.
+    ///
+    /// # Errors
+    /// Those of the object store. Then the key is abandoned.
+    pub(crate) async fn copy(
+        self,
+        bucket: Bucket,
+        from: String,
+        bytes: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        to_the_end(async move { Ok(bucket.copy(&from, bytes, &self.key).await?.then_some(self)) }).await
     }
 
     /// The object is referenced: its intent was cleared by the transaction that refers to it.

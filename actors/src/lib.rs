@@ -2,7 +2,8 @@
 //!
 //! In the order in which a photo meets them:
 //!
-//! - [`permits`]: the front door. Without a lease nothing enters; permits ride with what they pay for.
+//! - [`permits`]: the front door. Without a lease nothing enters; permits ride with what they pay for. `turns`: how
+//!   clients share it where there is no room for all.
 //! - `stages`: Ingestor, Decoder, Resizer, Uploader, Publisher. One actor each.
 //! - `work`: what travels between them.
 //! - [`compute`]: the threads that decode and resize.
@@ -10,6 +11,8 @@
 //!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
 //! - `originals`: originals without what is private, beside the way of a photo.
+//! - `uploads`: files that come in more than one request, until they are whole.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -20,6 +23,7 @@
 
 mod backlog;
 pub mod compute;
+pub mod direct;
 mod errand;
 mod error;
 mod expiry;
@@ -40,6 +44,8 @@ mod reconciler;
 mod stages;
 mod supervisor;
 pub mod telemetry;
+mod turns;
+mod uploads;
 mod work;
 
 use backlog::Backlog;
@@ -52,4 +58,6 @@ pub use options::PipelineOptions;
 pub use originals::{HeldBytes, StripError, strippable};
 pub use permits::{Lease, Refused};
 pub use pipeline::Pipeline;
-pub use stages::ingestor::{Body, Ingested, Upload};
+pub use stages::ingestor::{Body, Ingested, Stored, Upload};
+pub use turns::Party;
+pub use uploads::{AppendError, Check, Chunk, Held, Last, NotHeld, UploadOptions};

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use darkroom_media::{Limits, Preset};
 use darkroom_store::model::jobs::{self, Shares};
+use darkroom_store::model::usage::Quota;
 
+use crate::UploadOptions;
+use crate::direct::DirectOptions;
 use crate::faults::Fault;
 
 /// How often an original is in memory while what is private is taken out of it: as it was read, as it will be sent, and what
@@ -74,11 +77,26 @@ pub struct PipelineOptions {
     pub dead_jobs_max: u64,
     /// Photos that may wait for processing; beyond that uploads are refused.
     pub backlog_photos_max: u64,
+    /// What each owner may have.
+    pub quota: Quota,
+    /// Longest that an upload whose client holds less than its share of slots waits for one. Zero: not at all.
+    pub admission_wait_max: Duration,
+    /// Uploads that may wait so at once.
+    pub admission_waiting_max: usize,
+    /// Uploads of one client that may.
+    pub admission_waiting_per_client_max: usize,
     /// How often background loops look for work nobody told them of.
     pub idle_poll: Duration,
+    /// Files that come in more than one request.
+    pub uploads: UploadOptions,
+    /// How direct uploads are taken.
+    pub direct: DirectOptions,
     /// Faults to inject, for tests.
     pub faults: Vec<Fault>,
 }
+
+/// Longest that an upload may wait for its turn.
+const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Default for PipelineOptions {
     fn default() -> Self {
@@ -105,7 +123,13 @@ impl Default for PipelineOptions {
             dead_jobs_age_max: Duration::from_secs(30 * 24 * 3600),
             dead_jobs_max: 10_000,
             backlog_photos_max: 1_000_000,
+            quota: Quota::default(),
+            admission_wait_max: Duration::from_millis(300),
+            admission_waiting_max: 256,
+            admission_waiting_per_client_max: 16,
             idle_poll: Duration::from_secs(1),
+            uploads: UploadOptions::default(),
+            direct: DirectOptions::default(),
             faults: Vec::new(),
         }
     }
@@ -141,6 +165,12 @@ impl PipelineOptions {
                 self.job_slots
             ));
         }
+        if self.admission_wait_max > ADMISSION_WAIT_MAX {
+            return Err(
+                "limits.admission_wait must be at most 10 s: an upload that is refused should know it soon"
+                    .to_owned(),
+            );
+        }
         if !(Duration::from_secs(1)..=LEASE_MAX).contains(&self.lease_duration) {
             return Err(
                 "pipeline.lease_duration must be from 1 s to 1 h: set it to several times a photo's \
@@ -148,7 +178,9 @@ impl PipelineOptions {
                     .to_owned(),
             );
         }
+        self.direct.validate()?;
         self.validate_nodes_and_jobs()?;
+        self.uploads.validate()?;
         self.validate_budgets()
     }
 

@@ -3,12 +3,16 @@
 //! A permit is charged for what is held and rides with what holds it, so it comes back by `Drop` on every
 //! path. Waiting is in order of arrival: a large request is neither overtaken for ever nor refused for
 //! being large. The order in which one photo takes its permits is fixed: slot and body, pixels, processor,
-//! network.
+//! network. Who comes in first where there is no room for all is said in `turns`.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::turns::{Party, Patience, Returned, Turns};
 
 /// What the smallest upload is charged: what a connection reads at once is held beside the body.
 const UPLOAD_BYTES_MIN: u64 = 1 << 20;
@@ -18,9 +22,9 @@ pub(crate) const SLOTS: &str = "job_slots";
 
 /// A resource of which only so much may be held. Cheap to clone.
 ///
-/// Two parties spend it. *Fresh* work (an upload that has just arrived) never waits: it gets its share at
-/// once or is turned away. *Waiting* work (a job that lay on disk) waits in order, and a part of the budget
-/// is kept from fresh work for it.
+/// Two kinds of work spend it. *Fresh* work (an upload that has just arrived) gets its share at once or is turned away;
+/// only before the front door it may wait for its turn. *Waiting* work (a job that lay on disk) waits in order, and a part
+/// of the budget is kept from fresh work for it.
 #[derive(Clone, Debug)]
 pub struct Budget {
     name: &'static str,
@@ -30,6 +34,8 @@ pub struct Budget {
     all: Arc<Semaphore>,
     /// What fresh work may hold at most: taken beside `all`.
     fresh: Arc<Semaphore>,
+    /// Who waits before the front door for what comes back.
+    turns: Option<Arc<Turns>>,
 }
 
 /// A held part of a [`Budget`]; given back by `Drop`.
@@ -38,6 +44,8 @@ pub struct Permit {
     unit: u64,
     all: OwnedSemaphorePermit,
     fresh: Option<OwnedSemaphorePermit>,
+    // The last field: by the time it is dropped, the others are back.
+    returned: Option<Returned>,
 }
 
 impl Budget {
@@ -60,7 +68,17 @@ impl Budget {
             total,
             all: Arc::new(Semaphore::new(total as usize)),
             fresh: Arc::new(Semaphore::new((total - reserved) as usize)),
+            turns: None,
         }
+    }
+
+    /// The same budget, which tells this queue of what comes back.
+    fn before(self, turns: &Arc<Turns>) -> Self {
+        Self { turns: Some(turns.clone()), ..self }
+    }
+
+    fn permit(&self, all: OwnedSemaphorePermit, fresh: Option<OwnedSemaphorePermit>) -> Permit {
+        Permit { unit: self.unit, all, fresh, returned: self.turns.as_ref().map(Returned::to) }
     }
 
     /// What is asked for in units, at most everything: who needs more runs alone.
@@ -73,19 +91,25 @@ impl Budget {
         let units = self.units(amount);
         let fresh = self.fresh.clone().try_acquire_many_owned(units).ok()?;
         let all = self.all.clone().try_acquire_many_owned(units).ok()?;
-        Some(Permit { unit: self.unit, all, fresh: Some(fresh) })
+        Some(self.permit(all, Some(fresh)))
+    }
+
+    /// Whether [`Budget::try_fresh`] would have so much to give now.
+    pub(crate) fn has_fresh(&self, amount: u64) -> bool {
+        let units = self.units(amount) as usize;
+        self.fresh.available_permits() >= units && self.all.available_permits() >= units
     }
 
     /// `amount` for waiting work, if it is free now and nobody waits for it.
     pub fn try_waiting(&self, amount: u64) -> Option<Permit> {
         let all = self.all.clone().try_acquire_many_owned(self.units(amount)).ok()?;
-        Some(Permit { unit: self.unit, all, fresh: None })
+        Some(self.permit(all, None))
     }
 
     /// `amount` for waiting work, in order of arrival. `None` once the budget is closed.
     pub async fn waiting(&self, amount: u64) -> Option<Permit> {
         let all = self.all.clone().acquire_many_owned(self.units(amount)).await.ok()?;
-        Some(Permit { unit: self.unit, all, fresh: None })
+        Some(self.permit(all, None))
     }
 
     /// Waits until everything has come back.
@@ -121,6 +145,13 @@ impl Permit {
         for part in std::iter::once(&mut self.all).chain(&mut self.fresh) {
             drop(part.split(part.num_permits().saturating_sub(keep)));
         }
+        if let Some(returned) = &self.returned {
+            returned.part();
+        }
+    }
+
+    pub(crate) fn returned_to(self, returned: Returned) -> Self {
+        Self { returned: Some(returned), ..self }
     }
 }
 
@@ -130,6 +161,9 @@ pub enum Refused {
     /// Every slot or all memory for bodies is taken.
     #[error("the daemon is working on as many uploads as it may hold in memory")]
     Full,
+    /// As `Full`, and none came free while it waited for its turn.
+    #[error("the daemon is working on as many uploads as it may hold in memory, and none was done in time")]
+    Waited,
     /// More photos wait for processing than may.
     #[error("too many photos wait to be processed")]
     Backlog,
@@ -141,11 +175,49 @@ pub enum Refused {
     StoreAway,
 }
 
+impl Refused {
+    /// The word in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Waited => "waited",
+            Self::Backlog => "backlog",
+            Self::Draining => "draining",
+            Self::StoreAway => "store_away",
+        }
+    }
+}
+
 /// The right to bring one photo into memory: a job slot, and the window of its body.
 #[derive(Debug)]
 pub struct Lease {
     pub(crate) slot: Permit,
     pub(crate) window: Permit,
+    pub(crate) beside: Beside,
+}
+
+impl Lease {
+    pub(crate) fn new(slot: Permit, window: Permit) -> Self {
+        Self { slot, window, beside: Beside(None) }
+    }
+
+    /// The same, with something that is dropped when the body has been received or refused: what its client is counted
+    /// for as long as it sends.
+    #[must_use]
+    pub fn beside(self, counted: impl Send + Sync + 'static) -> Self {
+        Self { beside: Beside(Some(Box::new(counted))), ..self }
+    }
+}
+
+/// What rides with a lease until its body is there.
+pub(crate) struct Beside(
+    #[expect(dead_code, reason = "held for its drop")] Option<Box<dyn Any + Send + Sync>>,
+);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
+    }
 }
 
 /// The front door: what is held in memory, and who may add to it. Cheap to clone.
@@ -159,6 +231,7 @@ pub struct Admission {
     pub pixels: Budget,
     /// Originals that are served without what is private. Apart from bodies, so that slow readers hold up no upload.
     pub stripping: Budget,
+    turns: Arc<Turns>,
     window_bytes: u64,
     draining: Arc<AtomicBool>,
     backlog_full: Arc<AtomicBool>,
@@ -170,11 +243,20 @@ impl Admission {
         // At least one original of any size can be read for decoding, however slowly uploads arrive.
         let bodies_reserved = (share(options.bodies_bytes as f64) as u64).max(options.upload_bytes_max);
         let pixels_reserved = share(options.pixels_bytes as f64) as u64;
+        let slots = Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32);
+        let bodies = Budget::bytes("bodies", options.bodies_bytes, bodies_reserved);
+        let patience = Patience {
+            wait: options.admission_wait_max,
+            places: options.admission_waiting_max,
+            places_each: options.admission_waiting_per_client_max,
+        };
+        let turns = Turns::new(&slots, &bodies, patience);
         Self {
-            slots: Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32),
-            bodies: Budget::bytes("bodies", options.bodies_bytes, bodies_reserved),
+            slots: slots.before(&turns),
+            bodies: bodies.before(&turns),
             pixels: Budget::bytes("pixels", options.pixels_bytes, pixels_reserved),
             stripping: Budget::bytes("stripping", options.stripping_bytes, 0),
+            turns,
             window_bytes: options.upload_window_bytes,
             draining: Arc::default(),
             backlog_full: Arc::default(),
@@ -187,22 +269,54 @@ impl Admission {
     /// # Errors
     /// Why not.
     pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
+        self.check()?;
+        self.turns.take_now(Party::OURS, self.window(bytes))
+    }
+
+    /// As [`Admission::lease`], for a client's upload: where there is no room, who holds less than its share may wait for
+    /// its turn.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn admit(&self, party: Party, bytes: Option<u64>) -> Result<Lease, Refused> {
+        self.check()?;
+        let lease = self.turns.take(party, self.window(bytes)).await;
+        // Who waited while the daemon began to shut down is told so.
+        lease.map_err(|refused| self.check().err().unwrap_or(refused))
+    }
+
+    /// Whether [`Admission::admit`] would not refuse at once: asked before the first bytes of a body are read.
+    ///
+    /// # Errors
+    /// Why it would.
+    pub fn prospect(&self, party: Party, bytes: Option<u64>) -> Result<(), Refused> {
+        self.check()?;
+        if self.turns.would_take(party, self.window(bytes)) { Ok(()) } else { Err(Refused::Full) }
+    }
+
+    fn check(&self) -> Result<(), Refused> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
         if self.backlog_full.load(Ordering::Relaxed) {
             return Err(Refused::Backlog);
         }
-        let slot = self.slots.try_fresh(1).ok_or(Refused::Full)?;
-        let window =
-            bytes.map_or(u64::MAX, |bytes| bytes.saturating_add(UPLOAD_BYTES_MIN)).min(self.window_bytes);
-        let window = self.bodies.try_fresh(window).ok_or(Refused::Full)?;
-        Ok(Lease { slot, window })
+        Ok(())
+    }
+
+    fn window(&self, bytes: Option<u64>) -> u64 {
+        bytes.map_or(u64::MAX, |bytes| bytes.saturating_add(UPLOAD_BYTES_MIN)).min(self.window_bytes)
+    }
+
+    /// Uploads that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.turns.waiting()
     }
 
     /// From now on every upload is refused.
     pub fn close(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.turns.send_away();
     }
 
     /// Whether the daemon is shutting down.

@@ -9,7 +9,7 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{JobId, LeaseId, PhotoId, Timestamp, nodes, photos};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::compute::ComputePool;
 use crate::error::{IngestError, StartError};
+use crate::expiry;
 use crate::faults::Faults;
 use crate::heart::{Fate, void_leases};
 use crate::held::{Abandoned, HeldJobs};
@@ -29,7 +30,8 @@ use crate::reconciler::give_back_abandoned;
 use crate::stages::House;
 use crate::stages::ingestor::{Ingested, IngestorMessage, Upload};
 use crate::supervisor::{Counters, Health, STAGES, Supervisor, SupervisorArguments, SupervisorMessage};
-use crate::{Backlog, Lease, PipelineOptions, Refused};
+use crate::uploads::Registry;
+use crate::{Backlog, Lease, Party, PipelineOptions, Refused};
 
 /// Longest that a sweep that somebody asked for may take, in milliseconds.
 const SWEEP_MS_MAX: u64 = 300_000;
@@ -51,6 +53,7 @@ struct Inner {
     supervisor: ActorRef<SupervisorMessage>,
     nudge_janitor: Arc<Notify>,
     sweep: Sweep,
+    uploads: Registry,
 }
 
 /// One actor, as `GET /v1/admin/actors` shows it.
@@ -118,6 +121,8 @@ impl Pipeline {
             )));
         }
         void_old_leases(&metadata).await?;
+        // Most stores are counted by one look; the Janitor goes on with a large one.
+        expiry::count_existing(&metadata, 1).await.map_err(StartError::Store)?;
         let objects = objects.of_epoch(life.epoch);
         let compute = ComputePool::start(options.compute_threads)
             .map_err(|e| StartError::Spawn { what: "the compute pool", why: e.to_string() })?;
@@ -157,7 +162,15 @@ impl Pipeline {
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|e| StartError::Spawn { what: "the supervisor", why: e.to_string() })?;
-        Ok(Self(Arc::new(Inner { house, counters, health, supervisor, nudge_janitor, sweep })))
+        Ok(Self(Arc::new(Inner {
+            house,
+            counters,
+            health,
+            supervisor,
+            nudge_janitor,
+            sweep,
+            uploads: Registry::default(),
+        })))
     }
 
     /// A lease for one upload, of at most `bytes` if that is known, at once or not at all. Ask before reading the body.
@@ -165,10 +178,35 @@ impl Pipeline {
     /// # Errors
     /// Why not.
     pub fn lease(&self, bytes: Option<u64>) -> Result<Lease, Refused> {
-        let house = &self.0.house;
-        let lease = house.admission.lease(bytes)?;
-        house.objects.available().and_then(|()| house.fate.in_touch()).map_err(|_| Refused::StoreAway)?;
+        let lease = self.0.house.admission.lease(bytes)?;
+        self.store_is_there()?;
         Ok(lease)
+    }
+
+    /// A lease for one upload of this party, of at most `bytes` if that is known: at once, or in its turn. Ask before
+    /// reading the body.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn admit(&self, party: Party, bytes: Option<u64>) -> Result<Lease, Refused> {
+        self.store_is_there()?;
+        let lease = self.0.house.admission.admit(party, bytes).await?;
+        self.store_is_there()?;
+        Ok(lease)
+    }
+
+    /// Whether [`Pipeline::admit`] would not refuse at once.
+    ///
+    /// # Errors
+    /// Why it would.
+    pub fn prospect(&self, party: Party, bytes: Option<u64>) -> Result<(), Refused> {
+        self.0.house.admission.prospect(party, bytes)?;
+        self.store_is_there()
+    }
+
+    fn store_is_there(&self) -> Result<(), Refused> {
+        let house = &self.0.house;
+        house.objects.available().and_then(|()| house.fate.in_touch()).map_err(|_| Refused::StoreAway)
     }
 
     /// Whether this node has lately given a sign of life where the other nodes look for one. Until it has, it takes no
@@ -288,6 +326,16 @@ impl Pipeline {
             .unwrap_or_else(|error| Err(format!("the Janitor did not answer: {error}")))
     }
 
+    /// Which requests have an upload in hand.
+    pub(crate) fn uploads(&self) -> &Registry {
+        &self.0.uploads
+    }
+
+    /// There may be something to sweep.
+    pub(crate) fn nudge_janitor(&self) {
+        self.0.nudge_janitor.notify_one();
+    }
+
     /// What every part of the pipeline works with.
     pub(crate) fn house(&self) -> &House {
         &self.0.house
@@ -306,6 +354,11 @@ impl Pipeline {
     /// The metadata that the pipeline works on.
     pub fn metadata(&self) -> &Metadata {
         &self.0.house.metadata
+    }
+
+    /// This life of the node.
+    pub fn epoch(&self) -> Epoch {
+        self.0.house.epoch
     }
 
     /// The object store that the pipeline works on.
@@ -396,6 +449,7 @@ impl Pipeline {
             metrics::gauge!("darkroom_stage_in_flight_photos", "stage" => actor.name)
                 .set(actor.in_flight as f64);
         }
+        metrics::gauge!("darkroom_admission_waiting").set(self.0.house.admission.waiting() as f64);
         for budget in tree.budgets {
             if budget.name == SLOTS {
                 metrics::gauge!("darkroom_job_slots_used").set(budget.used as f64);
@@ -413,6 +467,9 @@ impl Pipeline {
         metrics::gauge!("darkroom_compute_queue_tasks").set(queued as f64);
         if let Err(error) = self.record_stored_gauges().await {
             tracing::warn!(%error, "the gauges of photos and jobs were not updated");
+        }
+        if let Err(error) = self.record_upload_gauges().await {
+            tracing::warn!(%error, "the gauges of uploads were not updated");
         }
     }
 
@@ -440,6 +497,11 @@ impl Pipeline {
         metrics::gauge!("darkroom_jobs_dead").set(dead as f64);
         let living = nodes.iter().filter(|(_, node)| node.dead.is_none()).count();
         metrics::gauge!("darkroom_nodes").set(living as f64);
+        let open = self
+            .metadata()
+            .read("count open batches", |tx| async move { batches::count_open(&tx).await })
+            .await?;
+        metrics::gauge!("darkroom_batches_open").set(open as f64);
         Ok(())
     }
 
@@ -447,6 +509,8 @@ impl Pipeline {
     pub async fn finish(&self, deadline: Instant) {
         let admission = &self.0.house.admission;
         admission.close();
+        // What has come of uploads is committed; their clients go on elsewhere, or after the next start.
+        self.0.uploads.stop_all();
         if tokio::time::timeout_at(deadline.into(), admission.slots.all_returned()).await.is_err() {
             let unfinished = self.0.house.held.all().len();
             tracing::warn!(

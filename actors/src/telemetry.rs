@@ -16,6 +16,19 @@ pub fn describe() {
         "Bytes written to the object store, by kind (original, variant)."
     );
     describe_counter!("darkroom_objects_deleted_total", "Objects deleted because nothing refers to them.");
+    describe_counter!(
+        "darkroom_direct_uploads_opened_total",
+        "Uploads announced that go to the bucket directly."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_settled_total",
+        "Direct uploads that are over, by outcome (done, refused, aborted, expired)."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_copied_bytes_total",
+        Unit::Bytes,
+        "Bytes that the object store has copied by itself to be originals."
+    );
     describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue, by class.");
     describe_counter!(
         "darkroom_jobs_claim_conflicts_total",
@@ -36,6 +49,12 @@ pub fn describe() {
     describe_counter!(
         "darkroom_jobs_abandoned_total",
         "Jobs given back to the durable queue because their holder in this process was gone."
+    );
+    describe_gauge!("darkroom_admission_waiting", "Uploads that wait for their turn before the front door.");
+    describe_histogram!(
+        "darkroom_admission_wait_seconds",
+        Unit::Seconds,
+        "Time that uploads waited for their turn, also those that were refused then."
     );
     describe_counter!("darkroom_panics_total", "Panics caught on the compute pool, by stage.");
     describe_counter!(
@@ -79,10 +98,28 @@ pub fn describe() {
         "darkroom_jobs_dead",
         "Letters of jobs that were given up: see `darkroomd jobs list --state dead`."
     );
+    describe_gauge!("darkroom_batches_open", "Batches that take uploads.");
     describe_gauge!("darkroom_nodes", "Nodes that count as alive.");
     describe_gauge!(
         "darkroom_jobs_oldest_due_seconds",
         Unit::Seconds,
         "How long the longest due job of a class has been due; 0 without one."
     );
+    describe_counter!(
+        "darkroom_upload_received_bytes_total",
+        Unit::Bytes,
+        "Bytes that resumable uploads have brought, before they are committed."
+    );
+    describe_counter!("darkroom_upload_pieces_total", "Pieces of resumable uploads that were put.");
+    describe_counter!(
+        "darkroom_upload_folded_bytes_total",
+        Unit::Bytes,
+        "Bytes of small pieces of resumable uploads that were written once more with what followed them."
+    );
+    describe_counter!(
+        "darkroom_upload_ended_total",
+        "Resumable uploads that ended by a request, by outcome (done, refused, terminated)."
+    );
+    describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
+    describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
 }

@@ -188,3 +188,22 @@ async fn a_store_that_cannot_be_asked_is_not_taken_for_one_that_has_lost_the_ori
     assert!(house.objects.get_whole(&healed.object, healed.bytes).await.unwrap().is_some());
     house.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_owners_bytes_are_stored_once_and_neither_can_tell() {
+    let house = House::on_files().await;
+    let ada = house.ready("ada").await;
+    let ben = house.upload("ben", false).await.unwrap();
+    assert!(!ben.duplicate && ben.photo.id != ada.id, "what another has says nothing");
+    assert_eq!((ben.photo.state, ben.photo.original.object), (State::Processing, ada.original.object));
+    assert!(house.upload("ben", false).await.unwrap().duplicate, "of his own");
+    house.all_have_it_back(&[ada.id, ben.photo.id]).await;
+    // It goes with the last who has it.
+    for (photo, stored) in [(ada.id, 1), (ben.photo.id, 0)] {
+        assert!(house.pipeline.delete(photo).await.unwrap());
+        house.pipeline.sweep().await.unwrap();
+        let originals = house.objects.list(ObjectKind::Original, None, 100).await.unwrap();
+        assert_eq!(originals.len(), stored);
+    }
+    house.end().await;
+}

@@ -3,11 +3,15 @@
 //! In the order in which a request meets them:
 //!
 //! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
-//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read.
+//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether anything
+//!   moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`caller`]: who asks.
-//! - [`upload`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have.
+//! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
+//! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
+//! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo.
 //! - [`problem`]: every error's answer, in one place.
@@ -15,11 +19,19 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+mod activity;
 pub mod admin;
+pub mod batches;
 pub mod caller;
 pub mod conditional;
+mod cors;
+pub mod digests;
+pub mod direct;
 pub mod health;
+pub mod hooks;
+pub mod idempotency;
 pub mod jobs;
+pub mod limits;
 pub mod linger;
 pub mod objects;
 mod options;
@@ -31,16 +43,21 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod upload;
+pub mod uploads;
 pub mod view;
 
 use std::sync::Arc;
 
-use darkroom_actors::{Lease, Pipeline};
+use darkroom_actors::Pipeline;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use caller::Caller;
+use batches::followers::Followers;
+use limits::Limits;
 use problem::Problem;
 
+pub use batches::options::BatchOptions;
+pub use idempotency::IdempotencyOptions;
+pub use limits::ClientLimits;
 pub use options::HttpOptions;
 pub use serve::serve;
 
@@ -54,11 +71,17 @@ pub struct Api {
 struct Inner {
     pipeline: Pipeline,
     options: HttpOptions,
+    limits: Limits,
     metrics: MetricsText,
+    hooks: hooks::Hooks,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
     /// Places for archives that are being taken in.
     tar_places: Arc<Semaphore>,
+    /// Who follows batches on this node.
+    followers: Followers,
+    /// Checks of batches that are answered at once.
+    check_places: Semaphore,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -68,8 +91,23 @@ impl Api {
     /// The API over a running pipeline.
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
+        let followers = Followers::new(options.batches.subscribers_max);
+        let check_places = Semaphore::new(options.batches.checks_at_once);
         let tar_places = Arc::new(Semaphore::new(options.tar_streams_max));
-        let inner = Inner { pipeline, options, metrics, backup_place, tar_places };
+        let hooks = hooks::Hooks::new(&options.hooks);
+        // As many as there may be connections, each with one body on HTTP/1.1.
+        let limits = Limits::new(options.clients.clone(), options.connections_max);
+        let inner = Inner {
+            pipeline,
+            options,
+            limits,
+            metrics,
+            hooks,
+            backup_place,
+            followers,
+            check_places,
+            tar_places,
+        };
         Self { inner: Arc::new(inner), health_only: false }
     }
 
@@ -92,13 +130,12 @@ impl Api {
         &self.inner.options
     }
 
-    /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
-    /// way to one.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn admit(&self, _caller: &Caller, bytes: Option<u64>) -> Result<Lease, Problem> {
-        Ok(self.pipeline().lease(bytes)?)
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn hooks(&self) -> &hooks::Hooks {
+        &self.inner.hooks
     }
 
     /// A place for one more archive: lines of the answer may wait for its sender.
@@ -112,6 +149,14 @@ impl Api {
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inner.backup_place)
+    }
+
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.inner.followers
+    }
+
+    pub(crate) fn check_places(&self) -> &Semaphore {
+        &self.inner.check_places
     }
 
     pub(crate) fn metrics(&self) -> String {

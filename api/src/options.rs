@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::BatchOptions;
+use crate::hooks::HooksOptions;
+use crate::idempotency::IdempotencyOptions;
+use crate::limits::ClientLimits;
+
 /// Longest deadline that makes sense.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -10,6 +15,19 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 pub struct HttpOptions {
     /// Connections at once. Beyond it requests get 503, and beyond twice as many connections are closed.
     pub connections_max: usize,
+    /// Connections of one client, 0 for any number. Beyond it requests get 429, and beyond twice as many connections are
+    /// closed.
+    pub connections_per_client_max: usize,
+    /// Requests at once in all connections of HTTP/2, until their answers are sent.
+    pub h2_requests_max: usize,
+    /// Requests at once in one of them.
+    pub h2_streams_max: u32,
+    /// What a connection of HTTP/2 may send ahead, in bytes.
+    pub h2_window_bytes: u32,
+    /// A request's headers, in bytes. Also the most that is read of an HTTP/1.1 connection at once.
+    pub header_bytes_max: u32,
+    /// And their number.
+    pub headers_max: usize,
     /// Largest body of a request that carries several photos, in bytes.
     pub request_bytes_max: u64,
     /// Files in such a request.
@@ -30,18 +48,38 @@ pub struct HttpOptions {
     pub body_idle_timeout: Duration,
     /// Until a request's body must be complete.
     pub body_timeout: Duration,
+    /// Bytes per second that a body must come to, 0 for none.
+    pub body_rate_min: u64,
+    /// The time over which that is reckoned.
+    pub body_rate_window: Duration,
     /// Longest that `Prefer: wait` is honoured.
     pub wait_max: Duration,
     /// How long the rest of a refused request is read and discarded, so that its sender reads the answer.
     pub discard_timeout: Duration,
     /// How many bytes of it at most.
     pub discard_bytes_max: u64,
+    /// Batches.
+    pub batches: BatchOptions,
+    /// How idempotency keys are kept.
+    pub idempotency: IdempotencyOptions,
+    /// Origins whose pages may use the API, as browsers name them; `*` is any.
+    pub cors_origins: Vec<String>,
+    /// From whom events of the bucket are taken.
+    pub hooks: HooksOptions,
+    /// What each client may ask for.
+    pub clients: ClientLimits,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            connections_per_client_max: 0,
+            h2_requests_max: 1024,
+            h2_streams_max: 32,
+            h2_window_bytes: 64 << 10,
+            header_bytes_max: 64 << 10,
+            headers_max: 100,
             request_bytes_max: 4 << 30,
             parts_max: 1000,
             tar_entries_max: 100_000,
@@ -52,9 +90,16 @@ impl Default for HttpOptions {
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(600),
+            body_rate_min: 1 << 10,
+            body_rate_window: Duration::from_secs(10),
             wait_max: Duration::from_secs(60),
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
+            batches: BatchOptions::default(),
+            idempotency: IdempotencyOptions::default(),
+            cors_origins: Vec::new(),
+            hooks: HooksOptions::default(),
+            clients: ClientLimits::default(),
         }
     }
 }
@@ -71,6 +116,7 @@ impl HttpOptions {
             ("http.body_timeout", self.body_timeout),
             ("http.tar_timeout", self.tar_timeout),
             ("http.tar_patience", self.tar_patience),
+            ("http.body_rate_window", self.body_rate_window),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, value)| value.is_zero()) {
             return Err(format!(
@@ -85,6 +131,19 @@ impl HttpOptions {
                 value.as_secs()
             ));
         }
+        self.idempotency.validate()?;
+        let is_origin = |origin: &str| {
+            origin == "*"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', ' ', '*'])
+                })
+        };
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "http.cors_origins has {origin:?}, which is no origin: give scheme, host and port as \
+                 \"https://photos.example\" without a path, or \"*\" for any"
+            ));
+        }
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
@@ -95,6 +154,23 @@ impl HttpOptions {
                 self.tar_answer_bytes
             ));
         }
-        Ok(())
+        self.batches.validate()?;
+        self.hooks.validate()?;
+        self.validate_protocol()?;
+        self.clients.validate()
+    }
+
+    fn validate_protocol(&self) -> Result<(), String> {
+        let ranges = [
+            ("http.h2_requests_max", self.h2_requests_max as u64, 1, 1 << 20),
+            ("http.h2_streams_max", self.h2_streams_max.into(), 1, 1000),
+            ("http.h2_window", self.h2_window_bytes.into(), 65_535, 16 << 20),
+            ("http.header_bytes_max", self.header_bytes_max.into(), 8 << 10, 1 << 20),
+            ("http.headers_max", self.headers_max as u64, 10, 1000),
+        ];
+        let mut wrong = ranges.iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));
+        wrong.next().map_or(Ok(()), |(name, value, least, most)| {
+            Err(format!("{name} is {value}: set it from {least} to {most}"))
+        })
     }
 }

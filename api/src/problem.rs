@@ -1,12 +1,16 @@
 //! Errors as RFC 9457 problem details. The only place that knows which error is which status.
 
+use darkroom_actors::direct::DirectError;
 use darkroom_actors::{BodyError, IngestError, MediaError, Refused, StripError};
 
 use darkroom_store::StoreError;
-use hyper::StatusCode;
+use darkroom_store::model::batches::NotAdmitted;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use crate::limits::usage::quota_exceeded;
 use crate::response::{self, Answer};
 use crate::upload::archive::TarError;
 
@@ -31,6 +35,20 @@ pub struct Problem {
     /// Methods that the path has; sent as `Allow`.
     #[serde(skip)]
     pub allow: Option<&'static str>,
+    /// What few kinds of problems tell.
+    #[serde(flatten)]
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What a problem tells beside what all tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct More {
+    /// Members of its own (RFC 9457, section 3.2).
+    #[serde(flatten)]
+    members: Map<String, Value>,
+    /// Headers that go with the answer.
+    #[serde(skip)]
+    headers: HeaderMap,
 }
 
 /// Every problem type: code, status, title. Described in docs/errors.md.
@@ -67,6 +85,23 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-scans", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too many scans"),
     ("metadata-too-large", StatusCode::UNPROCESSABLE_ENTITY, "The photo has too much metadata"),
     ("corrupt-image", StatusCode::UNPROCESSABLE_ENTITY, "The photo is damaged"),
+    ("no-direct-uploads", StatusCode::NOT_IMPLEMENTED, "Nothing can be sent to the bucket directly"),
+    ("direct-upload-not-found", StatusCode::NOT_FOUND, "No such direct upload"),
+    ("direct-upload-over", StatusCode::GONE, "The direct upload is over"),
+    ("direct-upload-busy", StatusCode::CONFLICT, "The direct upload is being completed"),
+    ("direct-upload-incomplete", StatusCode::CONFLICT, "The bytes are not there yet"),
+    ("direct-upload-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "What was put is not what was announced"),
+    ("too-many-direct-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many direct uploads are open"),
+    ("hook-not-configured", StatusCode::NOT_FOUND, "No events are expected"),
+    ("hook-not-authentic", StatusCode::FORBIDDEN, "The message is not of whom it should be"),
+    ("hook-unverifiable", StatusCode::BAD_GATEWAY, "The message could not be verified now"),
+    ("body-too-slow", StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
+    ("headers-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers"),
+    ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests of yours"),
+    ("too-many-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many uploads of yours at once"),
+    ("too-many-open-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many uploads of yours are open"),
+    ("too-many-client-connections", StatusCode::TOO_MANY_REQUESTS, "Too many connections of yours"),
+    ("quota-exceeded", StatusCode::INSUFFICIENT_STORAGE, "Your quota is used up"),
     ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The daemon is full"),
     ("backlog-full", StatusCode::SERVICE_UNAVAILABLE, "Too many photos wait"),
     ("draining", StatusCode::SERVICE_UNAVAILABLE, "The daemon is shutting down"),
@@ -76,6 +111,40 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
     ("not-supported", StatusCode::NOT_IMPLEMENTED, "The engine of the metadata cannot do this"),
     ("storage-full", StatusCode::INSUFFICIENT_STORAGE, "The storage is full"),
+    ("batch-not-found", StatusCode::NOT_FOUND, "No such batch"),
+    ("batch-closed", StatusCode::CONFLICT, "The batch was closed"),
+    ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
+    ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
+    ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
+    ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
+    ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),
+    ("content-encoding-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("idempotency-key-malformed", StatusCode::BAD_REQUEST, "The idempotency key cannot be read"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is another request's"),
+    ("request-in-progress", StatusCode::CONFLICT, "The request is being carried out"),
+    ("too-many-idempotency-keys", StatusCode::TOO_MANY_REQUESTS, "Too many idempotency keys are remembered"),
+    ("invalid-header", StatusCode::BAD_REQUEST, "A header is invalid"),
+    ("tus-version-unsupported", StatusCode::PRECONDITION_FAILED, "This version of tus is not spoken"),
+    ("upload-not-found", StatusCode::NOT_FOUND, "No such upload"),
+    ("upload-ended", StatusCode::GONE, "The upload has ended"),
+    ("upload-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not of a type that appends"),
+    ("upload-offset-mismatch", StatusCode::CONFLICT, "The upload stands elsewhere"),
+    ("upload-taken-over", StatusCode::CONFLICT, "Another request goes on with the upload"),
+    ("upload-length-mismatch", StatusCode::BAD_REQUEST, "The upload's length was told otherwise"),
+    ("upload-length-exceeded", StatusCode::PAYLOAD_TOO_LARGE, "The upload has more bytes than it may"),
+    ("upload-checksum-mismatch", StatusCode::BAD_REQUEST, "The bytes are not those of the checksum"),
+    (
+        "upload-content-mismatch",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The bytes are not those that were announced",
+    ),
+    ("upload-bytes-lost", StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes of the upload are lost"),
+    ("upload-final", StatusCode::FORBIDDEN, "The upload is made of others"),
+    ("upload-part-unfinished", StatusCode::CONFLICT, "A part lacks bytes"),
+    ("upload-too-fragmented", StatusCode::PAYLOAD_TOO_LARGE, "The upload lies in too many pieces"),
+    ("uploads-full", StatusCode::SERVICE_UNAVAILABLE, "Too much lies in open uploads"),
     ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong with the daemon"),
 ];
 
@@ -96,7 +165,20 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            more: None,
         }
+    }
+
+    /// The same, which tells something more.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.more.get_or_insert_default().members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Headers that go with the answer.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.more.get_or_insert_default().headers
     }
 
     /// The same, with advice on when to try again.
@@ -126,9 +208,32 @@ impl Problem {
         Self::new("compressed-body", detail)
     }
 
+    /// Its kind, without the rest of the reference.
+    pub fn code(&self) -> &str {
+        self.kind.strip_prefix(TYPE_BASE).unwrap_or(&self.kind)
+    }
+
+    /// Whether it says that these bytes will never be a photo, however often they are sent.
+    pub fn is_refusal(&self) -> bool {
+        const CODES: &[&str] = &[
+            "type-mismatch",
+            "empty-image",
+            "unsupported-image",
+            "truncated-image",
+            "image-too-large",
+            "too-many-scans",
+            "metadata-too-large",
+            "corrupt-image",
+            "upload-content-mismatch",
+            "upload-length-exceeded",
+            "upload-bytes-lost",
+        ];
+        CODES.contains(&self.code())
+    }
+
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
-        self.kind.strip_prefix(TYPE_BASE) == Some(code)
+        self.code() == code
     }
 
     /// The HTTP status.
@@ -140,6 +245,7 @@ impl Problem {
     pub fn into_answer(self) -> Answer {
         let mut answer = response::json(self.status_code(), &self);
         let headers = answer.headers_mut();
+        headers.extend(self.more.map(|more| more.headers).unwrap_or_default());
         headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -154,7 +260,7 @@ impl Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let (code, seconds) = match refused {
-            Refused::Full => ("overloaded", 1),
+            Refused::Full | Refused::Waited => ("overloaded", 1),
             Refused::Backlog => ("backlog-full", 10),
             Refused::Draining => ("draining", 5),
             Refused::StoreAway => ("store-unavailable", 5),
@@ -166,13 +272,20 @@ impl From<Refused> for Problem {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let (code, advice) = match error {
+            BodyError::Store(error) => return error.into(),
             BodyError::Stalled { .. } => ("body-timeout", "send it again, nothing of this photo was kept"),
+            BodyError::TooSlow { .. } => {
+                ("body-too-slow", "send it faster, or in parts; nothing of this photo was kept")
+            }
             BodyError::Broken(_) => ("body-incomplete", "send it again, nothing of this photo was kept"),
             BodyError::Malformed(_) => {
                 ("multipart-malformed", "check the boundary and the headers of the parts")
             }
             BodyError::TooLarge { .. } => {
                 ("body-too-large", "send a smaller one, nothing of this photo was kept")
+            }
+            BodyError::Mismatch { .. } => {
+                ("digest-mismatch", "send it again, or mend the digest; nothing of this photo was kept")
             }
         };
         Self::new(code, format!("{error}; {advice}"))
@@ -183,9 +296,8 @@ impl From<TarError> for Problem {
     fn from(error: TarError) -> Self {
         match error {
             TarError::Body(error) => {
-                let problem = Self::from(error.clone());
                 let detail = format!("{error}; what was told before is durable, send the rest again");
-                Self { detail, ..problem }
+                Self { detail, ..Self::from(error) }
             }
             TarError::Malformed { at, what } => {
                 let advice = "what was told before is durable, pack the rest again";
@@ -225,11 +337,67 @@ impl From<IngestError> for Problem {
                 format!("{error}: send the right type, or none to have it found by the bytes"),
             ),
             IngestError::TooExpensive { .. } => Self::new("image-too-large", error.to_string()),
+            IngestError::NotAnnounced(_) => {
+                Self::new("direct-upload-mismatch", format!("{error}: announce it again, and put that"))
+            }
+            IngestError::UploadOver => Self::new("direct-upload-over", error.to_string()),
             IngestError::Body(error) => error.into(),
+            IngestError::NotAdmitted(why) => why.into(),
+            IngestError::OverQuota { used, quota } => quota_exceeded(&used, &quota),
             IngestError::Store(error) => error.into(),
+            IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),
+            IngestError::OtherContent => Self::new(
+                "upload-content-mismatch",
+                format!("{error}: the file has changed, or its digest is of another; begin again"),
+            ),
+            IngestError::BytesLost => {
+                Self::new("upload-bytes-lost", format!("{error}; begin again, and tell the operator"))
+            }
+            IngestError::UploadGone => {
+                Self::new("upload-ended", format!("{error}, or its photo was deleted"))
+            }
             IngestError::Restarting => {
                 Self::new("restarting", format!("{error}; send the photo again")).retry_after(1)
             }
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        let (code, advice) = match why {
+            NotAdmitted::Unknown => ("batch-not-found", "name another, or none"),
+            NotAdmitted::Closed => ("batch-closed", "open another for more photos"),
+            NotAdmitted::Cancelled => ("batch-cancelled", "open another, or stop sending"),
+        };
+        Self::new(code, format!("{why}; {advice}"))
+    }
+}
+
+impl From<DirectError> for Problem {
+    fn from(error: DirectError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DirectError::NoBucket => Self::new(
+                "no-direct-uploads",
+                format!(
+                    "{detail}: send the photo to this daemon, in the body of POST /v1/photos, or resumably to /v1/uploads"
+                ),
+            ),
+            DirectError::Unknown(_) => Self::new("direct-upload-not-found", detail),
+            DirectError::Over { .. } => Self::new("direct-upload-over", detail),
+            DirectError::Busy(_) => {
+                Self::new("direct-upload-busy", format!("{detail}; ask again")).retry_after(1)
+            }
+            DirectError::Incomplete(_) => Self::new("direct-upload-incomplete", detail),
+            // As the record has it: a code of this list.
+            DirectError::Refused(failure) => Self::new(&failure.code, failure.detail),
+            DirectError::PhotoGone(id) => Self::photo_not_found(&id.to_string()),
+            DirectError::TooMany { .. } | DirectError::TooManyBytes { .. } => {
+                Self::new("too-many-direct-uploads", detail).retry_after(60)
+            }
+            DirectError::NoSuchPart { .. } => Self::new("invalid-parameter", detail),
+            DirectError::Ingest(error) => error.into(),
         }
     }
 }
@@ -293,14 +461,64 @@ mod tests {
         }
     }
 
+    /// Type and status of each row of the first table of docs/errors.md.
+    fn described() -> Vec<(&'static str, u16)> {
+        let rows = include_str!("../../docs/errors.md")
+            .lines()
+            .skip_while(|line| !line.starts_with("| type `/problems/"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        cells
+            .map(|cells| {
+                let [_, code, status, what, advice, _] = cells[..] else {
+                    panic!("no row of a type: {cells:?}")
+                };
+                assert!(what.ends_with('.') && advice.ends_with('.'), "no sentence: {cells:?}");
+                (code.trim_matches('`'), status.parse().unwrap())
+            })
+            .collect()
+    }
+
     #[test]
-    fn every_kind_is_described_for_users() {
-        let docs = include_str!("../../docs/errors.md");
-        for (code, status, _) in KINDS {
-            assert!(
-                docs.contains(&format!("| `{code}` | {} |", status.as_u16())),
-                "docs/errors.md lacks {code}"
-            );
+    fn what_users_read_of_each_kind_is_what_they_get() {
+        let (mut described, mut kinds) = (described(), Vec::new());
+        kinds.extend(KINDS.iter().map(|(code, status, _)| (*code, status.as_u16())));
+        described.sort_unstable();
+        kinds.sort_unstable();
+        let of = |rows: &[(&'static str, u16)], others: &[(&'static str, u16)]| {
+            rows.iter().filter(|row| !others.contains(row)).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&kinds, &described), [], "docs/errors.md lacks these, or has another status");
+        assert_eq!(of(&described, &kinds), [], "docs/errors.md describes what there is not");
+        assert_eq!(described, kinds, "docs/errors.md has one of them twice");
+    }
+
+    /// Every source file below a folder, as one text.
+    fn sources(folder: &std::path::Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(path).unwrap(),
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn every_kind_is_given_by_somebody_and_no_other_is() {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ours = sources(&here.join("src"));
+        let media = sources(&here.join("../media/src"));
+        for (code, ..) in KINDS {
+            let quoted = format!("\"{code}\"");
+            let given = ours.matches(&quoted).count() > 1 || media.contains(&quoted);
+            assert!(given, "nobody gives {code}: it can go, from docs/errors.md, too");
+        }
+        for given in ours.split("Problem::new(").skip(1) {
+            let literal = given.trim_start().strip_prefix('"').and_then(|text| text.split('"').next());
+            if let Some(code) = literal {
+                assert!(KINDS.iter().any(|(known, ..)| *known == code), "{code} is given and not listed");
+            }
         }
     }
 

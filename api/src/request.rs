@@ -10,10 +10,11 @@ use darkroom_actors::BodyError;
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+use crate::HttpOptions;
 use crate::problem::Problem;
 
 /// The parameters of a query, each known and given at most once.
@@ -92,6 +93,60 @@ pub struct BodyDeadlines {
     pub idle: Duration,
     /// For all of it.
     pub whole: Duration,
+    /// How slowly it may come.
+    pub pace: Pace,
+}
+
+/// What a body must come to. Only the time in which it is waited for counts: whoever is held up by our disk is not slow.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes per second; 0 for none.
+    pub rate_min: u64,
+    /// The time over which that is reckoned, again and again. The first ends no body before it is over.
+    pub over: Duration,
+}
+
+impl BodyDeadlines {
+    /// Of every body.
+    pub fn of(options: &HttpOptions) -> Self {
+        Self {
+            idle: options.body_idle_timeout,
+            whole: options.body_timeout,
+            pace: Pace { rate_min: options.body_rate_min, over: options.body_rate_window },
+        }
+    }
+}
+
+/// How a body keeps its pace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paced {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Paced {
+    /// Until when it has time.
+    fn deadline(&self, pace: &Pace) -> Option<Instant> {
+        (pace.rate_min > 0).then(|| Instant::now() + pace.over.saturating_sub(self.waited))
+    }
+
+    /// It was waited for, and so much came.
+    ///
+    /// # Errors
+    /// [`BodyError::TooSlow`].
+    fn came(&mut self, waited: Duration, bytes: usize, pace: &Pace) -> Result<(), BodyError> {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if pace.rate_min == 0 || self.waited < pace.over {
+            return Ok(());
+        }
+        let least = pace.rate_min as f64 * self.waited.as_secs_f64();
+        if (self.bytes as f64) < least {
+            return Err(BodyError::TooSlow { rate_min: pace.rate_min, over: pace.over });
+        }
+        *self = Self::default();
+        Ok(())
+    }
 }
 
 /// The body's bytes, under deadlines. The stream ends after an error.
@@ -102,11 +157,11 @@ pub fn body_bytes(
     bytes_max: u64,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
     let latest = Instant::now() + deadlines.whole;
-    stream::unfold(Some((body, 0_u64)), move |state| {
+    stream::unfold(Some((body, 0_u64, Paced::default())), move |state| {
         let end = end.clone();
         async move {
-            let (mut body, received) = state?;
-            let next = match next_bytes(&mut body, deadlines, latest).await {
+            let (mut body, received, mut paced) = state?;
+            let next = match next_bytes(&mut body, deadlines, latest, &mut paced).await {
                 Ok(next) => next,
                 Err(error) => return Some((Err(error), None)),
             };
@@ -122,29 +177,47 @@ pub fn body_bytes(
             if received > bytes_max {
                 return Some((Err(BodyError::TooLarge { limit: bytes_max }), None));
             }
-            Some((Ok(bytes), Some((body, received))))
+            Some((Ok(bytes), Some((body, received, paced))))
         }
     })
 }
 
-async fn next_bytes(
-    body: &mut Incoming,
+async fn next_bytes<B>(
+    body: &mut B,
     deadlines: BodyDeadlines,
     latest: Instant,
-) -> Result<Option<Bytes>, BodyError> {
+    paced: &mut Paced,
+) -> Result<Option<Bytes>, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let BodyDeadlines { idle, whole, pace } = deadlines;
+    let mut silent_since = Instant::now();
     loop {
-        let deadline = latest.min(Instant::now() + deadlines.idle);
-        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::Stalled {
-            after: if deadline == latest { deadlines.whole } else { deadlines.idle },
-        })?;
+        let began = Instant::now();
+        let stalled = latest.min(silent_since + idle);
+        let deadline = paced.deadline(&pace).map_or(stalled, |slow| slow.min(stalled));
+        let frame = timeout_at(deadline, body.frame()).await;
+        let waited = began.elapsed();
         match frame {
-            None => return Ok(None),
+            Err(_) if deadline == stalled => {
+                return Err(BodyError::Stalled { after: if stalled == latest { whole } else { idle } });
+            }
+            Err(_) => paced.came(waited, 0, &pace)?,
+            Ok(None) => return Ok(None),
             // Trailers carry nothing that is used here.
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
-                _ => {}
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(bytes) if !bytes.is_empty() => {
+                    paced.came(waited, bytes.len(), &pace)?;
+                    return Ok(Some(bytes));
+                }
+                _ => {
+                    paced.came(waited, 0, &pace)?;
+                    silent_since = Instant::now();
+                }
             },
-            Some(Err(error)) => return Err(BodyError::Broken(error.to_string())),
+            Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
         }
     }
 }
@@ -172,7 +245,55 @@ pub async fn json<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
+
+    const DEADLINES: BodyDeadlines = BodyDeadlines {
+        idle: Duration::from_secs(30),
+        whole: Duration::from_secs(600),
+        pace: Pace { rate_min: 1024, over: Duration::from_secs(10) },
+    };
+
+    /// Reads a body that sends so many bytes once per second, each reader's turn taking so long; when and how it ended.
+    async fn read_slowly(bytes: usize, pieces: usize, between: Duration) -> (u64, Option<BodyError>) {
+        let frames = stream::unfold(0, move |sent| async move {
+            if sent == pieces {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![0; bytes]))), sent + 1))
+        });
+        let mut body = StreamBody::new(frames.boxed());
+        let (began, mut paced) = (Instant::now(), Paced::default());
+        loop {
+            match next_bytes(&mut body, DEADLINES, began + DEADLINES.whole, &mut paced).await {
+                Ok(Some(_)) => tokio::time::sleep(between).await,
+                Ok(None) => return (began.elapsed().as_secs(), None),
+                Err(error) => return (began.elapsed().as_secs(), Some(error)),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_after_the_first_window() {
+        let (after, error) = read_slowly(1, 1000, Duration::ZERO).await;
+        assert_eq!(after, 10);
+        assert!(matches!(error, Some(BodyError::TooSlow { rate_min: 1024, .. })), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_keeps_its_pace_is_read_to_its_end() {
+        let (after, error) = read_slowly(1100, 100, Duration::ZERO).await;
+        assert!(error.is_none() && after == 100, "{after} s, {error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_us_is_not_slow() {
+        let (_, error) = read_slowly(1100, 50, Duration::from_secs(5)).await;
+        assert!(error.is_none(), "{error:?}");
+    }
 
     #[test]
     fn unknown_and_repeated_parameters_are_refused_by_name() {

@@ -120,12 +120,21 @@ pub fn streamed(
     pieces: impl Stream<Item = Bytes> + Send + 'static,
     deadline: Instant,
 ) -> Answer {
+    streamed_or_broken_off(content_type, pieces.map(Ok), deadline)
+}
+
+/// The same of pieces that may come to be missing: at an error the answer breaks off.
+pub fn streamed_or_broken_off(
+    content_type: &'static str,
+    pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    deadline: Instant,
+) -> Answer {
     let (sender, taken) = mpsc::channel(1);
     tokio::spawn(async move {
         let hand_out = async {
             let mut pieces = pin!(pieces);
             while let Some(piece) = pieces.next().await {
-                if sender.send(Ok(Frame::data(piece))).await.is_err() {
+                if sender.send(piece.map(Frame::data)).await.is_err() {
                     return; // The connection has ended.
                 }
             }

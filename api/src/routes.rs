@@ -11,18 +11,19 @@ use hyper::{Method, Request, StatusCode, Version};
 use uuid::Uuid;
 
 use crate::caller::{Caller, ClientKey};
+use crate::cors::Cors;
 use crate::objects::Asked;
 use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, health, jobs, objects, photos, upload};
+use crate::{Api, admin, batches, direct, health, hooks, jobs, limits, objects, photos, upload, uploads};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES];
+pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -38,6 +39,7 @@ const OWN_ROUTES: Routes = &[
     ("DELETE", "/v1/admin/jobs/{id}"),
     ("POST", "/v1/admin/jobs/{id}/retry"),
     ("POST", "/v1/admin/backup"),
+    ("GET", "/v1/usage"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -61,7 +63,8 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let caller = Caller { owner: OwnerId::open(), client };
-    let asking = Asking { request, caller, crowd, end: end.clone() };
+    let cors = Cors::of(&api, &request);
+    let asking = Asking { request, caller: caller.clone(), crowd, end: end.clone(), cors: cors.clone() };
     let routed = AssertUnwindSafe(route(&api, asking, &segments)).catch_unwind().await;
     let (route, result) = routed.unwrap_or_else(|_| {
         // The panic hook has logged it.
@@ -71,10 +74,14 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     if method == Method::HEAD {
         without_body(&mut answer);
     }
+    cors.decorate(&mut answer);
     let headers = answer.headers_mut();
     headers.insert(REQUEST_ID.clone(), request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if version < Version::HTTP_2 && (!end.was_reached() || crowd == Crowd::TooMany) {
+    if segments.first() == Some(&"v1") {
+        api.limits().tell(&caller, headers);
+    }
+    if version < Version::HTTP_2 && (!end.was_reached() || crowd != Crowd::Room) {
         // The rest of the body lies between us and the next request; and one connection too many must go.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -116,6 +123,8 @@ fn note(
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
     };
@@ -144,29 +153,50 @@ pub struct Asking {
     pub crowd: Crowd,
     /// Whether its body was read to the end.
     pub end: BodyEnd,
+    /// What is allowed to the page that it comes from.
+    pub(crate) cors: Cors,
 }
 
 /// A route's name for metrics, and its answer.
 pub type Routed = (&'static str, Result<Answer, Problem>);
 
 async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
-    let Asking { request, caller, crowd, end } = asking;
-    if let Some(answer) = outside_admission(api, &request, segments).await {
+    let request = &asking.request;
+    if let Some(answer) = outside_admission(api, request, segments).await {
         return answer;
     }
     if api.is_health_only() {
         let detail = "only /livez, /readyz and /metrics are answered here; use the main address";
         return ("unknown", Err(Problem::new("not-found", detail)));
     }
-    if let Crowd::TooMany = crowd {
-        let problem =
-            Problem::new("too-many-connections", "as many connections are open as may be; try again");
-        return ("crowded", Err(problem.retry_after(1)));
+    if let Some(problem) = asking.crowd.problem() {
+        return ("crowded", Err(problem));
     }
-    if is_cross_site(&request) {
+    if let Err(problem) = api.limits().request(&asking.caller) {
+        return ("limited", Err(problem));
+    }
+    if request.headers().len() > api.options().headers_max {
+        let detail = format!("the request has more than {} headers: send fewer", api.options().headers_max);
+        return ("headers", Err(Problem::new("headers-too-large", detail)));
+    }
+    if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
+        return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
+    }
+    if is_cross_site(request) && !asking.cors.is_allowed() {
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
+    match segments {
+        ["v1", "uploads", rest @ ..] => uploads::route(api, asking, rest).await,
+        ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
+        ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
+        ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
+        _ => own_route(api, asking, segments).await,
+    }
+}
+
+async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
+    let Asking { request, caller, end, .. } = asking;
     let method = request.method().clone();
     let query = request.uri().query().map(ToOwned::to_owned);
     let query = query.as_deref();
@@ -197,6 +227,10 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
             let asked = Asked { method: &method, headers: request.headers(), query };
             if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
         }),
+        ["v1", "usage"] => (
+            "/v1/usage",
+            if get { limits::usage::get(api, &caller, query).await } else { not_allowed("GET, HEAD") },
+        ),
         ["v1", "admin", "jobs", rest @ ..] => jobs_route(api, &method, query, rest).await,
         ["v1", "admin", "actors"] => {
             ("/v1/admin/actors", if get { Ok(admin::actors(api)) } else { not_allowed("GET, HEAD") })

@@ -1,35 +1,38 @@
 //! Accepts connections, speaks HTTP/1.1 and h2c, and drains.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::{Activity, Still};
 use crate::caller::ClientKey;
+use crate::limits::refused;
 use crate::linger::Lingering;
+use crate::problem::Problem;
+use crate::response::Answer;
 use crate::{Api, HttpOptions, routes};
 
-/// Largest read of a connection at once: a part of an upload's window.
-const READ_BYTES_MAX: usize = 192 * 1024;
-/// What an h2 stream may send ahead. With the object store's windows it stays below an upload's window.
-const H2_STREAM_WINDOW: u32 = 256 * 1024;
-/// What an h2 connection may send ahead, in all its streams.
-const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
 /// What an h2 stream may hold that its client has not taken.
 const H2_SEND_BYTES_MAX: usize = 64 * 1024;
-/// Requests at once on one h2 connection.
-const H2_STREAMS_MAX: u32 = 32;
-/// Bytes of headers.
-const HEADER_BYTES_MAX: u32 = 32 * 1024;
+/// Streams that a client has reset before they were taken up (CVE-2023-44487), and that we have reset for its errors:
+/// beyond either an h2 connection is closed. Frames of headers and empty frames of data are bounded by the h2 crate, which
+/// also keeps no more than one PING and one SETTINGS to be answered.
+const H2_RESETS_PENDING_MAX: usize = 20;
+const H2_RESETS_BY_ERRORS_MAX: usize = 64;
 /// Wait after a failed accept: most often the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -40,6 +43,29 @@ pub enum Crowd {
     Room,
     /// There is not: only health and metrics are answered.
     TooMany,
+    /// This client has too many.
+    TooManyOfClient,
+}
+
+impl Crowd {
+    /// What its requests are answered.
+    pub(crate) fn problem(self) -> Option<Problem> {
+        let (reason, code, detail) = match self {
+            Self::Room => return None,
+            Self::TooMany => (
+                "connections",
+                "too-many-connections",
+                "as many connections or requests are open as may be; try again",
+            ),
+            Self::TooManyOfClient => (
+                "client_connections",
+                "too-many-client-connections",
+                "as many of your connections are open as may be: use those, or close some",
+            ),
+        };
+        refused(reason);
+        Some(Problem::new(code, detail).retry_after(1))
+    }
 }
 
 /// Where connections come from.
@@ -53,7 +79,7 @@ pub enum Listener {
 /// Serves connections until `stop` is cancelled, then finishes the requests that run and returns.
 pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let open = Arc::new(AtomicUsize::new(0));
+    let house = House::new(api);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -67,20 +93,18 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
                 continue;
             }
         };
-        let count = open.fetch_add(1, Ordering::Relaxed) + 1;
-        metrics::gauge!("darkroom_http_connections").increment(1.0);
-        let max = api.options().connections_max;
-        let (api, stop, place) = (api.clone(), stop.clone(), Place(open.clone()));
-        if count > max * 2 {
-            drop((stream, place));
+        let client = stream.client();
+        let Some((place, crowd)) = house.enter(client) else {
+            refused("connections_closed");
+            drop(stream);
             continue;
-        }
-        let crowd = if count > max { Crowd::TooMany } else { Crowd::Room };
+        };
+        let (guest, stop) = (Guest { house: house.clone(), client, crowd }, stop.clone());
         connections.spawn(async move {
             let _place = place;
             match stream {
-                Stream::Tcp(stream, client) => connection(api, stream, client, crowd, stop).await,
-                Stream::Unix(stream) => connection(api, stream, ClientKey::Local, crowd, stop).await,
+                Stream::Tcp(stream, _) => connection(guest, stream, stop).await,
+                Stream::Unix(stream) => connection(guest, stream, stop).await,
             }
         });
     }
@@ -89,19 +113,89 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
     connections.wait().await;
 }
 
+/// What all connections of a listener share. Cheap to clone.
+#[derive(Clone)]
+struct House {
+    api: Api,
+    /// Open connections of each client that has any.
+    open: Arc<Mutex<HashMap<ClientKey, usize>>>,
+    count: Arc<AtomicUsize>,
+    /// Places for requests on HTTP/2.
+    requests: Arc<Semaphore>,
+}
+
+impl House {
+    fn new(api: Api) -> Self {
+        let requests = Arc::new(Semaphore::new(api.options().h2_requests_max));
+        Self { api, open: Arc::default(), count: Arc::default(), requests }
+    }
+
+    /// One more connection of this client; `None` if it is not to be answered at all.
+    fn enter(&self, client: ClientKey) -> Option<(Place, Crowd)> {
+        let options = self.api.options();
+        let place = Place { house: self.clone(), client };
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::gauge!("darkroom_http_connections").increment(1.0);
+        let of_client = {
+            let mut open = self.open();
+            let of_client = open.entry(client).or_default();
+            *of_client += 1;
+            *of_client
+        };
+        let max_of_client = match (options.connections_per_client_max, client) {
+            (0, _) | (_, ClientKey::Local) => usize::MAX,
+            (max, _) => max,
+        };
+        let max = options.connections_max;
+        if count > max.saturating_mul(2) || of_client > max_of_client.saturating_mul(2) {
+            return None;
+        }
+        let crowd = match (count > max, of_client > max_of_client) {
+            (_, true) => Crowd::TooManyOfClient,
+            (true, false) => Crowd::TooMany,
+            (false, false) => Crowd::Room,
+        };
+        Some((place, crowd))
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<ClientKey, usize>> {
+        // Nothing panics while it is locked.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One open connection, counted.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    house: House,
+    client: ClientKey,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.house.count.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("darkroom_http_connections").decrement(1.0);
+        let mut open = self.house.open();
+        if let Some(count) = open.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.client);
+            }
+        }
     }
 }
 
 enum Stream {
     Tcp(tokio::net::TcpStream, ClientKey),
     Unix(tokio::net::UnixStream),
+}
+
+impl Stream {
+    fn client(&self) -> ClientKey {
+        match self {
+            Self::Tcp(_, client) => *client,
+            Self::Unix(_) => ClientKey::Local,
+        }
+    }
 }
 
 async fn accept(listener: &Listener) -> io::Result<Stream> {
@@ -116,21 +210,50 @@ async fn accept(listener: &Listener) -> io::Result<Stream> {
     }
 }
 
-async fn connection<S>(api: Api, stream: S, client: ClientKey, crowd: Crowd, stop: CancellationToken)
+/// Whoever is at the other end of a connection.
+#[derive(Clone)]
+struct Guest {
+    house: House,
+    client: ClientKey,
+    crowd: Crowd,
+}
+
+impl Guest {
+    async fn answer(self, request: Request<Incoming>, activity: Activity) -> Answer {
+        let _asked = activity.asked();
+        let Self { house, client, mut crowd } = self;
+        // On HTTP/1.1 there is one request for each connection, which are counted.
+        let is_h2 = request.version() >= Version::HTTP_2;
+        let place = if is_h2 { house.requests.try_acquire_owned().ok() } else { None };
+        if is_h2 && place.is_none() && crowd == Crowd::Room {
+            crowd = Crowd::TooMany;
+        }
+        let answer = routes::answer(house.api, request, client, crowd).await;
+        activity.sending(answer, place)
+    }
+}
+
+async fn connection<S>(guest: Guest, stream: S, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let api = guest.house.api.clone();
     let options = api.options();
+    let activity = Activity::new();
     let stream = Lingering::new(stream, options);
     let builder = protocol(options);
-    let service = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(routes::answer(api, request, client, crowd).await) }
-    });
+    let service = {
+        let activity = activity.clone();
+        service_fn(move |request| {
+            let answer = guest.clone().answer(request, activity.clone());
+            async move { Ok::<_, Infallible>(answer.await) }
+        })
+    };
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let mut stopping = false;
     loop {
+        let still = activity.still(options.header_timeout, options.body_timeout);
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
@@ -138,11 +261,18 @@ where
                 }
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
+            () = stop.cancelled(), if !stopping => {}
+            still = still => {
+                if stopping || still == Still::Stuck {
+                    tracing::debug!(?still, "a connection on which nothing moves is closed");
+                    return;
+                }
+                // So long it has to end in order.
+                activity.moves();
             }
         }
+        stopping = true;
+        connection.as_mut().graceful_shutdown();
     }
 }
 
@@ -152,15 +282,20 @@ fn protocol(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_buf_size(READ_BYTES_MAX);
+        .max_headers(options.headers_max)
+        .max_buf_size(options.header_bytes_max as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .max_concurrent_streams(H2_STREAMS_MAX)
+        // What a client sends before anybody reads it is held without a permit: it counts for each connection, and so one
+        // stream may have all of it.
+        .initial_stream_window_size(options.h2_window_bytes)
+        .initial_connection_window_size(options.h2_window_bytes)
+        .max_concurrent_streams(options.h2_streams_max)
         .max_send_buf_size(H2_SEND_BYTES_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_header_list_size(options.header_bytes_max)
+        .max_pending_accept_reset_streams(H2_RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(H2_RESETS_BY_ERRORS_MAX)
         .keep_alive_interval(Some(options.body_idle_timeout))
         .keep_alive_timeout(options.header_timeout);
     builder

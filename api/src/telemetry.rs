@@ -20,5 +20,21 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of originals and variants sent."
     );
+    describe_counter!(
+        "darkroom_idempotent_requests_total",
+        "Requests with an idempotency key, by outcome; and photos that were answered from what their key has made."
+    );
+    describe_counter!(
+        "darkroom_bucket_events_total",
+        "Events of the bucket, by outcome (photo, refused, ignored, or later: to come again)."
+    );
+    describe_counter!("darkroom_sqs_failures_total", "Polls of the queue of events that failed.");
+    describe_counter!(
+        "darkroom_refusals_total",
+        "Requests, uploads and connections turned away for a limit, by reason: full, waited (for its turn, in vain), \
+         backlog, draining, store_away; requests, uploads, bytes_in_flight, quota, client_connections \
+         (the client's own); connections, connections_closed (without an answer)."
+    );
     describe_gauge!("darkroom_http_connections", "Open connections.");
+    describe_gauge!("darkroom_batch_subscribers", "Clients that follow batches by their event streams.");
 }

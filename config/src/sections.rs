@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use darkroom_actors::PipelineOptions;
 use darkroom_actors::faults::Fault;
-use darkroom_api::HttpOptions;
+use darkroom_actors::{PipelineOptions, UploadOptions};
+use darkroom_api::{ClientLimits, HttpOptions, IdempotencyOptions};
 use darkroom_media::{Limits, Preset};
 use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
+use darkroom_store::model::uploads::Limits as UploadLimits;
+use darkroom_store::model::usage::Quota;
 use darkroom_store::objects::filesystem::PUT_BYTES_MAX;
 use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::batches::Batches;
+use crate::direct::Direct;
 use crate::error::in_keys;
 use crate::s3::{self, S3};
 
@@ -26,13 +30,17 @@ use crate::s3::{self, S3};
 pub struct Config {
     pub server: Server,
     pub http: Http,
+    pub idempotency: Idempotency,
     pub limits: LimitsSection,
     pub budgets: Budgets,
     pub pipeline: Pipeline,
+    pub uploads: Uploads,
     pub jobs: Jobs,
+    pub batches: Batches,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
+    pub direct: Direct,
     pub log: Log,
     pub presets: Vec<Preset>,
     pub testing: Testing,
@@ -71,6 +79,12 @@ section! {
     /// `[http]`
     Http {
         connections_max: usize = HttpOptions::default().connections_max,
+        connections_per_client_max: usize = HttpOptions::default().connections_per_client_max,
+        h2_requests_max: usize = HttpOptions::default().h2_requests_max,
+        h2_streams_max: u32 = HttpOptions::default().h2_streams_max,
+        h2_window: ByteSize = ByteSize(HttpOptions::default().h2_window_bytes.into()),
+        header_bytes_max: ByteSize = ByteSize(HttpOptions::default().header_bytes_max.into()),
+        headers_max: usize = HttpOptions::default().headers_max,
         request_bytes_max: ByteSize = ByteSize(HttpOptions::default().request_bytes_max),
         parts_max: usize = HttpOptions::default().parts_max,
         tar_entries_max: u64 = HttpOptions::default().tar_entries_max,
@@ -86,11 +100,24 @@ section! {
         body_idle_timeout: Duration = HttpOptions::default().body_idle_timeout,
         #[serde(with = "humantime_serde")]
         body_timeout: Duration = HttpOptions::default().body_timeout,
+        body_rate_min: ByteSize = ByteSize(HttpOptions::default().body_rate_min),
+        #[serde(with = "humantime_serde")]
+        body_rate_window: Duration = HttpOptions::default().body_rate_window,
         #[serde(with = "humantime_serde")]
         wait_max: Duration = HttpOptions::default().wait_max,
         #[serde(with = "humantime_serde")]
         discard_timeout: Duration = HttpOptions::default().discard_timeout,
         discard_bytes_max: ByteSize = ByteSize(HttpOptions::default().discard_bytes_max),
+        cors_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[idempotency]`
+    Idempotency {
+        #[serde(with = "humantime_serde")]
+        keep: Duration = IdempotencyOptions::default().keep,
+        keys_max: u64 = IdempotencyOptions::default().keys_max,
     }
 }
 
@@ -108,6 +135,17 @@ section! {
         animation_pixels_max: u64 = Limits::default().animation_pixels_max,
         #[serde(with = "humantime_serde")]
         decode_time_max: Duration = Duration::from_secs(Limits::default().seconds_max.into()),
+        #[serde(with = "humantime_serde")]
+        admission_wait: Duration = PipelineOptions::default().admission_wait_max,
+        admission_waiting_max: usize = PipelineOptions::default().admission_waiting_max,
+        admission_waiting_per_client_max: usize = PipelineOptions::default().admission_waiting_per_client_max,
+        requests_per_second: u32 = ClientLimits::default().requests_per_second,
+        requests_burst: u32 = ClientLimits::default().requests_burst,
+        uploads_at_once_max: u32 = ClientLimits::default().uploads_at_once_max,
+        bytes_in_flight_max: ByteSize = ByteSize(ClientLimits::default().bytes_in_flight_max),
+        clients_tracked_max: usize = ClientLimits::default().clients_tracked_max,
+        stored_photos_max: u64 = 0,
+        stored_bytes_max: ByteSize = ByteSize(0),
     }
 }
 
@@ -132,6 +170,42 @@ section! {
         #[serde(with = "humantime_serde")]
         lease_duration: Duration = PipelineOptions::default().lease_duration,
         backlog_photos_max: u64 = PipelineOptions::default().backlog_photos_max,
+    }
+}
+
+section! {
+    /// `[uploads]`
+    Uploads {
+        piece: ByteSize = ByteSize(UploadOptions::default().piece_bytes),
+        pieces_max: u64 = UploadOptions::default().pieces_max,
+        #[serde(with = "humantime_serde")]
+        expire: Duration = UploadOptions::default().expire,
+        #[serde(with = "humantime_serde")]
+        keep: Duration = UploadOptions::default().keep,
+        open_max: u64 = UploadOptions::default().limits.open_max,
+        open_per_owner_max: u64 = UploadOptions::default().limits.open_per_owner_max,
+        bytes_max: ByteSize = ByteSize(UploadOptions::default().limits.bytes_max),
+        metadata_bytes_max: ByteSize = ByteSize(UploadOptions::default().metadata_bytes_max as u64),
+        #[serde(with = "humantime_serde")]
+        takeover_wait: Duration = UploadOptions::default().takeover_wait,
+    }
+}
+
+impl Uploads {
+    fn options(&self) -> UploadOptions {
+        UploadOptions {
+            piece_bytes: self.piece.0,
+            pieces_max: self.pieces_max,
+            expire: self.expire,
+            keep: self.keep,
+            limits: UploadLimits {
+                open_max: self.open_max,
+                open_per_owner_max: self.open_per_owner_max,
+                bytes_max: self.bytes_max.0,
+            },
+            metadata_bytes_max: usize::try_from(self.metadata_bytes_max.0).unwrap_or(usize::MAX),
+            takeover_wait: self.takeover_wait,
+        }
     }
 }
 
@@ -247,13 +321,17 @@ impl Default for Config {
         Self {
             server: Server::default(),
             http: Http::default(),
+            idempotency: Idempotency::default(),
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
             pipeline: Pipeline::default(),
+            uploads: Uploads::default(),
             jobs: Jobs::default(),
+            batches: Batches::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
+            direct: Direct::default(),
             log: Log::default(),
             presets: Preset::default_ladder(),
             testing: Testing::default(),
@@ -295,6 +373,10 @@ impl Config {
             attempts_max: self.pipeline.attempts_max,
             lease_duration: self.pipeline.lease_duration,
             backlog_photos_max: self.pipeline.backlog_photos_max,
+            quota: self.quota(),
+            admission_wait_max: self.limits.admission_wait,
+            admission_waiting_max: self.limits.admission_waiting_max,
+            admission_waiting_per_client_max: self.limits.admission_waiting_per_client_max,
             node_timeout: self.nodes.timeout,
             clock_skew_max: self.nodes.clock_skew_max,
             dead_node_sweep_delay: self.nodes.sweep_delay,
@@ -303,7 +385,9 @@ impl Config {
             interruption_pause_max: self.jobs.interruption_pause_max,
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
+            direct: self.direct.options(),
             idle_poll: defaults.idle_poll,
+            uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),
         }
     }
@@ -320,6 +404,8 @@ impl Config {
         if self.objects.store == ObjectsIn::S3 {
             self.objects.s3.validate().map_err(ConfigError::Invalid)?;
         }
+        let bucket = (self.objects.store == ObjectsIn::S3).then_some(&*self.objects.s3.prefix);
+        self.direct.validate(bucket).map_err(ConfigError::Invalid)?;
         let (charged, held) = (self.pipeline_options().upload_window_bytes, self.put_bytes());
         if charged < held {
             return Err(ConfigError::Invalid(format!(
@@ -341,6 +427,12 @@ impl Config {
     pub fn http_options(&self) -> HttpOptions {
         HttpOptions {
             connections_max: self.http.connections_max,
+            connections_per_client_max: self.http.connections_per_client_max,
+            h2_requests_max: self.http.h2_requests_max,
+            h2_streams_max: self.http.h2_streams_max,
+            h2_window_bytes: u32::try_from(self.http.h2_window.0).unwrap_or(u32::MAX),
+            header_bytes_max: u32::try_from(self.http.header_bytes_max.0).unwrap_or(u32::MAX),
+            headers_max: self.http.headers_max,
             request_bytes_max: self.http.request_bytes_max.0,
             parts_max: self.http.parts_max,
             tar_entries_max: self.http.tar_entries_max,
@@ -352,9 +444,39 @@ impl Config {
             header_timeout: self.http.header_timeout,
             body_idle_timeout: self.http.body_idle_timeout,
             body_timeout: self.http.body_timeout,
+            body_rate_min: self.http.body_rate_min.0,
+            body_rate_window: self.http.body_rate_window,
             wait_max: self.http.wait_max,
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
+            batches: self.batches.options(),
+            idempotency: IdempotencyOptions {
+                keep: self.idempotency.keep,
+                keys_max: self.idempotency.keys_max,
+            },
+            cors_origins: self.http.cors_origins.clone(),
+            hooks: self.direct.hooks(&self.objects.s3.region),
+            clients: self.client_limits(),
+        }
+    }
+
+    /// What each client may ask for.
+    fn client_limits(&self) -> ClientLimits {
+        ClientLimits {
+            requests_per_second: self.limits.requests_per_second,
+            requests_burst: self.limits.requests_burst,
+            uploads_at_once_max: self.limits.uploads_at_once_max,
+            bytes_in_flight_max: self.limits.bytes_in_flight_max.0,
+            clients_tracked_max: self.limits.clients_tracked_max,
+        }
+    }
+
+    /// What each owner may have. In the file, 0 is any number.
+    fn quota(&self) -> Quota {
+        let most = |max: u64| (max > 0).then_some(max);
+        Quota {
+            photos_max: most(self.limits.stored_photos_max),
+            bytes_max: most(self.limits.stored_bytes_max.0),
         }
     }
 

@@ -47,6 +47,11 @@ pub(crate) async fn ask_for_stream(
     }
 }
 
+/// Whether a daemon runs that has `data`.
+pub(crate) fn runs(data: &Path) -> anyhow::Result<bool> {
+    Ok(connect(data)?.is_some())
+}
+
 type Stream = TokioIo<tokio::net::UnixStream>;
 
 /// A connection to the daemon that has `data`, if one runs.

@@ -30,7 +30,12 @@ impl Alone {
     }
 }
 
-fn lock_existing(config: &Config) -> anyhow::Result<DataLock> {
+/// Why another process may have the data directory, and what to do about it.
+pub(crate) const DOES_NOT_ANSWER: &str = "because it is starting or ending, is a command like this one, or found that path \
+                                          too long for a socket, as its log says; try again in a moment";
+
+/// Takes the lock of a data directory that has a store.
+pub(crate) fn lock_existing(config: &Config) -> anyhow::Result<DataLock> {
     let (data, store) = (&config.server.data, stores::metadata_folder(config));
     let exists = store.try_exists().with_context(|| {
         format!("could not look into {} (run this as the user that runs the daemon)", data.display())
@@ -43,12 +48,5 @@ fn lock_existing(config: &Config) -> anyhow::Result<DataLock> {
         );
     }
     let socket = data.join(admin::SOCKET);
-    lock::acquire(
-        data,
-        &format!(
-            "it does not answer at {}, because it is starting or ending, is a command like this one, or found that path too \
-             long for a socket, as its log says; try again in a moment",
-            socket.display()
-        ),
-    )
+    lock::acquire(data, &format!("it does not answer at {}, {DOES_NOT_ANSWER}", socket.display()))
 }

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use darkroom_config::Config;
 use darkroom_store::model::JobId;
 use darkroom_store::model::jobs::{Class, Standing};
 
-use crate::{bucket, commands, jobs, serve};
+use crate::{bucket, commands, import, jobs, serve};
 
 /// A photo social network's backend in one process.
 ///
@@ -82,6 +83,12 @@ enum Command {
         /// A file that `backup` wrote.
         file: PathBuf,
     },
+    /// Send the photos of folders, files and globs to the daemon, and none that it has.
+    ///
+    /// Speaks to the daemon of this machine, or with --url to another one. When none runs, the command opens the store
+    /// itself. What was interrupted goes on when the same command is given again.
+    #[command(after_help = import::AFTER_HELP)]
+    Import(import::Arguments),
     /// Show the actors, budgets and held jobs of the daemon of this machine. It must run.
     Actors(Settings),
     /// Look into the durable queue, and retry or drop what is in it or was given up.
@@ -176,18 +183,20 @@ impl Settings {
 }
 
 /// Runs the command.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(settings) => serve::run(&settings.config()?),
         Command::CheckConfig(settings) => commands::check_config(&settings.config()?),
         Command::DefaultConfig => commands::default_config(),
         Command::Janitor { settings, now: _ } => commands::janitor(&settings.config()?),
         Command::Backup { settings, file } => commands::backup(&settings.config()?, &file),
         Command::Restore { settings, file } => commands::restore(&settings.config()?, &file),
+        Command::Import(arguments) => return import::run(&arguments),
         Command::Actors(settings) => commands::actors(&settings.config()?),
         Command::Jobs(command) => commands::runtime()?.block_on(run_jobs(command)),
         Command::Bucket(BucketCommand::Apply { settings, yes }) => bucket::apply(&settings.config()?, yes),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run_jobs(command: Jobs) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon; `alone`: what they open when
 //!   there is none.
 //! - `jobs`: those of them that look into the durable queue; `bucket`: those for the bucket of an S3 store.
+//! - `import`: sends folders of photos.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod bucket;
 mod cli;
 mod commands;
 mod health;
+mod import;
 mod jobs;
 mod listen;
 mod lock;
@@ -33,8 +35,12 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell(&told),
+    };
+    match cli::run(cli) {
+        Ok(status) => status,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "the last word of a failed command is for its user")]
             {
@@ -43,6 +49,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version, or what is wrong with the arguments. Not with clap's status of 2, which says of an import that it did
+/// not take every file.
+fn tell(told: &clap::Error) -> ExitCode {
+    let _ = told.print();
+    if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// An error with what caused it, each cause once: many say what caused them by themselves.

@@ -46,7 +46,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 /// Every connection and every object that is read or written is an open file; the usual soft limit of 1,024 is
 /// below what the configuration allows.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -120,7 +120,9 @@ impl House {
         let socket = admin_socket(data)?.map(Listener::Unix);
         let stop = CancellationToken::new();
         let main = tokio::spawn(darkroom_api::serve(api.clone(), Listener::Tcp(listener), stop.clone()));
-        let admin = tokio::spawn(serve_admin(api, socket, stop.clone()));
+        let admin = tokio::spawn(serve_admin(api.clone(), socket, stop.clone()));
+        // Ends with the same word; what it has not finished comes again, to whoever asks then.
+        tokio::spawn(darkroom_api::hooks::sqs::poll(api, stop.clone()));
         greet(config, address, health);
         tracing::info!(%address, data = %data.display(), epoch = %started.life.epoch, "serving");
         Ok(Self { started, main, admin, stop })
@@ -209,18 +211,19 @@ fn greet(config: &Config, address: SocketAddr, health: Option<SocketAddr>) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-struct Signals {
+/// What asks this process to end.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("could not listen for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

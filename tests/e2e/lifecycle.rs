@@ -69,11 +69,9 @@ async fn a_second_signal_ends_it_at_once() {
     let mut daemon = Daemon::start();
     // A request that never ends keeps the first signal waiting.
     let stalled = std::net::TcpStream::connect(daemon.client().address()).unwrap();
-    std::io::Write::write_all(
-        &mut &stalled,
-        b"POST /v1/photos HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
-    )
-    .unwrap();
+    let photo = photos::photo(1, 1500, 1000);
+    let head = format!("POST /v1/photos HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", photo.len());
+    std::io::Write::write_all(&mut &stalled, &[head.as_bytes(), &photo[..photo.len() / 2]].concat()).unwrap();
     daemon.client().holds("job_slots", 1).await;
     daemon.signal(Signal::TERM);
     while !daemon.log().contains("shutting down") {

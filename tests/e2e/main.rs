@@ -3,18 +3,27 @@
 
 mod backup;
 mod bad_input;
+mod batches;
 mod budgets;
 mod crashes;
+mod direct;
 mod faults;
 mod first_photo;
+mod import;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod media;
 mod negotiation;
 mod power;
+mod promises;
 mod refusals;
 mod s3;
 mod serving;
+mod slow;
 mod stripping;
 mod tar;
+mod tus;
+mod tus_clients;
+mod tus_nodes;
 mod uploads;

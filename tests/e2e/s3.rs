@@ -34,7 +34,7 @@ const POLL: Duration = Duration::from_millis(20);
 const VARIANTS: usize = 5;
 
 /// A daemon whose objects are in that server, and which gives up sooner than most should.
-fn on(server: &Server, more: &str) -> Setup {
+pub(super) fn on(server: &Server, more: &str) -> Setup {
     let config = format!(
         "[objects]\nstore = 's3'\n[objects.s3]\nbucket = '{BUCKET}'\nendpoint = '{}'\nregion = '{REGION}'\n\
          path_style = true\nattempt_timeout = '2s'\noperation_deadline = '{}s'\nbreaker_failures = 5\n\
@@ -68,7 +68,7 @@ async fn upload_in_the_end(client: &Client, photo: &Bytes) -> String {
 }
 
 /// The photo is ready, and its original and variants are what was uploaded and recorded.
-async fn whole(client: &Client, id: &str, original: &str) {
+pub(super) async fn whole(client: &Client, id: &str, original: &str) {
     let photo = client.settled(id).await;
     assert_eq!(photo["state"], "ready", "{photo}");
     let stored = client.get(&format!("/v1/photos/{id}/original")).await.body;
@@ -81,7 +81,7 @@ async fn whole(client: &Client, id: &str, original: &str) {
 }
 
 /// Stops the daemon and sweeps: then the bucket holds what the metadata refers to, and nothing else.
-async fn nothing_is_left_behind(server: &Server, daemon: Daemon, setup: &Setup) {
+pub(super) async fn nothing_is_left_behind(server: &Server, daemon: Daemon, setup: &Setup) {
     let client = daemon.client();
     let mut contents = BTreeSet::new();
     let mut count = 0;

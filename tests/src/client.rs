@@ -177,6 +177,26 @@ impl Client {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// How many bytes a GET answers with, and their BLAKE3, without holding them all.
+    pub async fn hash_of(&self, path: &str) -> (u64, blake3::Hash) {
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = self.request(Method::GET, path, &[], Bytes::new());
+        let mut answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
+        while let Some(frame) = answer.frame().await {
+            if let Ok(data) = frame.unwrap().into_data() {
+                bytes += data.len() as u64;
+                hasher.update(&data);
+            }
+        }
+        connection.abort();
+        (bytes, hasher.finalize())
+    }
+
     /// Waits until so much of a budget is held.
     pub async fn holds(&self, budget: &str, used: u64) {
         let began = Instant::now();

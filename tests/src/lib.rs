@@ -4,16 +4,22 @@
 //! - [`daemon`]: the process and its data directory.
 //! - [`client`]: requests, and photos as clients see them.
 //! - [`photos`](mod@photos): pictures to upload.
+//! - [`clients`]: other people's clients.
+//! - [`cutting`]: the bad network between a client and the daemon.
 //! - [`power`]: what a power cut may leave of the data directory.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 #![expect(missing_docs, reason = "read by those who write tests, beside the code")]
 
 pub mod client;
+pub mod clients;
+pub mod cutting;
 pub mod daemon;
 pub mod photos;
 pub mod power;
 
 pub use client::{Answer, Client};
+pub use clients::Clients;
+pub use cutting::{Cutting, Weather};
 pub use daemon::{Daemon, Setup};
 
 /// A number from the environment: how large a test is to be.

@@ -8,13 +8,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_media::{Prober, SourceFormat};
 use darkroom_store::StoreError;
+use darkroom_store::metadata::Transaction;
+use darkroom_store::model::direct::{self, Standing};
+use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
-use darkroom_store::model::{BatchId, JobId, LeaseId, OwnerId, PhotoId, Timestamp};
+use darkroom_store::model::uploads::Ending;
+use darkroom_store::model::{BatchId, ContentHash, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::decoder::DecoderMessage;
@@ -49,12 +54,51 @@ pub struct Upload {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// Its place in a request with an idempotency key.
+    pub key: Option<PhotoKey>,
+    /// The resumable upload that ends with this photo.
+    pub ending: Option<Ending>,
+    /// Where the body is read from, if it is stored already.
+    pub stored: Option<Stored>,
+}
+
+/// Bytes that are stored already, by a copy within the object store: they are looked at, and not written again.
+#[derive(Debug)]
+pub struct Stored {
+    /// Where. If nothing comes of them, it is given up.
+    pub(crate) key: ReservedKey,
+    /// The direct upload that is settled by the transaction that makes the photo.
+    pub(crate) direct: UploadId,
+    /// What the client has said of them.
+    pub(crate) announced: Announced,
+}
+
+/// What a client has said of bytes that it does not send through here.
+#[derive(Clone, Debug)]
+pub(crate) struct Announced {
+    /// How many.
+    pub(crate) bytes: u64,
+    /// Their BLAKE3.
+    pub(crate) blake3: Option<ContentHash>,
+    /// Their SHA-256 in hex.
+    pub(crate) sha256: Option<String>,
 }
 
 impl Upload {
     /// Of which nothing more is known.
     pub fn new(lease: Lease, body: Body, owner: OwnerId) -> Self {
-        Self { lease, body, owner, declared_type: None, name: None, batch: None, allow_duplicate: false }
+        Self {
+            lease,
+            body,
+            owner,
+            declared_type: None,
+            name: None,
+            batch: None,
+            allow_duplicate: false,
+            key: None,
+            ending: None,
+            stored: None,
+        }
     }
 }
 
@@ -147,17 +191,38 @@ pub(crate) async fn ingest(
     house: &House,
     upload: Upload,
 ) -> Result<(Option<AcceptedPhoto>, Ingested), IngestError> {
-    let Upload { lease: Lease { slot, window }, body, owner, declared_type, name, batch, allow_duplicate } =
-        upload;
+    let Upload {
+        lease: Lease { slot, window, beside },
+        body,
+        owner,
+        declared_type,
+        name,
+        batch,
+        allow_duplicate,
+        key: place,
+        ending,
+        stored,
+    } = upload;
     let taken_up = Instant::now();
-    let (probe, receipt, key) = receive(house, body, declared_type.as_deref()).await?;
-    drop(window);
+    let direct = stored.as_ref().map(|stored| stored.direct);
+    let (probe, receipt, key) = receive(house, body, declared_type.as_deref(), stored).await?;
+    drop((window, beside));
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
     let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
-    let mut creation = Creation { photo, job, epoch: house.epoch, allow_duplicate, seen: None };
-    let created = create(house, &mut creation).await;
+    let quota = house.options.quota;
+    let mut creation = Creation {
+        photo,
+        job,
+        epoch: house.epoch,
+        allow_duplicate,
+        key: place,
+        seen: None,
+        upload: ending,
+        quota,
+    };
+    let created = create(house, &mut creation, direct).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
     // On an error the commit may have happened all the same: then dropping `held` and `key` lets the
     // Reconciler and the Janitor find out.
@@ -165,8 +230,15 @@ pub(crate) async fn ingest(
         Created::New(photo) => (photo, false, true),
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
+        Created::NotAdmitted(why) => return Err(why.into()),
+        Created::Replayed { photo, duplicate } => (photo, duplicate, false),
+        Created::KeyReused => return Err(IngestError::KeyReused),
+        Created::Settled(photo, duplicate) => (photo, duplicate, false),
+        Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),
+        // The bytes just put have no photo: their key goes with `key`.
+        Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {
@@ -199,18 +271,28 @@ pub(crate) async fn ingest(
 
 /// Makes the photo durable. Where its bytes are stored already, the object that has them is looked for first: it may
 /// have been deleted since the metadata's backup was taken, or lost, and then the bytes just put take its place.
-async fn create(house: &House, creation: &mut Creation) -> Result<Created, StoreError> {
+async fn create(
+    house: &House,
+    creation: &mut Creation,
+    direct: Option<UploadId>,
+) -> Result<Created, IngestError> {
     for _ in 0..LOOKS_MAX {
         let created = {
             let creation = &*creation;
             let create = |tx| async move {
-                let created = photos::create(&tx, creation).await?;
+                let created = match direct {
+                    None => photos::create(&tx, creation).await?,
+                    Some(direct) => match create_of_direct(&tx, creation, direct).await? {
+                        Some(created) => created,
+                        None => return Ok(None),
+                    },
+                };
                 if !matches!(created, Created::Stored(_)) {
                     house.faults.pass(Point::BeforeCommit, creation.photo.original.width);
                 }
-                Ok(created)
+                Ok(Some(created))
             };
-            house.metadata.transact("create photo", create).await?
+            house.metadata.transact("create photo", create).await?.ok_or(IngestError::UploadOver)?
         };
         let Created::Stored(object) = created else { return Ok(created) };
         // An error of the store tells nothing of the object: only its answer that there is none does.
@@ -226,7 +308,32 @@ async fn create(house: &House, creation: &mut Creation) -> Result<Created, Store
             Seen::Lost(object)
         });
     }
-    Err(contended())
+    Err(contended().into())
+}
+
+/// As [`photos::create`], which settles the direct upload too; `None` where that is over. One photo at most comes of
+/// it, however many finish it at the same time.
+async fn create_of_direct(
+    tx: &Transaction,
+    creation: &Creation,
+    id: UploadId,
+) -> Result<Option<Created>, StoreError> {
+    match direct::standing(tx, id, creation.job.id).await? {
+        Standing::Over => return Ok(None),
+        Standing::Done(photo, duplicate) => {
+            let photo = photos::get(tx, photo).await?;
+            return Ok(photo.map(|photo| Created::Settled(photo, duplicate)));
+        }
+        Standing::Free => {}
+    }
+    let created = photos::create(tx, creation).await?;
+    let (photo, duplicate) = match &created {
+        Created::New(photo) => (photo.id, false),
+        Created::Duplicate(photo) | Created::Retried(photo) => (photo.id, true),
+        _ => return Ok(Some(created)),
+    };
+    direct::done(tx, id, photo, duplicate, creation.job.id, creation.photo.created).await?;
+    Ok(Some(created))
 }
 
 fn contended() -> StoreError {
@@ -277,6 +384,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         state: State::Processing,
         batch: None,
         name: None,
+        batch_item: None,
         created: now,
         updated: now,
         original: Original {
@@ -313,10 +421,11 @@ async fn receive(
     house: &House,
     mut body: Body,
     declared: Option<&str>,
+    mut stored: Option<Stored>,
 ) -> Result<(darkroom_media::Probe, Receipt, ReservedKey), IngestError> {
     let limit = house.options.upload_bytes_max;
     let mut prober = Prober::new(house.options.limits.clone());
-    let mut writing: Option<(ObjectWriter, ReservedKey)> = None;
+    let mut place: Option<Place> = None;
     // Bytes that came before the type was known: less than a header.
     let mut early = Vec::new();
     let mut received = 0_u64;
@@ -327,33 +436,110 @@ async fn receive(
             return Err(BodyError::TooLarge { limit }.into());
         }
         prober.feed(&bytes)?;
-        let Some((writer, _)) = &mut writing else {
+        let Some(place) = &mut place else {
             early.push(bytes);
             if let Some(found) = prober.format() {
                 check_type(declared, found)?;
-                writing = Some(open(house, &mut early).await?);
+                place = Some(open(house, &mut early, stored.take()).await?);
             }
             continue;
         };
-        writer.write(bytes).await?;
+        place.write(bytes).await?;
     }
     let probe = prober.finish()?;
     check_price(house, &probe)?;
-    let (writer, key) = match writing {
-        Some(writing) => writing,
-        None => open(house, &mut early).await?,
+    let place = match place {
+        Some(place) => place,
+        None => open(house, &mut early, stored.take()).await?,
     };
-    let (key, receipt) = key.finish(writer).await?;
+    let (key, receipt) = place.finish().await?;
     Ok((probe, receipt, key))
 }
 
-async fn open(house: &House, early: &mut Vec<Bytes>) -> Result<(ObjectWriter, ReservedKey), IngestError> {
-    let key = house.keys.take(ObjectKind::Original).await?;
-    let mut writer = house.objects.begin_put(key.key()).await?;
+async fn open(house: &House, early: &mut Vec<Bytes>, stored: Option<Stored>) -> Result<Place, IngestError> {
+    let mut place = match stored {
+        Some(stored) => Place::There(Look::new(stored)),
+        None => {
+            let key = house.keys.take(ObjectKind::Original).await?;
+            Place::Written(house.objects.begin_put(key.key()).await?, key)
+        }
+    };
     for bytes in early.drain(..) {
-        writer.write(bytes).await?;
+        place.write(bytes).await?;
     }
-    Ok((writer, key))
+    Ok(place)
+}
+
+/// Where the bytes of a photo come to lie.
+enum Place {
+    /// They are written there as they come.
+    Written(ObjectWriter, ReservedKey),
+    /// They come from there.
+    There(Look),
+}
+
+impl Place {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), IngestError> {
+        match self {
+            Self::Written(writer, _) => writer.write(bytes).await?,
+            Self::There(look) => look.take(&bytes),
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<(ReservedKey, Receipt), IngestError> {
+        match self {
+            Self::Written(writer, key) => Ok(key.finish(writer).await?),
+            Self::There(look) => look.finish(),
+        }
+    }
+}
+
+/// What bytes that are stored already have come to.
+struct Look {
+    stored: Stored,
+    bytes: u64,
+    blake3: blake3::Hasher,
+    /// Only where the client has said what it is to be.
+    sha256: Option<Sha256>,
+}
+
+impl Look {
+    fn new(stored: Stored) -> Self {
+        let sha256 = stored.announced.sha256.as_ref().map(|_| Sha256::new());
+        Self { stored, bytes: 0, blake3: blake3::Hasher::new(), sha256 }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.blake3.update(bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+    }
+
+    /// Where they are what was announced.
+    fn finish(self) -> Result<(ReservedKey, Receipt), IngestError> {
+        let Stored { key, announced, .. } = self.stored;
+        let hash = ContentHash::from(self.blake3.finalize());
+        let other = |what: &str, found: &str, announced: &str| {
+            let detail = format!("what was put has {what} {found}, and {announced} was announced");
+            Err(IngestError::NotAnnounced(detail))
+        };
+        if self.bytes != announced.bytes {
+            return other("so many bytes:", &self.bytes.to_string(), &announced.bytes.to_string());
+        }
+        if let Some(blake3) = announced.blake3.filter(|announced| *announced != hash) {
+            return other("the BLAKE3", &hash.to_string(), &blake3.to_string());
+        }
+        if let (Some(sha256), Some(announced)) = (self.sha256, announced.sha256) {
+            let found: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            if found != announced {
+                return other("the SHA-256", &found, &announced);
+            }
+        }
+        Ok((key, Receipt { bytes: self.bytes, hash }))
+    }
 }
 
 /// Refuses a photo that the whole pixel budget could not hold.
@@ -368,7 +554,7 @@ fn check_price(house: &House, probe: &darkroom_media::Probe) -> Result<(), Inges
 }
 
 /// Refuses a declared image type that is not what the bytes are. A generic or missing type says nothing.
-fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
+pub(crate) fn check_type(declared: Option<&str>, found: SourceFormat) -> Result<(), IngestError> {
     let Some(declared) = declared else { return Ok(()) };
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let generic = ["", "application/octet-stream", "image/*", "application/x-www-form-urlencoded"];

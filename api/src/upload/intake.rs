@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
-use darkroom_store::model::BatchId;
+use darkroom_store::model::idempotency::PhotoKey;
+use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
 
+use crate::batches::admitted;
+use crate::batches::refusals::{self, RefusedFile, shortened};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::view::PhotoView;
-use crate::{Api, photos};
+use crate::{Api, idempotency, photos};
 
 /// Query parameters of an upload.
 pub const PARAMETERS: &[&str] = &["batch_id", "duplicate", "filename"];
@@ -79,16 +82,71 @@ impl Intake {
     /// # Errors
     /// What is wrong with it; then nothing of it is left behind.
     pub async fn take(&self, api: &Api, lease: Lease, file: File) -> Result<PhotoView, Problem> {
-        let File { name, declared_type, body } = file;
+        self.take_in_place(api, lease, file, None).await
+    }
+
+    /// The same, for a photo that has a place in a request with an idempotency key ([`Claim::photo`]): if an earlier attempt
+    /// has made it, it is answered as it was then.
+    ///
+    /// [`Claim::photo`]: crate::idempotency::Claim::photo
+    ///
+    /// # Errors
+    /// Those of [`Intake::take`], and `idempotency-key-reused`.
+    pub async fn take_in_place(
+        &self,
+        api: &Api,
+        lease: Lease,
+        file: File,
+        place: Option<(SeriesId, u64)>,
+    ) -> Result<PhotoView, Problem> {
+        let parameters = self.parameters(&file);
+        let key = place.map(|(series, number)| PhotoKey { series, number, parameters });
+        let File { name, declared_type, mut body } = file;
+        if let Some(key) = key
+            && let Some((photo, duplicate)) = idempotency::photo_made(api, key, &mut body).await?
+        {
+            return Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) });
+        }
+        self.check_batch(api).await?;
+        let name = name.map(|name| shortened(name, api.options().batches.name_bytes_max));
         let upload = Upload {
             declared_type,
-            name,
+            name: name.clone(),
             batch: self.batch,
             allow_duplicate: self.allow_duplicate,
+            key,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
-        let Ingested { photo, duplicate } = api.pipeline().ingest(upload).await?;
-        Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+        match api.pipeline().ingest(upload).await {
+            Ok(Ingested { photo, duplicate }) => {
+                Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
+            }
+            Err(error) => Err(self.refused(api, name, error.into()).await),
+        }
+    }
+
+    /// The problem of a file of which no photo is made, noted in its batch.
+    pub async fn refused(&self, api: &Api, name: Option<String>, problem: Problem) -> Problem {
+        let file = RefusedFile { batch: self.batch, item: ItemId::new(), name, bytes: None };
+        refusals::note(api, &self.caller.owner, file, &problem).await;
+        problem
+    }
+
+    /// Whether the batch takes what is to come. Asked before the body is read; the transaction that makes a photo asks
+    /// again.
+    ///
+    /// # Errors
+    /// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
+    pub async fn check_batch(&self, api: &Api) -> Result<(), Problem> {
+        admitted(api, &self.caller.owner, self.batch).await
+    }
+
+    /// Digest of what is said of a file beside its bytes.
+    fn parameters(&self, file: &File) -> ContentHash {
+        let batch = self.batch.map(|batch| batch.to_string());
+        let said = (&file.name, batch, self.allow_duplicate);
+        // Texts and a flag always have a JSON form.
+        ContentHash::of(&serde_json::to_vec(&said).unwrap_or_default())
     }
 
     /// Until when the client would wait, from now on.

@@ -1,6 +1,7 @@
 //! Many photos in one `multipart/form-data` body.
 
 use darkroom_actors::Lease;
+use darkroom_store::model::SeriesId;
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -8,6 +9,8 @@ use super::intake::{File, Intake, settled};
 use super::item::Item;
 use super::parts::{Part, Parts};
 use crate::Api;
+use crate::digests::{Digests, check_encoding};
+use crate::idempotency::Claim;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
@@ -26,8 +29,14 @@ struct Items {
 ///
 /// # Errors
 /// A problem that concerns the body as a whole.
-pub async fn take(api: &Api, first: Lease, mut intake: Intake, mut parts: Parts) -> Result<Answer, Problem> {
-    let mut items = take_parts(api, first, &mut intake, &mut parts).await?;
+pub async fn take(
+    api: &Api,
+    first: Lease,
+    mut intake: Intake,
+    mut parts: Parts,
+    claim: &Claim,
+) -> Result<Answer, Problem> {
+    let mut items = take_parts(api, first, &mut intake, &mut parts, claim).await?;
     if items.is_empty() {
         return Err(Problem::new(
             "multipart-without-file",
@@ -53,6 +62,7 @@ async fn take_parts(
     first: Lease,
     intake: &mut Intake,
     parts: &mut Parts,
+    claim: &Claim,
 ) -> Result<Vec<Item>, Problem> {
     let mut lease = Some(first);
     let mut items = Vec::new();
@@ -84,7 +94,7 @@ async fn take_parts(
             }
         }
         let name = part.name.clone();
-        let outcome = take_part(api, &mut lease, intake, &part).await;
+        let outcome = take_part(api, &mut lease, intake, &part, claim.photo(items.len() as u64)).await;
         part.pass_over().await;
         items.push(Item::new(name, outcome));
         if parts.is_broken() {
@@ -107,13 +117,19 @@ async fn take_part(
     lease: &mut Option<Lease>,
     intake: &Intake,
     part: &Part,
+    place: Option<(SeriesId, u64)>,
 ) -> Result<PhotoView, Problem> {
     if !part.is_file {
         let detail = format!("the form field {:?} is not known; a photo needs a filename", part.name);
         return Err(Problem::new("unknown-field", detail));
     }
+    check_encoding(&part.headers)?;
+    let body = Digests::of_file(&part.headers)?.checked(part.body());
     // How large one part is, is known at its end.
-    let lease = lease.take().map_or_else(|| api.admit(&intake.caller, None), Ok)?;
+    let lease = match lease.take() {
+        Some(lease) => lease,
+        None => api.admit(&intake.caller, None).await?,
+    };
     let (name, declared_type) = (Some(part.name.clone()), part.declared_type.clone());
-    intake.take(api, lease, File { name, declared_type, body: part.body() }).await
+    intake.take_in_place(api, lease, File { name, declared_type, body }, place).await
 }

@@ -15,11 +15,14 @@ pub mod tar;
 
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::digests::{Digests, check_encoding};
+use crate::idempotency::{self, Asked, Claimed};
+use crate::limits::opening::Announced;
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -50,26 +53,54 @@ pub async fn create(
 ) -> Result<Answer, Problem> {
     let query = Query::parse(request.uri().query(), PARAMETERS)?;
     let intake = Intake::of_query(api, caller, &query, request.headers())?;
+    let name = query.get("filename").map(ToOwned::to_owned);
+    check_encoding(request.headers())?;
     let shape = Shape::of(request.headers())?;
-    let limit = match shape {
-        Shape::Photo => api.pipeline().options().upload_bytes_max,
-        Shape::Form { .. } | Shape::Archive => api.options().request_bytes_max,
+    let is_one = shape == Shape::Photo;
+    let limit =
+        if is_one { api.pipeline().options().upload_bytes_max } else { api.options().request_bytes_max };
+    if let Err(problem) = check_length(request.headers(), limit) {
+        // A body of many files is refused as one: none of them is known.
+        return Err(if is_one { intake.refused(api, name, problem).await } else { problem });
+    }
+    let digests = if is_one {
+        Digests::of_file(request.headers())?
+    } else {
+        Digests::none_of_many(request.headers())?;
+        Digests::default()
     };
-    check_length(request.headers(), limit)?;
     let place = if shape == Shape::Archive { Some(api.tar_place()?) } else { None };
-    // Before the body is read: who sent `Expect: 100-continue` has not even sent it. By hyper's length, which is none
-    // for a chunked body whatever its headers say.
-    let lease = api.admit(&intake.caller, request.body().size_hint().exact())?;
-    let whole = if place.is_some() { api.options().tar_timeout } else { api.options().body_timeout };
-    let deadlines = BodyDeadlines { idle: api.options().body_idle_timeout, whole };
+    let asked = Asked::new(&request, &[shape.name()])?;
+    // By hyper's length, which is none for a chunked body whatever its headers say.
+    let announced = Announced { bytes: request.body().size_hint().exact(), is_one_photo: is_one };
+    let owner = intake.caller.owner.clone();
     let declared_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
+    let whole = if place.is_some() { api.options().tar_timeout } else { api.options().body_timeout };
+    let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
+    let (lease, body) = api.open(&intake.caller, announced, body).await?;
+    let claim = match idempotency::claim(api, &owner, asked, is_one).await? {
+        Claimed::Go(claim) => claim,
+        Claimed::Answered(answer) => return Ok(answer),
+    };
+    // Not of a request that may be a repetition: what was made then is still its answer.
+    if !is_one
+        && claim.photo(0).is_none()
+        && let Err(problem) = intake.check_batch(api).await
+    {
+        return claim.end(Err(problem)).await;
+    }
     match (shape, place) {
-        (Shape::Form { boundary }, _) => many::take(api, lease, intake, Parts::new(body, boundary)).await,
-        (Shape::Archive, Some(place)) => tar::take(api, lease, intake, body, place).await,
+        // It ends its claim by itself, when the answer has ended.
+        (Shape::Archive, Some(place)) => tar::take(api, lease, intake, body, place, claim).await,
+        (Shape::Form { boundary }, _) => {
+            let outcome = many::take(api, lease, intake, Parts::new(body, boundary), &claim).await;
+            claim.end(outcome).await
+        }
         (Shape::Photo | Shape::Archive, _) => {
-            let name = query.get("filename").map(ToOwned::to_owned);
-            raw::take(api, lease, &intake, File { name, declared_type, body }).await
+            let file = File { name, declared_type, body: digests.checked(body) };
+            let outcome = raw::take(api, lease, &intake, file, &claim).await;
+            claim.end(outcome).await
         }
     }
 }
@@ -86,15 +117,20 @@ enum Shape {
 }
 
 impl Shape {
+    /// A part of what makes two requests the same.
+    fn name(&self) -> &'static [u8] {
+        match self {
+            Self::Photo => b"raw",
+            Self::Form { .. } => b"multipart",
+            Self::Archive => b"tar",
+        }
+    }
+
     /// # Errors
     /// When it is none of these.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let content_type = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let encoding = header(headers, CONTENT_ENCODING.as_str()).unwrap_or("identity").trim();
-        if !encoding.eq_ignore_ascii_case("identity") {
-            return Err(Problem::compressed(encoding));
-        }
         match &*essence {
             "multipart/form-data" => multer::parse_boundary(content_type)
                 .map(|boundary| Self::Form { boundary })
@@ -125,21 +161,18 @@ mod tests {
 
     #[test]
     fn a_bodys_shape_is_known_by_the_essence_of_its_type() {
-        let shape = |content_type: &str, encoding: &str| {
+        let shape = |content_type: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
-            headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
             Shape::of(&headers).map_err(|problem| problem.kind)
         };
         let form = || Ok(Shape::Form { boundary: "x".to_owned() });
-        assert_eq!(shape("multipart/form-data; boundary=x", "identity"), form());
-        assert_eq!(shape("Multipart/Form-Data;boundary=x", "Identity"), form());
-        assert_eq!(shape("application/X-Tar", "identity"), Ok(Shape::Archive));
-        assert_eq!(shape("image/jpeg", "identity"), Ok(Shape::Photo));
+        assert_eq!(shape("multipart/form-data; boundary=x"), form());
+        assert_eq!(shape("Multipart/Form-Data;boundary=x"), form());
+        assert_eq!(shape("application/X-Tar"), Ok(Shape::Archive));
+        assert_eq!(shape("image/jpeg"), Ok(Shape::Photo));
         assert_eq!(Shape::of(&HeaderMap::new()), Ok(Shape::Photo));
-        let compressed = || Err("/problems/compressed-body".to_owned());
-        assert_eq!(shape("application/x-tar", "gzip"), compressed());
-        assert_eq!(shape("application/gzip", "identity"), compressed());
-        assert_eq!(shape("multipart/form-data", "identity"), Err("/problems/multipart-malformed".to_owned()));
+        assert_eq!(shape("application/gzip"), Err("/problems/compressed-body".to_owned()));
+        assert_eq!(shape("multipart/form-data"), Err("/problems/multipart-malformed".to_owned()));
     }
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use darkroom_actors::{Body, BodyError};
 use futures_util::{Stream, StreamExt, stream};
+use hyper::HeaderMap;
 use multer::{Field, Multipart};
 use tokio::sync::Mutex;
 
@@ -88,6 +89,8 @@ pub struct Part {
     pub is_file: bool,
     /// The client's word on its type.
     pub declared_type: Option<String>,
+    /// Its own headers.
+    pub headers: HeaderMap,
     field: Arc<Mutex<Field<'static>>>,
 }
 
@@ -97,6 +100,7 @@ impl Part {
             name: field.file_name().or(field.name()).unwrap_or_default().to_owned(),
             is_file: field.file_name().is_some() || field.content_type().is_some(),
             declared_type: field.content_type().map(ToString::to_string),
+            headers: field.headers().clone(),
             field: Arc::new(Mutex::new(field)),
         }
     }

@@ -6,6 +6,7 @@ use hyper::header::{HeaderValue, LOCATION};
 
 use super::intake::{File, Intake, settled};
 use crate::Api;
+use crate::idempotency::Claim;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
 
@@ -13,8 +14,14 @@ use crate::response::{self, Answer};
 ///
 /// # Errors
 /// What is wrong with it.
-pub async fn take(api: &Api, lease: Lease, intake: &Intake, file: File) -> Result<Answer, Problem> {
-    let view = intake.take(api, lease, file).await?;
+pub async fn take(
+    api: &Api,
+    lease: Lease,
+    intake: &Intake,
+    file: File,
+    claim: &Claim,
+) -> Result<Answer, Problem> {
+    let view = intake.take_in_place(api, lease, file, claim.photo(0)).await?;
     let view = settled(api, view, intake.deadline()).await;
     let location = format!("/v1/photos/{}", view.id);
     let status = if view.duplicate { StatusCode::OK } else { StatusCode::CREATED };

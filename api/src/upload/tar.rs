@@ -22,6 +22,7 @@ use super::intake::{File, Intake};
 use super::item::Item;
 use super::lines::{Lines, NobodyReads, lines};
 use crate::Api;
+use crate::idempotency::Claim;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
@@ -88,6 +89,7 @@ pub async fn take(
     intake: Intake,
     body: Body,
     place: OwnedSemaphorePermit,
+    claim: Claim,
 ) -> Result<Answer, Problem> {
     let mut entries = Entries::new(body);
     let entry = entries.next().await?;
@@ -95,7 +97,7 @@ pub async fn take(
     let (lines, written) = lines(options.tar_answer_bytes, options.tar_patience);
     // The body's own deadline comes before; then what was taken in is still told.
     let deadline = Instant::now() + options.tar_timeout + 2 * options.tar_patience;
-    let desk = Arc::new(Desk { api: api.clone(), intake, lines, totals: Mutex::default() });
+    let desk = Arc::new(Desk { api: api.clone(), intake, claim, lines, totals: Mutex::default() });
     let taking = Taking {
         desk,
         entries,
@@ -203,7 +205,8 @@ impl Taking {
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    let _ = pieces.send(Err(error.clone())).await;
+                    // The last line says it in full.
+                    let _ = pieces.send(Err(BodyError::Broken(format!("its archive did: {error}")))).await;
                     return Err(Ending::Told(TarError::Body(error).into()));
                 }
             }
@@ -231,6 +234,8 @@ impl Taking {
 struct Desk {
     api: Api,
     intake: Intake,
+    /// Given back with the last line.
+    claim: Claim,
     lines: Lines,
     totals: Mutex<Totals>,
 }
@@ -241,7 +246,7 @@ impl Desk {
         let until = Instant::now() + self.api.options().tar_patience;
         let mut pause = ASK_AGAIN;
         loop {
-            let problem = match self.api.admit(&self.intake.caller, Some(bytes)) {
+            let problem = match self.api.admit(&self.intake.caller, Some(bytes)).await {
                 Ok(lease) => return Ok(lease),
                 Err(problem) => problem,
             };
@@ -255,7 +260,8 @@ impl Desk {
 
     async fn take(&self, lease: Lease, index: u64, name: String, body: Body) {
         let file = File { name: Some(name.clone()), declared_type: None, body };
-        let taken = AssertUnwindSafe(self.intake.take(&self.api, lease, file)).catch_unwind().await;
+        let taking = self.intake.take_in_place(&self.api, lease, file, self.claim.photo(index));
+        let taken = AssertUnwindSafe(taking).catch_unwind().await;
         let result = taken.unwrap_or_else(|_| {
             // The panic hook has logged it.
             Err(Problem::new("internal-error", "a bug of the daemon's own; its log says where"))

@@ -59,10 +59,27 @@ uuid_id!(
     now_v7
 );
 uuid_id!(
+    /// One file of a batch, whatever became of it: the id of the photo that its upload was to make.
+    ItemId,
+    now_v7
+);
+uuid_id!(
     /// One holding of a job by one process. Random, so that nobody can hold a lease by accident.
     LeaseId,
     new_v4
 );
+uuid_id!(
+    /// A series of attempts at one request that its client has named by an idempotency key: `UUIDv7`. What the request is to
+    /// make may have it for its id.
+    SeriesId,
+    now_v7
+);
+
+impl From<PhotoId> for ItemId {
+    fn from(photo: PhotoId) -> Self {
+        Self(photo.0)
+    }
+}
 
 /// Whose photo it is. Until identity exists every record belongs to [`OwnerId::open`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -11,15 +11,23 @@
 //! - [`identity`]: the store's own identity and format version.
 //! - [`nodes`]: epochs, one for each life of a node; which of them live, and which are dead.
 //! - [`photos`]: a photo's record and its way from `processing` to `ready`, `failed` or deleted.
+//! - [`batches`]: many uploads that are followed as one: counts, items, rate.
 //! - [`blobs`]: content stored once, with a reference key per photo.
 //! - [`objects`](mod@objects): intents before a put, tombstones before a delete.
 //! - [`jobs`]: durable work, ordered by vesting time, leased by moving that time.
+//! - [`uploads`]: files that come in more than one request.
+//! - [`direct`]: uploads that clients send to the object store by themselves.
 //! - [`changes`]: the change log, sharded by subject.
+//! - [`idempotency`]: requests that are carried out once, however often they are sent.
+//! - [`usage`]: what each owner uses, and how much that may be.
 
+pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod direct;
 pub mod healing;
+pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
@@ -28,5 +36,9 @@ pub mod objects;
 pub mod photos;
 pub mod record;
 pub mod subspaces;
+pub mod uploads;
+pub mod usage;
 
-pub use ids::{BatchId, ContentHash, Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
+pub use ids::{
+    BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,
+};

@@ -51,6 +51,48 @@ pub const CHANGES: Subspace = Subspace(0x40);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);
+/// `(owner, key)` → what is [remembered](super::idempotency) of the request that was sent under an idempotency key.
+pub const IDEMPOTENCY: Subspace = Subspace(0x70);
+/// `(series, number)` → [`idempotency::Bound`](super::idempotency::Bound). The photos that such a request made.
+pub const IDEMPOTENCY_PHOTOS: Subspace = Subspace(0x71);
+/// `(expiry ms, series)` → owner and key. What is to be forgotten, the earliest first.
+pub const IDEMPOTENCY_BY_EXPIRY: Subspace = Subspace(0x72);
+
+/// `(batch)` → [`batches::Batch`](super::batches::Batch).
+pub const BATCHES: Subspace = Subspace(0x68);
+/// `(owner, batch)` → nothing. Batches of an owner by time of creation.
+pub const BATCHES_BY_OWNER: Subspace = Subspace(0x69);
+/// `(owner, batch)` → nothing. Those of them that take uploads.
+pub const BATCHES_OPEN: Subspace = Subspace(0x6A);
+/// `(batch, 0, item)` → [`batches::Item`](super::batches::Item); `(batch, 1, state, item)` → nothing, for states that
+/// few items are in.
+pub const BATCH_ITEMS: Subspace = Subspace(0x6B);
+/// `(batch, 0, what)` → a count, and `(batch, 1, bucket, what)` → what was finished in a short time: 8 bytes
+/// little-endian, changed by atomic operations only.
+pub const BATCH_COUNTS: Subspace = Subspace(0x6C);
+/// `(due ms, batch)` → nothing. When the Janitor looks whether a batch may go.
+pub const BATCHES_BY_EXPIRY: Subspace = Subspace(0x6D);
+/// `(upload)` → [`uploads::Upload`](super::uploads::Upload).
+pub const UPLOADS: Subspace = Subspace(0x60);
+/// `(upload, offset)` → the object with the bytes from there on: see [`uploads::Piece`](super::uploads::Piece).
+pub const UPLOAD_PIECES: Subspace = Subspace(0x61);
+/// `(ms, upload)` → nothing. Uploads by when something is to be done about them.
+pub const UPLOADS_BY_EXPIRY: Subspace = Subspace(0x62);
+/// `(owner, content hash)` → upload id. The owner's open upload that was announced to have this content.
+pub const UPLOADS_BY_CONTENT: Subspace = Subspace(0x63);
+/// `(what)` and `(what, owner)` → a count of open uploads or of the bytes in them, changed by atomic adds only.
+pub const UPLOAD_COUNTS: Subspace = Subspace(0x64);
+
+/// `(upload)` → [`direct::DirectUpload`](super::direct::DirectUpload).
+pub const DIRECT_UPLOADS: Subspace = Subspace(0x7A);
+/// `(due ms, upload)` → nothing. Direct uploads by when the Janitor looks at them.
+pub const DIRECT_UPLOADS_DUE: Subspace = Subspace(0x7B);
+/// `(owner, "uploads" or "bytes")` → what the owner has open, 8 bytes little-endian, changed by atomic adds only.
+pub const DIRECT_UPLOADS_OPEN: Subspace = Subspace(0x7C);
+/// `(owner, "photos" | "bytes" | "uploads")` → a count, as in [`COUNTS`]. See [`usage`](super::usage).
+pub const USAGE: Subspace = Subspace(0x78);
+/// `()` → how far the photos of a store that is older than [`USAGE`] have been counted.
+pub const USAGE_COUNTED: Subspace = Subspace(0x79);
 
 impl Subspace {
     /// The key of `tuple` in this subspace.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
-use darkroom_store::objects::s3::{Bucket, PresignedRequest};
+use darkroom_store::objects::s3::{Announced, Bucket, Completion, PresignedRequest};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_test_s3::Server;
 use http_body_util::{BodyExt, Full};
@@ -116,6 +116,72 @@ async fn an_upload_in_parts_is_sent_by_the_client_and_completed_by_the_server() 
     bucket.abort_parts(&key, &given_up).await.unwrap();
     assert!(server.open_uploads().is_empty());
     assert!(bucket.complete_parts(&key, &given_up, &sent).await.is_err());
+}
+
+#[tokio::test]
+async fn an_announced_put_takes_the_bytes_that_were_announced() {
+    let server = Server::start();
+    let bucket = Bucket::connect(options(&server)).await.unwrap();
+    let (key, bytes) = (ObjectKey::new(ObjectKind::Upload), content(70_000));
+    let sha256 = "Mu9dyl3Rl1RTcmWyp1lxnwCxqKLFPKKt/wNmgs2XYWY=";
+    let announced = Announced { bytes: 70_000, media_type: Some("image/jpeg"), sha256: Some(sha256) };
+    let signed = bucket.presign_announced(&key, &announced, MINUTE).await.unwrap();
+    let header =
+        |name| signed.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(header("x-amz-checksum-sha256"), Some(sha256), "{signed:?}");
+    assert_eq!(header("content-type"), Some("image/jpeg"), "{signed:?}");
+    let other = send(&signed, &[], bytes).await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST, "{:?}", other.body);
+    let name = bucket.name_of(&key).unwrap();
+    assert_eq!(bucket.look_at(&name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_server_copies_whole_and_in_parts() {
+    let server = Server::start();
+    let bucket = Bucket::connect(options(&server)).await.unwrap();
+    let objects = ObjectStore::open_s3(options(&server)).await.unwrap();
+    let bytes = content(2 * PART_BYTES + 77);
+    let name = "in/a photo+ä&?#%.jpg";
+    server.put(name, &bytes);
+    let found = bucket.look_at(name).await.unwrap().unwrap();
+    assert_eq!(found.bytes, bytes.len() as u64);
+    let (whole_copy, in_parts) = (ObjectKey::new(ObjectKind::Original), ObjectKey::new(ObjectKind::Original));
+    assert!(bucket.copy(name, found.bytes, &whole_copy).await.unwrap());
+    let part = PART_BYTES as u64;
+    assert!(bucket.copy_in(name, found.bytes, &in_parts, part, part).await.unwrap());
+    for copy in [&whole_copy, &in_parts] {
+        assert!(whole(&objects, copy, bytes.len()).await == bytes);
+    }
+    let absent = ObjectKey::new(ObjectKind::Original);
+    assert!(!bucket.copy("in/absent", 5, &absent).await.unwrap());
+    assert!(!bucket.copy_in("in/absent", 2 * part, &absent, part, part).await.unwrap());
+    assert!(objects.head(&absent).await.unwrap().is_none());
+    assert!(server.open_uploads().is_empty());
+    bucket.delete_found(name).await.unwrap();
+    assert_eq!(bucket.look_at(name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn parts_that_are_not_there_are_told_and_an_upload_is_completed_once() {
+    let server = Server::start();
+    let bucket = Bucket::connect(options(&server)).await.unwrap();
+    let key = ObjectKey::new(ObjectKind::Upload);
+    let upload = bucket.begin_parts(&key).await.unwrap();
+    let signed = bucket.presign_part(&key, &upload, 1, Some(10), MINUTE).await.unwrap();
+    let sent = send(&signed, &[], content(10)).await.headers["etag"].to_str().unwrap().to_owned();
+    let absent = [(1, sent.clone()), (2, sent.clone())];
+    let completed = bucket.complete_sent(&key, &upload, &absent).await.unwrap();
+    assert!(matches!(completed, Completion::Wrong(_)), "{completed:?}");
+    let complete = async || bucket.complete_sent(&key, &upload, &[(1, sent.clone())]).await.unwrap();
+    assert_eq!(complete().await, Completion::Done);
+    let unknown =
+        bucket.complete_sent(&key, "00000000-0000-0000-0000-000000000000", &[(1, sent.clone())]).await;
+    assert_eq!(unknown.unwrap(), Completion::Unknown);
+    let other = ObjectKey::new(ObjectKind::Upload);
+    bucket.begin_parts(&other).await.unwrap();
+    assert_eq!(bucket.abort_all_parts(&other).await.unwrap(), 1);
+    assert!(server.open_uploads().is_empty());
 }
 
 #[tokio::test]

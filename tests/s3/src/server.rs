@@ -95,6 +95,11 @@ impl Server {
         self.bucket.open_uploads()
     }
 
+    /// Puts an object into the bucket, as if somebody else had.
+    pub fn put(&self, key: &str, bytes: &[u8]) {
+        self.bucket.put(key, bytes);
+    }
+
     /// Changes one bit of an object, as a bad disk does: no checksum that was kept with it is its own any more.
     pub fn damage(&self, key: &str) {
         self.bucket.damage(key);

@@ -106,7 +106,11 @@ impl Drop for Beginning {
 }
 
 /// Aborts the uploads of this key but the one that is `used`; how many.
-async fn remove_others(bucket: &Bucket, name: &str, used: Option<&str>) -> Result<usize, StoreError> {
+pub(super) async fn remove_others(
+    bucket: &Bucket,
+    name: &str,
+    used: Option<&str>,
+) -> Result<usize, StoreError> {
     // The first thousand that begin so: those of this key alone, since none is the beginning of another.
     let listed = bucket.line().ask("list_uploads", name, || async {
         let request = bucket.client().list_multipart_uploads().bucket(bucket.bucket()).prefix(name);

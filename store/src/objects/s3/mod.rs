@@ -6,7 +6,7 @@
 //! - `retry`: attempts within a deadline. `breaker`: a server that is away is left alone. `error`: what answers mean.
 //! - `writer`: a put, in one request or in parts. `beginning`: of the latter. `checksum`: what goes with it.
 //! - `reader`: a get that goes on where a connection broke.
-//! - `presign`: URLs for clients. [`lifecycle`]: what the bucket does by itself.
+//! - `presign`: URLs for clients. `copy`: what the server does by itself with what they sent. [`lifecycle`]: what the bucket does by itself.
 //!
 //! A key is `<prefix><kind>/<uuidv7>`, written once and never used again. So no write is conditional (which some
 //! servers ignore), every operation may be repeated, and a read may be continued.
@@ -14,6 +14,7 @@
 mod beginning;
 mod breaker;
 mod checksum;
+mod copy;
 mod error;
 pub mod lifecycle;
 mod options;
@@ -44,8 +45,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
+pub use copy::{Completion, FoundObject};
 pub use options::{Checksum, LifecycleOptions, PART_BYTES_MIN, S3Options, ServerSideEncryption};
-pub use presign::PresignedRequest;
+pub use presign::{Announced, PresignedRequest};
 pub use reader::BucketReader;
 pub use writer::BucketWriter;
 

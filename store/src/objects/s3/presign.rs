@@ -28,6 +28,17 @@ pub struct PresignedRequest {
     pub headers: Vec<(String, String)>,
 }
 
+/// What a client has said about the bytes that it will put.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced<'a> {
+    /// How many.
+    pub bytes: u64,
+    /// Their type.
+    pub media_type: Option<&'a str>,
+    /// Their SHA-256 in base64.
+    pub sha256: Option<&'a str>,
+}
+
 impl Bucket {
     /// A URL that reads the object.
     ///
@@ -60,6 +71,32 @@ impl Bucket {
             .set_server_side_encryption(encryption(options))
             .set_ssekms_key_id(kms_key(options))
             .set_content_length(bytes.map(signed_length));
+        request.presigned(config(valid)?).await.map(|signed| described(&signed)).map_err(|e| failed(&name, e))
+    }
+
+    /// A URL that writes an object of exactly so many bytes, with the type and the SHA-256 (in base64) that the client
+    /// has announced: the server refuses other bytes by itself.
+    ///
+    /// # Errors
+    /// As [`Bucket::presign_get`].
+    pub async fn presign_announced(
+        &self,
+        key: &ObjectKey,
+        announced: &Announced<'_>,
+        valid: Duration,
+    ) -> Result<PresignedRequest, StoreError> {
+        let ((kind, _), name, options) = (key.parts()?, self.name(key)?, self.options());
+        let request = self.client().put_object().bucket(self.bucket()).key(&name);
+        let request = request
+            .set_storage_class(storage_class(options, Some(kind)))
+            .set_server_side_encryption(encryption(options))
+            .set_ssekms_key_id(kms_key(options))
+            .set_content_type(announced.media_type.map(str::to_owned))
+            // Servers that are told to be without the headers of checksums know none.
+            .set_checksum_sha256(
+                announced.sha256.filter(|_| options.checksum == Checksum::Crc32c).map(str::to_owned),
+            )
+            .content_length(signed_length(announced.bytes));
         request.presigned(config(valid)?).await.map(|signed| described(&signed)).map_err(|e| failed(&name, e))
     }
 

@@ -94,7 +94,7 @@ impl Line {
 
     /// As [`Line::call`], where each attempt sends bytes that may take `sending`: so much longer it may last, and all of
     /// them together.
-    async fn call_sending<T, F>(
+    pub(super) async fn call_sending<T, F>(
         &self,
         operation: &'static str,
         sending: Duration,

@@ -1,0 +1,272 @@
+//! A direct upload is announced, and its client gets URLs.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
+use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
+use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
+
+use super::options::{DirectOptions, PUT_BYTES_MAX};
+use super::{DirectError, sweep};
+use crate::error::{BodyError, IngestError};
+use crate::pipeline::Pipeline;
+
+/// What a client announces.
+#[derive(Clone, Debug)]
+pub struct NewDirect {
+    /// Whose photo it will be.
+    pub owner: OwnerId,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their type.
+    pub media_type: Option<String>,
+    /// Their BLAKE3.
+    pub blake3: Option<ContentHash>,
+    /// Their SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// The file's name.
+    pub name: Option<String>,
+    /// The batch that the photo belongs to.
+    pub batch: Option<BatchId>,
+    /// Make a photo of its own even if the owner has one with these bytes.
+    pub allow_duplicate: bool,
+    /// Whether to send it in parts; `None`: by its size.
+    pub parts: Option<bool>,
+}
+
+/// Where a client sends one part.
+#[derive(Clone, Debug)]
+pub struct PartUrl {
+    /// Its number, from 1.
+    pub number: u64,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// The request.
+    pub request: PresignedRequest,
+}
+
+impl Pipeline {
+    /// The bucket, where there is one.
+    pub(crate) fn bucket(&self) -> Result<&Bucket, DirectError> {
+        match self.objects() {
+            ObjectStore::S3(bucket) => Ok(bucket),
+            ObjectStore::Filesystem(_) => Err(DirectError::NoBucket),
+        }
+    }
+
+    fn direct_options(&self) -> &DirectOptions {
+        &self.options().direct
+    }
+
+    /// Opens a direct upload. Its record stands before anything can be put.
+    ///
+    /// # Errors
+    /// [`DirectError`].
+    pub async fn open_direct(&self, new: NewDirect) -> Result<DirectUpload, DirectError> {
+        let bucket = self.bucket()?;
+        let (options, limit) = (self.direct_options(), self.options().upload_bytes_max);
+        if new.bytes > limit {
+            return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
+        }
+        let mut upload = record(options, new, self.objects().late_put_max());
+        self.open_record(&upload).await?;
+        metrics::counter!("darkroom_direct_uploads_opened_total").increment(1);
+        if upload.parts.is_none() {
+            return Ok(upload);
+        }
+        match self.begin_parts(bucket, upload.id).await {
+            Ok(begun) => upload.parts.iter_mut().for_each(|parts| parts.upload = Some(begun.clone())),
+            Err(error) => {
+                // Nobody has its id. What cannot be ended now expires.
+                if let Err(error) = self.abort_direct(&upload.owner, upload.id).await {
+                    tracing::warn!(upload = %upload.id, %error, "a direct upload that could not begin is left to expire");
+                }
+                return Err(error);
+            }
+        }
+        Ok(upload)
+    }
+
+    pub(super) async fn open_record(&self, upload: &DirectUpload) -> Result<(), DirectError> {
+        let options = self.direct_options();
+        let limits = OpenLimits { uploads_max: options.open_max, bytes_max: options.open_bytes_max };
+        let open = |tx| async move { direct::open(&tx, upload, limits).await };
+        match self.metadata().transact("open direct upload", open).await? {
+            Opened::New => Ok(()),
+            Opened::TooMany(open) => Err(DirectError::TooMany { open, max: limits.uploads_max }),
+            Opened::TooLarge(open) => Err(DirectError::TooManyBytes { open, max: limits.bytes_max }),
+        }
+    }
+
+    async fn begin_parts(&self, bucket: &Bucket, id: UploadId) -> Result<String, DirectError> {
+        let begun = bucket.begin_parts(&direct::upload_key(id)).await?;
+        let upload = &begun;
+        let note = |tx| async move { direct::begun(&tx, id, upload).await };
+        if self.metadata().transact("begin direct upload", note).await? {
+            Ok(begun)
+        } else {
+            Err(DirectError::Over { id, state: "over" })
+        }
+    }
+
+    /// The request by which the client puts an upload that is sent in one piece.
+    ///
+    /// # Errors
+    /// [`DirectError`].
+    pub async fn put_url(&self, upload: &DirectUpload) -> Result<PresignedRequest, DirectError> {
+        let sha256 = upload.sha256.as_deref().and_then(from_hex).map(|digest| STANDARD.encode(digest));
+        let announced = Announced {
+            bytes: upload.bytes,
+            media_type: upload.media_type.as_deref(),
+            sha256: sha256.as_deref(),
+        };
+        let (key, valid) = (direct::upload_key(upload.id), valid(upload));
+        Ok(Box::pin(self.bucket()?.presign_announced(&key, &announced, valid)).await?)
+    }
+
+    /// The requests by which the client puts parts, from the one numbered `from` on, as many as one answer has.
+    ///
+    /// # Errors
+    /// [`DirectError::NoSuchPart`] where there is no part of this number; [`DirectError`].
+    pub async fn part_urls(&self, upload: &DirectUpload, from: u64) -> Result<Vec<PartUrl>, DirectError> {
+        let id = upload.id;
+        if upload.state != State::Open || valid(upload).is_zero() {
+            return Err(DirectError::Over { id, state: over(upload) });
+        }
+        let Some((parts, begun)) =
+            upload.parts.as_ref().and_then(|parts| Some((parts, parts.upload.as_ref()?)))
+        else {
+            return Err(DirectError::NoSuchPart { id, count: 0 });
+        };
+        let mut urls = Vec::new();
+        for number in (from..).take(self.direct_options().part_urls_max) {
+            let Some(bytes) = parts.size(upload.bytes, number) else { break };
+            let (key, of_s3) = (direct::upload_key(id), i32::try_from(number).unwrap_or(i32::MAX));
+            let request = self.bucket()?.presign_part(&key, begun, of_s3, Some(bytes), valid(upload));
+            urls.push(PartUrl { number, bytes, request: Box::pin(request).await? });
+        }
+        if urls.is_empty() {
+            return Err(DirectError::NoSuchPart { id, count: parts.count(upload.bytes) });
+        }
+        Ok(urls)
+    }
+
+    /// An upload of this owner.
+    ///
+    /// # Errors
+    /// [`DirectError::Unknown`], also for one of another owner; those of the engine.
+    pub async fn direct_upload(&self, owner: &OwnerId, id: UploadId) -> Result<DirectUpload, DirectError> {
+        self.bucket()?;
+        let look = |tx| async move { direct::get(&tx, id).await };
+        let upload = self.metadata().read("direct upload", look).await?;
+        upload.filter(|upload| upload.owner == *owner).ok_or(DirectError::Unknown(id))
+    }
+
+    /// The upload of this id, whoever's it is: for whoever was told of it by the bucket. `None` also without one.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn find_direct(&self, id: UploadId) -> Result<Option<DirectUpload>, DirectError> {
+        let look = |tx| async move { direct::get(&tx, id).await };
+        Ok(self.metadata().read("direct upload", look).await?)
+    }
+
+    /// Gives an upload up, at its owner's word; what was sent is deleted. True the first time.
+    ///
+    /// # Errors
+    /// [`DirectError::Busy`] while it is being finished; [`DirectError::Over`] where it is a photo; [`DirectError`].
+    pub async fn abort_direct(&self, owner: &OwnerId, id: UploadId) -> Result<bool, DirectError> {
+        let found = self.direct_upload(owner, id).await?;
+        if matches!(found.source, Source::Found { .. }) {
+            return Err(DirectError::Unknown(id));
+        }
+        let now = Timestamp::now();
+        let abort = |tx| async move { direct::abort(&tx, id, now).await };
+        match self.metadata().transact("abort direct upload", abort).await? {
+            Claimed::Ours(upload) => {
+                note("aborted");
+                // Parts that arrive after this are removed when its URLs are not valid any more.
+                if let Err(error) = sweep::abort_parts(self.bucket()?, &upload).await {
+                    tracing::warn!(upload = %id, %error, "the parts of a direct upload are removed later");
+                }
+                Ok(true)
+            }
+            Claimed::Busy => Err(DirectError::Busy(id)),
+            Claimed::Settled(upload) if matches!(upload.state, State::Done { .. }) => {
+                Err(DirectError::Over { id, state: "done" })
+            }
+            Claimed::Settled(_) => Ok(false),
+            Claimed::Absent => Err(DirectError::Unknown(id)),
+        }
+    }
+}
+
+/// Counts an upload that was settled.
+pub(super) fn note(outcome: &'static str) {
+    metrics::counter!("darkroom_direct_uploads_settled_total", "outcome" => outcome).increment(1);
+}
+
+/// Why nothing can be sent any more, in one word.
+fn over(upload: &DirectUpload) -> &'static str {
+    match &upload.state {
+        State::Open => "expired",
+        settled => settled.as_str(),
+    }
+}
+
+/// How long its URLs are valid from now on, in whole seconds.
+fn valid(upload: &DirectUpload) -> Duration {
+    Duration::from_secs(upload.expires.since(Timestamp::now()).as_secs())
+}
+
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let digits = (0..hex.len()).step_by(2).map(|at| hex.get(at..at + 2));
+    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
+fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUpload {
+    let (id, now) = (UploadId::new(), Timestamp::now());
+    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, allow_duplicate, parts } = new;
+    let in_parts = bytes > PUT_BYTES_MAX || parts.unwrap_or(bytes > options.parts_above_bytes);
+    let expires = now.after(options.expires);
+    DirectUpload {
+        id,
+        owner,
+        source: Source::Uploaded(direct::upload_key(id)),
+        bytes,
+        media_type,
+        blake3,
+        sha256: sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        name,
+        batch,
+        allow_duplicate,
+        parts: in_parts.then(|| Parts { part_bytes: options.part_bytes_of(bytes), upload: None }),
+        created: now,
+        expires,
+        kept_ms: milliseconds(options.kept),
+        // Whatever was begun with its URLs has arrived by then.
+        due: expires.after(late),
+        state: State::Open,
+        claim: None,
+        swept: false,
+    }
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_read_back() {
+        assert_eq!(from_hex("00ff10"), Some(vec![0, 255, 16]));
+        assert_eq!(from_hex("0g"), None);
+        assert_eq!(from_hex("123"), None);
+    }
+}

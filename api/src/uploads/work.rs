@@ -1,0 +1,334 @@
+//! What both protocols do with an upload.
+
+use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
+use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::{ItemId, UploadId};
+use futures_util::StreamExt;
+use hyper::body::{Body as _, Incoming};
+
+use crate::Api;
+use crate::batches::refusals::{self, RefusedFile};
+use crate::caller::Caller;
+use crate::problem::Problem;
+use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
+use crate::view::PhotoView;
+
+/// The body of a request that appends.
+pub(super) struct Content {
+    pub(super) body: Incoming,
+    pub(super) end: BodyEnd,
+    pub(super) check: Option<Box<dyn Check>>,
+    /// The length of the whole, where this request tells it.
+    pub(super) length: Option<u64>,
+    pub(super) last: Last,
+}
+
+impl Content {
+    /// Bytes that will come, if the request says so.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+}
+
+/// Where an upload stands after a request.
+pub(super) struct Progress {
+    pub(super) upload: Upload,
+    /// What it has become, if it has.
+    pub(super) photo: Option<PhotoView>,
+}
+
+/// Why a request failed, with the upload as it stands then, where that is known.
+pub(super) struct Failed {
+    pub(super) problem: Problem,
+    pub(super) upload: Option<Upload>,
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self { problem, upload: None }
+    }
+}
+
+/// The id in a path.
+pub(super) fn parse_id(text: &str) -> Result<UploadId, Problem> {
+    text.parse().map_err(|_| not_found(text))
+}
+
+pub(super) fn not_found(id: &str) -> Problem {
+    let detail =
+        format!("there is no upload {id:?}: it has expired, was terminated, or the id is wrong; begin again");
+    Problem::new("upload-not-found", detail)
+}
+
+/// Begins an upload without bytes.
+pub(super) async fn begin(
+    api: &Api,
+    caller: &Caller,
+    kind: Kind,
+    length: Option<u64>,
+    wishes: Wishes,
+) -> Result<Upload, Problem> {
+    check_length(api, length)?;
+    if length == Some(0) && kind == Kind::Plain {
+        return Err(Problem::new("empty-image", "the upload is announced to be empty; nothing was made"));
+    }
+    let begun = api.pipeline().begin_upload(caller.owner.clone(), kind, length, wishes).await?;
+    begun.map_err(|why| match why {
+        NotBegun::Over(over) => over_limit(over),
+        NotBegun::Batch(why) => why.into(),
+    })
+}
+
+/// Refuses what is announced to be larger than may be.
+pub(super) fn check_length(api: &Api, length: Option<u64>) -> Result<(), Problem> {
+    let limit = api.pipeline().options().upload_bytes_max;
+    match length {
+        Some(length) if length > limit => Err(Problem::new(
+            "body-too-large",
+            format!("the upload has {length} bytes, and at most {limit} are taken"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn over_limit(over: OverLimit) -> Problem {
+    let (code, detail) = match over {
+        OverLimit::OpenOfOwner => (
+            "too-many-open-uploads",
+            "as many of your uploads are open as may be: finish some, or terminate them",
+        ),
+        OverLimit::Open => ("uploads-full", "as many uploads are open as may be; begin again later"),
+        OverLimit::Bytes => (
+            "uploads-full",
+            "as many bytes lie in open uploads as may; go on later, or upload in one request",
+        ),
+    };
+    Problem::new(code, detail).retry_after(60)
+}
+
+/// Appends a body at `offset`, and makes the photo if it is the last.
+pub(super) async fn append(
+    api: &Api,
+    caller: &Caller,
+    id: UploadId,
+    offset: u64,
+    content: Content,
+    lease: Lease,
+) -> Result<Progress, Failed> {
+    let held = match api.pipeline().hold_upload(id, &caller.owner, offset).await {
+        Ok(held) => held,
+        Err(NotHeld::Closed(upload)) => return closed(api, upload, offset, content.bytes(), lease).await,
+        Err(NotHeld::Elsewhere(upload)) => return Err(elsewhere(upload, offset)),
+        Err(NotHeld::Full) => return Err(over_limit(OverLimit::Bytes).into()),
+        Err(NotHeld::Missing) => return Err(not_found(&id.to_string()).into()),
+        Err(NotHeld::Store(error)) => return Err(Problem::from(error).into()),
+    };
+    check_fits(api, held.upload(), &content)?;
+    let began = held.upload().clone();
+    let deadlines = BodyDeadlines::of(api.options());
+    let chunk = Chunk {
+        bytes: content.bytes(),
+        // The upload's own limit is looked at with every byte.
+        body: body_bytes(content.body, content.end, deadlines, u64::MAX).boxed(),
+        check: content.check,
+        length: content.length,
+        last: content.last,
+    };
+    let (outcome, lease) = api.pipeline().append_upload(held, chunk, lease).await;
+    match (outcome, lease) {
+        (Ok(upload), Some(lease)) => finish(api, upload, lease).await,
+        (Ok(upload), None) => Ok(Progress { upload, photo: None }),
+        (Err(error), _) => Err(append_failed(api, began, error).await),
+    }
+}
+
+/// Before the body is read: whether there is room for it, and whether lengths agree.
+fn check_fits(api: &Api, upload: &Upload, content: &Content) -> Result<(), Failed> {
+    let failed = |problem| Failed { problem, upload: Some(upload.clone()) };
+    if let (Some(known), Some(told)) = (upload.length, content.length)
+        && known != told
+    {
+        return Err(failed(length_mismatch(known, told)));
+    }
+    let length = upload.length.or(content.length);
+    check_length(api, length).map_err(failed)?;
+    let end = content.bytes().map(|bytes| upload.offset.saturating_add(bytes));
+    if let (Some(end), Some(length)) = (end, length)
+        && end > length
+    {
+        let detail =
+            format!("the body ends at byte {end}, and the upload has {length}; nothing of it was read");
+        return Err(failed(Problem::new("upload-length-exceeded", detail)));
+    }
+    check_length(api, end).map_err(failed)?;
+    if content.last == Last::Yes
+        && let (Some(end), Some(length)) = (end, length)
+        && end != length
+    {
+        return Err(failed(length_mismatch(length, end)));
+    }
+    if content.length.is_some_and(|length| length < upload.offset) {
+        return Err(failed(length_mismatch(upload.offset, content.length.unwrap_or_default())));
+    }
+    Ok(())
+}
+
+pub(super) fn length_mismatch(known: u64, told: u64) -> Problem {
+    let detail = format!("the upload has {known} bytes by what was said before, and {told} by this request");
+    Problem::new("upload-length-mismatch", detail)
+}
+
+fn elsewhere(upload: Upload, offset: u64) -> Failed {
+    let detail =
+        format!("the upload stands at byte {}, and not at {offset}: go on from there", upload.offset);
+    Failed { problem: Problem::new("upload-offset-mismatch", detail), upload: Some(upload) }
+}
+
+/// A request to append to what takes no more. One that adds nothing is told how it stands: its client did not get the
+/// last answer.
+async fn closed(
+    api: &Api,
+    upload: Upload,
+    offset: u64,
+    bytes: Option<u64>,
+    lease: Lease,
+) -> Result<Progress, Failed> {
+    match (&upload.kind, &upload.state) {
+        (Kind::Final { .. }, _) => {
+            let detail = "this upload is made of others: nothing can be added to it";
+            Err(Failed { problem: Problem::new("upload-final", detail), upload: Some(upload) })
+        }
+        (_, State::Refused { code, detail }) => Err(refused_before(code, detail).into()),
+        (_, State::Finishing | State::Done { .. }) if offset == upload.offset && bytes == Some(0) => {
+            finish(api, upload, lease).await
+        }
+        _ if offset != upload.offset => Err(elsewhere(upload, offset)),
+        (_, State::Finishing) => {
+            let detail = "the upload has all its bytes; nothing can be added to it";
+            Err(Failed { problem: Problem::new("upload-ended", detail), upload: Some(upload) })
+        }
+        _ => Err(Failed { problem: ended(&upload), upload: Some(upload) }),
+    }
+}
+
+/// The problem by which an upload was refused, once more.
+pub(super) fn refused_before(code: &str, detail: &str) -> Problem {
+    Problem::new(code, detail)
+}
+
+pub(super) fn ended(upload: &Upload) -> Problem {
+    let detail = match &upload.state {
+        State::Done { photo, .. } => format!("the upload has become the photo {photo}"),
+        State::Joined { into } => format!("the upload has become a part of the upload {into}"),
+        State::Refused { code, detail } => format!("the upload was refused ({code}): {detail}"),
+        _ => "the upload has ended".to_owned(),
+    };
+    Problem::new("upload-ended", detail)
+}
+
+async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
+    let keeps = |upload: &Upload| format!("; the upload stands at byte {}, go on from there", upload.offset);
+    match error {
+        AppendError::Refused(error) => refuse(api, &began, Problem::from(*error)).await.into(),
+        AppendError::TooLong { limit } => {
+            let detail = format!("more than the {limit} bytes came that the upload may have; begin again");
+            refuse(api, &began, Problem::new("upload-length-exceeded", detail)).await.into()
+        }
+        AppendError::TooManyPieces => {
+            let detail =
+                "the upload came in so many small requests that no more fit: begin again with larger ones";
+            Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(began) }
+        }
+        AppendError::ChecksumMismatch => {
+            let detail =
+                "the bytes are not those of the checksum, and none of them were kept; send them again";
+            Failed { problem: Problem::new("upload-checksum-mismatch", detail), upload: Some(began) }
+        }
+        AppendError::Cut(upload, error) => {
+            let mut problem = Problem::from(error);
+            problem.detail = format!("the body did not arrive whole{}", keeps(&upload));
+            Failed { problem, upload: Some(upload) }
+        }
+        AppendError::Stopped(upload) if api.pipeline().is_draining() => {
+            let detail = format!("the daemon is shutting down{}", keeps(&upload));
+            Failed { problem: Problem::new("draining", detail).retry_after(5), upload: Some(upload) }
+        }
+        AppendError::Stopped(upload) => Failed { problem: taken_over(), upload: Some(upload) },
+        AppendError::LeaseLost => taken_over().into(),
+        AppendError::Store(error) => Problem::from(error).into(),
+    }
+}
+
+fn taken_over() -> Problem {
+    let detail = "another request goes on with this upload; ask where it stands before you send more";
+    Problem::new("upload-taken-over", detail)
+}
+
+/// Ends an upload that will never be a photo. Whether or not that could be noted, the problem is what it is.
+async fn refuse(api: &Api, upload: &Upload, problem: Problem) -> Problem {
+    let state = State::Refused { code: problem.code().to_owned(), detail: problem.detail.clone() };
+    if let Err(error) = api.pipeline().end_upload(upload.id, &upload.owner, state).await {
+        tracing::warn!(upload = %upload.id, %error, "the refusal of an upload was not noted; it is found again");
+    }
+    let Wishes { batch, name, .. } = upload.wishes.clone();
+    let file = RefusedFile { batch, item: ItemId(upload.id.0), name, bytes: upload.length };
+    refusals::note(api, &upload.owner, file, &problem).await;
+    problem
+}
+
+/// Makes the photo of an upload that is whole, or tells the one that it has become.
+pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Progress, Failed> {
+    if !matches!(upload.state, State::Finishing | State::Done { .. }) {
+        return Ok(Progress { upload, photo: None });
+    }
+    match api.pipeline().finish_upload(&upload, lease).await {
+        Ok(ingested) => {
+            let photo = PhotoView {
+                duplicate: ingested.duplicate,
+                ..PhotoView::new(&ingested.photo, api.pipeline().presets())
+            };
+            let (id, owner) = (upload.id, upload.owner.clone());
+            // As it is now: its record stays for a while.
+            let upload = api.pipeline().upload(id, &owner).await.ok().flatten().unwrap_or(upload);
+            Ok(Progress { upload, photo: Some(photo) })
+        }
+        Err(error) if error.is_final() => {
+            let problem = refuse(api, &upload, error.into()).await;
+            Err(Failed { problem, upload: None })
+        }
+        Err(error) => Err(Failed { problem: error.into(), upload: Some(upload) }),
+    }
+}
+
+/// The upload at an offset that stays, with its photo if all bytes are there.
+pub(super) async fn at_rest(api: &Api, caller: &Caller, id: &str) -> Result<Progress, Failed> {
+    let upload = api.pipeline().upload_at_rest(parse_id(id)?, &caller.owner).await.map_err(Problem::from)?;
+    whole(api, caller, upload.ok_or_else(|| not_found(id))?).await
+}
+
+/// The upload as it is, with its photo if all bytes are there.
+pub(super) async fn as_it_is(api: &Api, caller: &Caller, id: &str) -> Result<Progress, Failed> {
+    let upload = api.pipeline().upload(parse_id(id)?, &caller.owner).await.map_err(Problem::from)?;
+    whole(api, caller, upload.ok_or_else(|| not_found(id))?).await
+}
+
+async fn whole(api: &Api, caller: &Caller, upload: Upload) -> Result<Progress, Failed> {
+    match upload.state {
+        State::Finishing => {
+            let lease = api.admit(caller, Some(upload.offset)).await?;
+            finish(api, upload, lease).await
+        }
+        State::Done { photo, duplicate } => {
+            let photo = crate::photos::find(api, photo).await.ok();
+            let view = |photo| PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) };
+            Ok(Progress { photo: photo.map(view), upload })
+        }
+        _ => Ok(Progress { upload, photo: None }),
+    }
+}
+
+/// Frees everything of an upload. The photo that it has become stays.
+pub(super) async fn terminate(api: &Api, caller: &Caller, id: &str) -> Result<(), Problem> {
+    let ended = api.pipeline().end_upload(parse_id(id)?, &caller.owner, State::Terminated).await?;
+    ended.map(|_| ()).ok_or_else(|| not_found(id))
+}

@@ -1,0 +1,213 @@
+//! Sends files: each is taken from the queue by one of a few senders, and sent until there is an outcome.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use hyper::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use tokio::sync::{Mutex, mpsc};
+
+use super::ask::Asker;
+use super::check;
+use super::client::Answer;
+use super::digest::Hashed;
+use super::ledger::{Event, Outcome};
+use super::patience::{GaveUp, Reason, Verdict, judge};
+use super::source::{Payload, Source, SourceError};
+use super::stop::Why;
+use super::walk::Found;
+
+/// A file that the daemon needs.
+#[derive(Debug)]
+pub(super) struct Needed {
+    pub(super) file: Hashed,
+    /// An upload of these bytes that broke off, and how far it came.
+    pub(super) upload: Option<String>,
+}
+
+/// What all senders know.
+pub(super) struct Sending {
+    pub(super) asker: Asker,
+    pub(super) files: Arc<Vec<Found>>,
+    pub(super) batch: String,
+    /// Files from this size on are sent in a way that can go on.
+    pub(super) resumable_from: u64,
+}
+
+/// Files that wait to be sent, for whichever sender comes first.
+pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Needed>>>;
+
+impl Sending {
+    /// Sends what is in the queue until it is empty and closed, or the import ends.
+    pub(super) async fn run(self: Arc<Self>, queue: Queue, events: mpsc::Sender<Event>) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.asker.stop.asked() => return,
+                next = async { queue.lock().await.recv().await } => next,
+            };
+            let Some(needed) = next else { return };
+            let index = needed.file.index;
+            let outcome = self.send(needed).await;
+            if events.send(Event::settled(index, outcome)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn send(&self, needed: Needed) -> Outcome {
+        let resumable = needed.file.state.bytes >= self.resumable_from;
+        let sent =
+            if resumable { self.send_resumable(needed).await } else { self.send_whole(needed.file).await };
+        sent.unwrap_or_else(|unsent| match unsent {
+            Unsent::Source(SourceError::Changed) => Outcome::Changed,
+            Unsent::Source(SourceError::Unreadable(error)) => Outcome::Unreadable(error.to_string()),
+            Unsent::GaveUp(GaveUp::Stopped) => Outcome::NotSent,
+            Unsent::GaveUp(GaveUp::Refused(reason)) => {
+                self.end_without_batch(&reason);
+                Outcome::Refused(reason)
+            }
+            Unsent::GaveUp(GaveUp::Failed(reason)) => Outcome::Failed(reason),
+        })
+    }
+
+    /// A batch that is gone refuses every file that follows, one as well as the other.
+    fn end_without_batch(&self, reason: &Reason) {
+        if reason.is_of_batch() {
+            self.asker.stop.because(Why::Hopeless(reason.detail.clone()));
+        }
+    }
+
+    /// A file as the body of one request.
+    async fn send_whole(&self, file: Hashed) -> Result<Outcome, Unsent> {
+        let path = &self.files[file.index].path;
+        let name: String =
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let target = format!("/v1/photos?batch_id={}&filename={}", self.batch, percent_encoded(&name));
+        let mut tries = self.asker.tries();
+        let mut source = Source::new(path.clone(), &file);
+        loop {
+            let range = (0, file.state.bytes);
+            let verdict;
+            (source, verdict) = self.stream(source, range, Method::POST, &target, HeaderMap::new()).await?;
+            let may_be_in = matches!(verdict, Verdict::Mishap(_));
+            if let Some(answer) = tries.weigh(verdict).await? {
+                tries.went_forward();
+                return self.taken(&answer, &file).await;
+            }
+            // Only the answer may have been lost: then the batch would count it twice.
+            if may_be_in
+                && let Some(photo) = check::photo_of(&self.asker, &self.files, &self.batch, &file).await?
+            {
+                return Ok(Outcome::Sent { photo });
+            }
+        }
+    }
+
+    /// Sends a piece of a file in one request.
+    ///
+    /// # Errors
+    /// When the file is no longer what was hashed.
+    pub(super) async fn stream(
+        &self,
+        mut source: Source,
+        (from, to): (u64, u64),
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+    ) -> Result<(Source, Verdict), Unsent> {
+        let (pieces, payload) = Payload::stream(to - from, &self.asker.client.meter);
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = source.read(from, to, &pieces);
+            (source, read)
+        });
+        let verdict = judge(self.asker.client.send(method, target, headers, payload).await);
+        let (source, read) = reading.await.map_err(|error| Unsent::failed(error.to_string()))?;
+        match (read, verdict) {
+            // What breaks off because of us says nothing about the daemon.
+            (Err(error), Verdict::Mishap(_)) => Err(Unsent::Source(error)),
+            (_, verdict) => Ok((source, verdict)),
+        }
+    }
+}
+
+/// Why a file was not sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    Source(SourceError),
+    GaveUp(GaveUp),
+}
+
+impl Unsent {
+    pub(super) fn failed(detail: impl Into<String>) -> Self {
+        Self::GaveUp(GaveUp::Failed(Reason::local(detail)))
+    }
+}
+
+impl From<GaveUp> for Unsent {
+    fn from(gave_up: GaveUp) -> Self {
+        Self::GaveUp(gave_up)
+    }
+}
+
+/// A photo, as far as an import looks at it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Photo {
+    id: String,
+    blake3: String,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+impl Photo {
+    pub(super) fn outcome(self) -> Outcome {
+        let photo = self.id;
+        if self.duplicate { Outcome::Duplicate { photo } } else { Outcome::Sent { photo } }
+    }
+}
+
+impl Sending {
+    /// What became of a file, by the photo that the daemon has made of it.
+    async fn taken(&self, answer: &Answer, file: &Hashed) -> Result<Outcome, Unsent> {
+        let photo: Photo = serde_json::from_slice(&answer.body).map_err(|error| {
+            Unsent::failed(format!(
+                "the answer {} has no photo ({error}): is it another version?",
+                answer.status
+            ))
+        })?;
+        if photo.blake3 == file.hash.to_hex().as_str() {
+            return Ok(photo.outcome());
+        }
+        let mut detail =
+            format!("something on the way to the daemon altered its bytes, and made photo {}", photo.id);
+        if answer.status == StatusCode::CREATED {
+            let deleted =
+                self.asker.ask(Method::DELETE, &format!("/v1/photos/{}", photo.id), None::<&()>).await;
+            detail.push_str(if deleted.is_ok() { ", which was deleted" } else { ": delete it" });
+        }
+        Err(Unsent::failed(detail))
+    }
+}
+
+/// A value as a query has it.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_survives_the_query() {
+        assert_eq!(percent_encoded("a b&c=é.jpg"), "a%20b%26c%3D%C3%A9.jpg");
+    }
+}

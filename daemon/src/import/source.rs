@@ -1,0 +1,221 @@
+//! A file as the body of a request. Its last bytes leave only when all that were read have the digest that was told: so no
+//! half-changed file ever becomes a photo.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use blake3::{Hash, Hasher};
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::client::Meter;
+use super::digest::{FileState, Hashed};
+
+/// Bytes of one piece; of each file that is sent three are held at most.
+const PIECE_BYTES: u64 = 256 * 1024;
+
+/// Why a file cannot be sent.
+#[derive(Debug)]
+pub(super) enum SourceError {
+    /// It is no longer what was hashed.
+    Changed,
+    /// It cannot be read.
+    Unreadable(io::Error),
+}
+
+/// A file that is being sent, in one request or many.
+pub(super) struct Source {
+    path: PathBuf,
+    hash: Hash,
+    state: FileState,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: File,
+    /// Over all that was read.
+    hasher: Hasher,
+    position: u64,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf, hashed: &Hashed) -> Self {
+        Self { path, hash: hashed.hash, state: hashed.state, open: None }
+    }
+
+    /// Reads the bytes from `from` to `to` into `pieces`, until nobody takes them any more. Blocks.
+    ///
+    /// # Errors
+    /// When the file is no longer what it was; `pieces` is told too, so that the body breaks off.
+    pub(super) fn read(&mut self, from: u64, to: u64, pieces: &Pieces) -> Result<(), SourceError> {
+        let outcome = self.try_read(from, to, pieces);
+        if outcome.is_err() {
+            self.open = None;
+            let _ = pieces.blocking_send(Err(io::Error::other("the file has changed, or cannot be read")));
+        }
+        outcome
+    }
+
+    fn try_read(&mut self, from: u64, to: u64, pieces: &Pieces) -> Result<(), SourceError> {
+        let (hash, state) = (self.hash, self.state);
+        let open = self.open_at(from)?;
+        while open.position < to {
+            let piece = open.read((to - open.position).min(PIECE_BYTES))?;
+            let last = open.position == state.bytes;
+            if last && (open.hasher.finalize() != hash || open.state()? != state) {
+                return Err(SourceError::Changed);
+            }
+            if pieces.blocking_send(Ok(piece)).is_err() {
+                break; // The answer came early, or the connection broke.
+            }
+        }
+        Ok(())
+    }
+
+    /// The open file, read up to `offset`: what lies before belongs to the digest also when it is not sent again.
+    fn open_at(&mut self, offset: u64) -> Result<&mut Open, SourceError> {
+        if self.open.as_ref().is_none_or(|open| open.position > offset) {
+            self.open = Some(Open::new(&self.path, &self.state)?);
+        }
+        let open = self.open.as_mut().ok_or(SourceError::Changed)?;
+        while open.position < offset {
+            open.read((offset - open.position).min(PIECE_BYTES))?;
+        }
+        Ok(open)
+    }
+}
+
+impl Open {
+    fn new(path: &std::path::Path, state: &FileState) -> Result<Self, SourceError> {
+        let file = File::open(path).map_err(SourceError::Unreadable)?;
+        let open = Self { file, hasher: Hasher::new(), position: 0 };
+        if open.state()? == *state { Ok(open) } else { Err(SourceError::Changed) }
+    }
+
+    fn state(&self) -> Result<FileState, SourceError> {
+        self.file.metadata().map(|metadata| FileState::of(&metadata)).map_err(SourceError::Unreadable)
+    }
+
+    /// Exactly so many bytes.
+    fn read(&mut self, length: u64) -> Result<Bytes, SourceError> {
+        let mut piece = BytesMut::zeroed(length as usize);
+        match self.file.read_exact(&mut piece) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(SourceError::Changed),
+            Err(error) => return Err(SourceError::Unreadable(error)),
+        }
+        self.hasher.update(&piece);
+        self.position += length;
+        Ok(piece.freeze())
+    }
+}
+
+/// Where pieces of a file go.
+pub(super) type Pieces = mpsc::Sender<io::Result<Bytes>>;
+
+/// The body of a request: pieces of a file, or bytes that are at hand.
+pub(super) struct Payload {
+    at_hand: Bytes,
+    pieces: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    length: u64,
+    /// How much of it was taken; looked at from outside while it is sent.
+    moved: Arc<AtomicU64>,
+    meter: Option<InFlight>,
+}
+
+impl Payload {
+    pub(super) fn empty() -> Self {
+        Self::of(Bytes::new())
+    }
+
+    pub(super) fn of(bytes: Bytes) -> Self {
+        Self { length: bytes.len() as u64, at_hand: bytes, pieces: None, moved: Arc::default(), meter: None }
+    }
+
+    /// So many bytes, that come through what is returned beside.
+    pub(super) fn stream(length: u64, meter: &Arc<Meter>) -> (Pieces, Self) {
+        let (pieces, receiver) = mpsc::channel(1);
+        let meter = Some(InFlight { meter: Arc::clone(meter), bytes: 0 });
+        let payload =
+            Self { length, at_hand: Bytes::new(), pieces: Some(receiver), moved: Arc::default(), meter };
+        (pieces, payload)
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn moved(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.moved)
+    }
+
+    fn left(&self) -> u64 {
+        self.length.saturating_sub(self.moved.load(Ordering::Relaxed))
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left() == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = match &mut self.pieces {
+            None => Ok(std::mem::take(&mut self.at_hand)),
+            Some(pieces) => match pieces.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(piece)) => piece,
+                Poll::Ready(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            },
+        };
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        let length = piece.len() as u64;
+        self.moved.fetch_add(length, Ordering::Relaxed);
+        if let Some(meter) = &mut self.meter {
+            meter.add(length);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left())
+    }
+}
+
+/// What of a file has left and is not acknowledged yet, as the progress shows it.
+struct InFlight {
+    meter: Arc<Meter>,
+    bytes: u64,
+}
+
+impl InFlight {
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.meter.in_flight.fetch_add(bytes, Ordering::Relaxed);
+        self.meter.moved(bytes);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.meter.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

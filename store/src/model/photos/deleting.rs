@@ -1,0 +1,40 @@
+//! A photo is deleted: gone from every reader's sight at once, its bytes later.
+
+use super::get;
+use super::photo::count;
+use crate::StoreError;
+use crate::metadata::Transaction;
+use crate::model::batches::{self, ItemState};
+use crate::model::changes::{self, Change, What};
+use crate::model::subspaces::{PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record, usage};
+
+/// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
+/// is left to the Janitor.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64) -> Result<bool, StoreError> {
+    // The photo's absence is the marker: an earlier run of this transaction that may have committed had seen it.
+    let Some(photo) = get(tx, id).await? else { return Ok(tx.may_repeat()) };
+    for variant in &photo.variants {
+        objects::bury(tx, &variant.object)?;
+    }
+    blobs::remove_reference(tx, &photo.original.hash, id)?;
+    if let Some(job) = jobs::of_photo(tx, id).await? {
+        jobs::remove(tx, &job)?;
+    }
+    let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
+    if let Some(bytes) = tx.get(&by_content).await?
+        && record::decode::<PhotoId>(&by_content, &bytes)? == id
+    {
+        tx.clear(&by_content)?;
+    }
+    tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
+    chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
+    count(tx, photo.state, -1)?;
+    usage::deleted(tx, &photo).await?;
+    batches::photo_moved(tx, &photo, ItemState::Deleted, None, now).await?;
+    changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
+    Ok(true)
+}

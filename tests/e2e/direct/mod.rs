@@ -1,0 +1,441 @@
+//! Photos that clients send to the bucket by themselves, and events of the bucket.
+
+mod queue;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use darkroom_test_s3::{BUCKET, KEY_ID, REGION, SECRET_KEY, Server};
+use darkroom_tests::{Answer, Client, Daemon, Setup, photos};
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// How long what is awaited may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what tells nobody when it changes.
+const POLL: Duration = Duration::from_millis(20);
+/// What the webhook is configured to send.
+const TOKEN: &str = "a-token-of-this-test-s";
+
+fn on(server: &Server, more: &str) -> Setup {
+    let config = format!(
+        "[objects]\nstore = 's3'\n[objects.s3]\nbucket = '{BUCKET}'\nendpoint = '{}'\nregion = '{REGION}'\n\
+         path_style = true\nattempt_timeout = '2s'\noperation_deadline = '4s'\nlate_request_max = '1s'\n\
+         upload_rate_min = '1 GiB'\n{more}",
+        server.endpoint(),
+    );
+    let variables = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Setup { environment: variables, ..Setup::config(&config) }
+}
+
+async fn post(client: &Client, path: &str, body: &Value) -> Answer {
+    client.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
+}
+
+async fn announce(client: &Client, body: &Value) -> Value {
+    let answer = post(client, "/v1/direct-uploads", body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let upload = answer.json();
+    assert_eq!(answer.header("location"), format!("/v1/direct-uploads/{}", id_of(&upload)));
+    upload
+}
+
+fn id_of(value: &Value) -> &str {
+    value["id"].as_str().unwrap()
+}
+
+/// Makes a request that the daemon has signed, as a client does that knows nothing of S3.
+async fn make(request: &Value, body: Bytes) -> Answer {
+    let url = request["url"].as_str().unwrap();
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let client = Client::new(&format!("http://{host}"));
+    let headers = request["headers"].as_object().unwrap();
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
+    let method: Method = request["method"].as_str().unwrap().parse().unwrap();
+    // hyper would say the length a second time.
+    let headers: Vec<_> = headers.into_iter().filter(|(name, _)| *name != "content-length").collect();
+    client.send(method, &format!("/{path}"), &headers, body).await
+}
+
+async fn complete(client: &Client, upload: &Value) -> Answer {
+    let path = format!("/v1/direct-uploads/{}/complete", id_of(upload));
+    client.send(Method::POST, &path, &[], Bytes::new()).await
+}
+
+/// Waits until the bucket has no object under an upload key, with sweeps in between.
+async fn nothing_under_upload_keys(server: &Server, client: &Client) {
+    let began = Instant::now();
+    while server.objects().keys().any(|key| key.starts_with("uploads/")) {
+        client.sweep().await;
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.objects());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn original(client: &Client, id: &str) -> Bytes {
+    client.get(&format!("/v1/photos/{id}/original")).await.body
+}
+
+#[tokio::test]
+async fn a_photo_that_was_put_into_the_bucket_is_ready_and_was_read_once() {
+    let server = Server::start();
+    let daemon = Daemon::start_with(&on(&server, ""));
+    let client = daemon.client();
+    let photo = photos::phone(1);
+    let blake3 = blake3::hash(&photo).to_hex().to_string();
+    let announced = json!({
+        "bytes": photo.len(), "media_type": "image/jpeg", "blake3": blake3, "filename": "a.jpg"
+    });
+    let upload = announce(&client, &announced).await;
+    assert_eq!(complete(&client, &upload).await.problem(), "direct-upload-incomplete");
+    let put = make(&upload["put"], photo.clone()).await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    let completed = complete(&client, &upload).await;
+    assert_eq!(completed.status, StatusCode::CREATED, "{completed:?}");
+    let id = id_of(&completed.json()).to_owned();
+    assert_eq!(completed.header("location"), format!("/v1/photos/{id}"));
+    let ready = client.settled(&id).await;
+    assert_eq!(ready["state"], "ready", "{ready}");
+    assert!(original(&client, &id).await == photo);
+    // By us the original was never written.
+    let seen = server.seen();
+    let puts = seen.iter().filter(|seen| seen.method == Method::PUT && seen.key.starts_with("originals/"));
+    assert_eq!(puts.count(), 1, "the copy alone");
+
+    // Again, and the URL is still valid: it is the same photo, whatever is put now.
+    let again = complete(&client, &upload).await;
+    assert_eq!((again.status, id_of(&again.json())), (StatusCode::CREATED, &*id));
+    nothing_under_upload_keys(&server, &client).await;
+    let other = photos::photo(2, 300, 200);
+    assert_ne!(make(&upload["put"], other).await.status, StatusCode::OK, "its length is signed");
+    let shown = client.get(&format!("/v1/direct-uploads/{}", id_of(&upload))).await.json();
+    assert_eq!((shown["state"].as_str(), shown["photo"]["id"].as_str()), (Some("done"), Some(&*id)));
+
+    // The same bytes once more are the same photo.
+    let upload = announce(&client, &json!({ "bytes": photo.len() })).await;
+    make(&upload["put"], photo).await;
+    let duplicate = complete(&client, &upload).await;
+    assert_eq!((duplicate.status, id_of(&duplicate.json())), (StatusCode::OK, &*id));
+    let line = r#"darkroom_direct_uploads_settled_total{outcome="done"}"#;
+    assert!((client.metric(line).await - 2.0).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn a_large_photo_goes_in_parts_and_its_completion_says_what_is_missing() {
+    let server = Server::start();
+    let config = "[direct]\npart_bytes = '5 MiB'\nparts_above = '6 MiB'\npart_urls_max = 2\n";
+    let daemon = Daemon::start_with(&on(&server, config));
+    let client = daemon.client();
+    // What follows the end marker belongs to the file, not to the picture.
+    let photo: Bytes = [&photos::phone(1)[..], vec![7; 12 << 20].as_slice()].concat().into();
+    let upload = announce(&client, &json!({ "bytes": photo.len() })).await;
+    assert_eq!(upload["next"], 3, "{upload}");
+    let path = format!("/v1/direct-uploads/{}", id_of(&upload));
+    let more = post(&client, &format!("{path}/parts"), &json!({ "from": 3 })).await.json();
+    assert_eq!(more["next"], Value::Null);
+    let parts = upload["parts"].as_array().unwrap().iter().chain(more["parts"].as_array().unwrap());
+    let (mut left, mut sent) = (photo.clone(), Vec::new());
+    for part in parts {
+        let bytes = left.split_to(usize::try_from(part["bytes"].as_u64().unwrap()).unwrap());
+        let answer = make(part, bytes).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        sent.push(json!({ "number": part["number"], "etag": answer.header("etag") }));
+    }
+    assert!(left.is_empty());
+    let finish =
+        async |parts: &[Value]| post(&client, &format!("{path}/complete"), &json!({ "parts": parts })).await;
+    assert_eq!(finish(&[]).await.problem(), "direct-upload-incomplete");
+    assert_eq!(finish(&sent[1..]).await.problem(), "direct-upload-incomplete");
+    let completed = finish(&sent).await;
+    assert_eq!(completed.status, StatusCode::CREATED, "{completed:?}");
+    let id = id_of(&completed.json()).to_owned();
+    assert!(original(&client, &id).await == photo);
+    assert_eq!(id_of(&finish(&sent).await.json()), id);
+    nothing_under_upload_keys(&server, &client).await;
+    assert_eq!(post(&client, &format!("{path}/parts"), &json!({})).await.problem(), "direct-upload-over");
+    assert!(server.open_uploads().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_photo_or_another_one_is_refused_for_good_and_deleted() {
+    let server = Server::start();
+    let daemon = Daemon::start_with(&on(&server, ""));
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    let text = Bytes::from(vec![b'x'; 5000]);
+    let (zeros, wrong) = ("0".repeat(64), blake3::hash(b"another").to_hex().to_string());
+    for (body, announced, problem) in [
+        (&text, json!({}), "unsupported-image"),
+        (&photo, json!({ "media_type": "image/png" }), "type-mismatch"),
+        (&photo, json!({ "blake3": wrong }), "direct-upload-mismatch"),
+    ] {
+        let mut announced = announced;
+        announced["bytes"] = body.len().into();
+        let upload = announce(&client, &announced).await;
+        assert_eq!(make(&upload["put"], body.clone()).await.status, StatusCode::OK);
+        assert_eq!(complete(&client, &upload).await.problem(), problem, "{announced}");
+        assert_eq!(complete(&client, &upload).await.problem(), problem, "again");
+        let shown = client.get(&format!("/v1/direct-uploads/{}", id_of(&upload))).await.json();
+        assert_eq!(shown["state"], "refused");
+        assert_eq!(shown["problem"]["type"], format!("/problems/{problem}"));
+    }
+    // The bucket itself compares this one.
+    let upload = announce(&client, &json!({ "bytes": photo.len(), "sha256": zeros })).await;
+    assert_eq!(make(&upload["put"], photo.clone()).await.status, StatusCode::BAD_REQUEST);
+    nothing_under_upload_keys(&server, &client).await;
+    // The copies too, when no put of one can be on its way any more.
+    let began = Instant::now();
+    while server.objects().keys().any(|key| key.starts_with("originals/")) {
+        client.sweep().await;
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.objects());
+        tokio::time::sleep(POLL).await;
+    }
+    assert!(client.all().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_announced_is_limited_given_up_and_expires() {
+    let server = Server::start();
+    let config = "[direct]\nopen_max = 2\nopen_bytes_max = '10 MB'\nexpires = '2s'\npart_bytes = '5 MiB'\n";
+    let daemon = Daemon::start_with(&on(&server, config));
+    let client = daemon.client();
+    let open = async |bytes: u64| post(&client, "/v1/direct-uploads", &json!({ "bytes": bytes })).await;
+    assert_eq!(open(0).await.problem(), "invalid-parameter");
+    assert_eq!(open(1 << 40).await.problem(), "body-too-large");
+    assert_eq!(open(11_000_000).await.problem(), "too-many-direct-uploads");
+    let first = announce(&client, &json!({ "bytes": 5000, "parts": true })).await;
+    let second = announce(&client, &json!({ "bytes": 5000 })).await;
+    let third = open(1).await;
+    assert_eq!(third.problem(), "too-many-direct-uploads");
+    assert!(!third.header("retry-after").is_empty());
+    let path = |upload: &Value| format!("/v1/direct-uploads/{}", id_of(upload));
+    assert_eq!(server.open_uploads().len(), 1);
+    assert_eq!(client.delete(&path(&first)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(client.delete(&path(&first)).await.status, StatusCode::NO_CONTENT, "again");
+    assert!(server.open_uploads().is_empty());
+    assert_eq!(complete(&client, &first).await.problem(), "direct-upload-over");
+    let parts = announce(&client, &json!({ "bytes": 6000, "parts": true })).await;
+    assert_eq!(make(&parts["parts"][0], vec![1; 6000].into()).await.status, StatusCode::OK);
+    assert_eq!(make(&second["put"], vec![1; 5000].into()).await.status, StatusCode::OK);
+    // Nobody completes these.
+    let began = Instant::now();
+    for upload in [&second, &parts] {
+        while client.get(&path(upload)).await.json()["state"] != "expired" {
+            client.sweep().await;
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    nothing_under_upload_keys(&server, &client).await;
+    assert!(server.open_uploads().is_empty());
+    assert_eq!(complete(&client, &second).await.problem(), "direct-upload-over");
+    announce(&client, &json!({ "bytes": 9_000_000 })).await;
+}
+
+#[tokio::test]
+async fn a_daemon_without_a_bucket_says_which_ways_in_there_are() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let answer = post(&client, "/v1/direct-uploads", &json!({ "bytes": 5 })).await;
+    assert_eq!((answer.status, &*answer.problem()), (StatusCode::NOT_IMPLEMENTED, "no-direct-uploads"));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("POST /v1/photos"));
+    assert_eq!(post(&client, "/v1/hooks/s3", &json!({})).await.problem(), "hook-not-configured");
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_while_it_completes_makes_one_photo_in_the_end() {
+    for point in ["original_stored", "before_commit", "photo_committed"] {
+        let server = Server::start();
+        let faults = format!("[[testing.faults]]\npoint = '{point}'\naction = 'kill'\nwidth = 333\n");
+        let mut daemon = Daemon::start_with(&on(&server, &faults));
+        let photo = photos::photo(1, 333, 200);
+        let client = daemon.client();
+        // With what would make two photos of it, were it taken in twice.
+        let upload = announce(&client, &json!({ "bytes": photo.len(), "duplicate": "allow" })).await;
+        make(&upload["put"], photo.clone()).await;
+        let path = format!("/v1/direct-uploads/{}/complete", id_of(&upload));
+        let request = client.request(Method::POST, &path, &[], Bytes::new());
+        client.try_send(request).await.unwrap_err();
+        daemon.wait();
+        let daemon = Daemon::start_on(daemon.home(), &on(&server, ""));
+        let client = daemon.client();
+        let completed = complete(&client, &upload).await;
+        assert_eq!(completed.status, StatusCode::CREATED, "{point}: {completed:?}");
+        let id = id_of(&completed.json()).to_owned();
+        assert_eq!(client.settled(&id).await["state"], "ready");
+        assert_eq!(client.all().await.len(), 1, "{point}");
+        assert!(original(&client, &id).await == photo);
+    }
+}
+
+#[tokio::test]
+async fn many_completions_and_events_at_once_make_one_photo() {
+    let server = Server::start();
+    let daemon = Daemon::start_with(&on(&server, &format!("[direct]\nwebhook_token = '{TOKEN}'\n")));
+    let client = daemon.client();
+    let photo = photos::phone(3);
+    let upload = announce(&client, &json!({ "bytes": photo.len(), "duplicate": "allow" })).await;
+    make(&upload["put"], photo).await;
+    let completions = futures_util::future::join_all((0..6).map(|_| complete(&client, &upload)));
+    let key = format!("uploads/{}", id_of(&upload));
+    let events = futures_util::future::join_all((0..6).map(|_| event(&client, TOKEN, &key)));
+    let (completions, events) = tokio::join!(completions, events);
+    let ids: Vec<_> = completions.iter().map(|answer| id_of(&answer.json()).to_owned()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(client.all().await.len(), 1);
+    for answer in events {
+        assert!(answer.status == StatusCode::OK || answer.problem() == "direct-upload-busy", "{answer:?}");
+    }
+    assert_eq!(event(&client, TOKEN, &key).await.json()["events"]["photos"], 1);
+}
+
+/// A message as MinIO sends it.
+async fn event(client: &Client, token: &str, key: &str) -> Answer {
+    let body = message(key).to_string();
+    client.send(Method::POST, "/v1/hooks/s3", &[("authorization", &format!("Bearer {token}"))], body).await
+}
+
+fn message(key: &str) -> Value {
+    let record = json!({
+        "eventName": "s3:ObjectCreated:Put",
+        "s3": { "bucket": { "name": BUCKET }, "object": { "key": key.replace(' ', "+"), "size": 1 } }
+    });
+    json!({ "EventName": "s3:ObjectCreated:Put", "Key": format!("{BUCKET}/{key}"), "Records": [record] })
+}
+
+#[tokio::test]
+async fn objects_that_others_put_become_photos_once_and_forged_events_become_nothing() {
+    let server = Server::start();
+    let config =
+        format!("[direct]\nwebhook_token = '{TOKEN}'\nimport_prefix = 'in/'\nimport_delete = true\n");
+    let daemon = Daemon::start_with(&on(&server, &config));
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    server.put("in/a photo.jpg", &photo);
+    server.put("in/no photo.txt", b"nothing but text");
+    server.put("elsewhere/a.jpg", &photo);
+    let wrong = event(&client, "another token", "in/a photo.jpg").await;
+    assert_eq!(wrong.problem(), "hook-not-authentic");
+    assert!(client.all().await.is_empty());
+
+    let first = event(&client, TOKEN, "in/a photo.jpg").await;
+    assert_eq!(first.json()["events"]["photos"], 1, "{first:?}");
+    let all = client.all().await;
+    assert_eq!(all.len(), 1);
+    let id = id_of(&all[0]).to_owned();
+    assert_eq!(client.settled(&id).await["state"], "ready");
+    assert!(original(&client, &id).await == photo);
+    assert!(!server.objects().contains_key("in/a photo.jpg"), "deleted, as configured");
+    // Late, of what is gone; of no photo; of what is not ours; of nothing at all.
+    for (key, what) in [
+        ("in/a photo.jpg", "ignored"),
+        ("in/no photo.txt", "refused"),
+        ("in/no photo.txt", "refused"),
+        ("elsewhere/a.jpg", "ignored"),
+        ("originals/00000000-0000-7000-8000-000000000000", "ignored"),
+        ("uploads/00000000-0000-7000-8000-000000000000", "ignored"),
+        ("../in/a", "ignored"),
+    ] {
+        let answer = event(&client, TOKEN, key).await;
+        assert_eq!(answer.json()["events"][what], 1, "{key}: {answer:?}");
+    }
+    assert_eq!(client.all().await.len(), 1);
+    server.put("in/b.jpg", &photos::photo(2, 300, 200));
+    event(&client, TOKEN, "in/b.jpg").await;
+    assert_eq!(client.all().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_import_that_is_left_in_the_bucket_is_not_imported_again_when_its_photo_is_deleted() {
+    let server = Server::start();
+    let config = format!("[direct]\nwebhook_token = '{TOKEN}'\nimport_prefix = 'in/'\n");
+    let daemon = Daemon::start_with(&on(&server, &config));
+    let client = daemon.client();
+    server.put("in/a.jpg", &photos::photo(1, 300, 200));
+    assert_eq!(event(&client, TOKEN, "in/a.jpg").await.json()["events"]["photos"], 1);
+    assert!(server.objects().contains_key("in/a.jpg"), "left, as configured");
+    let id = id_of(&client.all().await[0]).to_owned();
+    assert!(client.delete(&format!("/v1/photos/{id}")).await.status.is_success());
+    assert_eq!(event(&client, TOKEN, "in/a.jpg").await.json()["events"]["ignored"], 1);
+    assert!(client.all().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_event_while_the_bucket_is_away_is_to_come_again() {
+    let server = Server::start();
+    let config = format!("[direct]\nwebhook_token = '{TOKEN}'\n");
+    let daemon = Daemon::start_with(&on(&server, &config));
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    let upload = announce(&client, &json!({ "bytes": photo.len() })).await;
+    make(&upload["put"], photo).await;
+    server.go().await;
+    let key = format!("uploads/{}", id_of(&upload));
+    let away = event(&client, TOKEN, &key).await;
+    assert_eq!((away.status, &*away.problem()), (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"));
+    server.come_back();
+    let began = Instant::now();
+    while event(&client, TOKEN, &key).await.status != StatusCode::OK {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(POLL).await;
+    }
+    let shown = client.get(&format!("/v1/direct-uploads/{}", id_of(&upload))).await.json();
+    assert_eq!(shown["state"], "done", "{shown}");
+}
+
+#[tokio::test]
+async fn a_queue_is_polled_and_what_could_not_be_done_comes_again() {
+    let server = Server::start();
+    let queue = queue::Queue::start().await;
+    let config = format!(
+        "[direct]\nimport_prefix = 'in/'\nsqs_queue_url = '{}'\nsqs_region = 'eu-west-1'\nsqs_visibility = '33s'\n",
+        queue.url()
+    );
+    let daemon = Daemon::start_with(&on(&server, &config));
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    server.put("in/a.jpg", &photo);
+    let upload = announce(&client, &json!({ "bytes": photo.len(), "duplicate": "allow" })).await;
+    make(&upload["put"], photo).await;
+    // As S3 sends it, as SNS passes it on, as EventBridge tells it, and what is nothing.
+    queue.send(&message(&format!("uploads/{}", id_of(&upload))));
+    queue.send(&json!({ "Type": "Notification", "Message": message("in/a.jpg").to_string() }));
+    let bridge = json!({
+        "detail-type": "Object Created",
+        "detail": { "bucket": { "name": BUCKET }, "object": { "key": "elsewhere/b.jpg" } }
+    });
+    queue.send(&bridge);
+    queue.send(&json!("nonsense"));
+    queue.emptied().await;
+    assert_eq!(client.all().await.len(), 2);
+    assert!(
+        queue
+            .asked()
+            .iter()
+            .any(|asked| asked["VisibilityTimeout"] == 33 && asked["QueueUrl"] == queue.url())
+    );
+
+    // The bucket is away: the message stays, and is done with when it comes again.
+    let upload = announce(&client, &json!({ "bytes": 500 })).await;
+    let text = Bytes::from(vec![b'x'; 500]);
+    make(&upload["put"], text).await;
+    server.go().await;
+    queue.send(&message(&format!("uploads/{}", id_of(&upload))));
+    let line = r#"darkroom_bucket_events_total{outcome="later"}"#;
+    let began = Instant::now();
+    while client.metric(line).await < 1.0 {
+        assert!(began.elapsed() < PATIENCE, "{}", daemon.log());
+        tokio::time::sleep(POLL).await;
+    }
+    server.come_back();
+    while !queue.is_empty() {
+        queue.show_again();
+        assert!(began.elapsed() < PATIENCE, "{}", daemon.log());
+        tokio::time::sleep(POLL).await;
+    }
+    let shown = client.get(&format!("/v1/direct-uploads/{}", id_of(&upload))).await.json();
+    assert_eq!(shown["state"], "refused", "{shown}");
+    daemon.stop();
+}

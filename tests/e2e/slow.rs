@@ -1,0 +1,204 @@
+//! Slow and hostile clients hold no slot, little memory, and not for long.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use darkroom_tests::{Client, Daemon, Setup, photos};
+use hyper::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections of an attack.
+const CONNECTIONS: usize = 1000;
+/// What each of them may cost: its buffers, its task and its timers.
+const CONNECTION_BYTES_MAX: u64 = 64 << 10;
+
+/// An upload that has sent its head and one byte.
+async fn trickling(client: &Client, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(client.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/photos HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[0xff]).await.unwrap();
+    stream
+}
+
+/// What the daemon says until it closes.
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    // A reset ends it, too.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it is closed");
+    answer
+}
+
+/// Resident memory in bytes.
+fn memory(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn connections_that_trickle_hold_no_slot_and_are_cut_off() {
+    let config = "[budgets]\njob_slots = 4\n[http]\nbody_rate_window = '2s'";
+    let daemon = Daemon::start_with(&Setup::config(config));
+    let client = daemon.client();
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        slow.push(trickling(&client, 1_000_000).await);
+    }
+    for seed in 0..4 {
+        // There are three slots for uploads, and none of the twenty has one.
+        client.upload_settled(&photos::photo(seed, 400, 300)).await;
+    }
+    for mut stream in slow {
+        let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-too-slow"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_of_them_cost_a_normal_client_little_and_little_memory() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    client.upload_settled(&photos::photo(1, 400, 300)).await;
+    client.idle().await;
+    let before = memory(&daemon);
+    let mut slow = Vec::new();
+    for _ in 0..CONNECTIONS {
+        slow.push(trickling(&client, 1_000_000).await);
+    }
+    while client.metric("darkroom_http_connections").await < CONNECTIONS as f64 {
+        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
+    }
+    let each = memory(&daemon).saturating_sub(before) / CONNECTIONS as u64;
+    println!("{CONNECTIONS} slow connections: {} KiB of memory each", each / 1024);
+    assert!(each < CONNECTION_BYTES_MAX, "{} KiB each", each / 1024);
+    let (photo, began) = (photos::photo(2, 400, 300), Instant::now());
+    let sending = async {
+        while began.elapsed() < Duration::from_secs(3) {
+            for stream in &mut slow {
+                let _ = stream.write_all(&[0]).await;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let normal = async {
+        let mut taken = 0;
+        while began.elapsed() < Duration::from_secs(3) {
+            assert!(client.upload(&photo).await.status.is_success());
+            taken += 1;
+        }
+        taken
+    };
+    let ((), taken) = tokio::join!(sending, normal);
+    println!("beside them a normal client's uploads in 3 s: {taken}");
+    assert!(taken > 0);
+    drop(slow);
+}
+
+#[tokio::test]
+async fn headers_are_bounded() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let names: Vec<String> = (0..150).map(|number| format!("x-{number}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    assert_eq!(
+        client.get_with("/v1/photos", &many).await.status,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
+    let long = "a".repeat(100_000);
+    let answer = client.get_with("/v1/photos", &[("x-long", &long)]).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert_eq!(client.get("/livez").await.status, StatusCode::OK);
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len() as u32;
+    let head = [&length.to_be_bytes()[1..], &[kind, flags][..], &stream.to_be_bytes()[..]].concat();
+    [&head[..], payload].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const END_STREAM_AND_HEADERS: u8 = 0x5;
+/// `GET http://x/`, by HPACK's static table.
+const GET_ROOT: &[u8] = b"\x82\x86\x84\x41\x01x";
+const ENHANCE_YOUR_CALM: u8 = 11;
+
+async fn connect_h2(client: &Client) -> TcpStream {
+    let mut stream = TcpStream::connect(client.address()).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    stream
+}
+
+/// The error of the GOAWAY in what the daemon said.
+fn goaway(mut said: &[u8]) -> Option<u8> {
+    while said.len() >= 9 {
+        let length = u32::from_be_bytes([0, said[0], said[1], said[2]]) as usize;
+        let payload = said.get(9..9 + length)?;
+        if said[3] == GOAWAY && payload[7] != 0 {
+            return Some(payload[7]);
+        }
+        said = &said[9 + length..];
+    }
+    None
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_as_soon_as_they_begin_end_their_connection() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let mut stream = connect_h2(&client).await;
+    let mut flood = Vec::new();
+    for number in 0..2000 {
+        let id = 2 * number + 1;
+        flood.extend(frame(HEADERS, END_STREAM_AND_HEADERS, id, GET_ROOT));
+        flood.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+    }
+    let _ = stream.write_all(&flood).await; // It may be closed before all is sent.
+    assert_eq!(goaway(&rest(&mut stream).await), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(client.get("/livez").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pings_and_settings_without_end_cost_no_memory() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    client.get("/livez").await;
+    let before = memory(&daemon);
+    let mut stream = connect_h2(&client).await;
+    let flood: Vec<u8> =
+        (0..1000).flat_map(|_| [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat()).collect();
+    // Nothing that comes back is read: what cannot be sent must not pile up.
+    let sending = async { while stream.write_all(&flood).await.is_ok() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(2), sending).await;
+    let grown = memory(&daemon).saturating_sub(before);
+    assert!(grown < 16 << 20, "{} KiB", grown / 1024);
+    assert_eq!(client.get("/livez").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_keeps_a_connection_and_asks_nothing_is_sent_away() {
+    let config = "[http]\nheader_timeout = '1s'";
+    let daemon = Daemon::start_with(&Setup::config(config));
+    let client = daemon.client();
+    let mut silent = TcpStream::connect(client.address()).await.unwrap();
+    let mut in_headers = TcpStream::connect(client.address()).await.unwrap();
+    in_headers.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+    let mut h2 = connect_h2(&client).await;
+    let mut asked = TcpStream::connect(client.address()).await.unwrap();
+    asked.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    for stream in [&mut silent, &mut in_headers, &mut h2, &mut asked] {
+        rest(stream).await;
+    }
+    assert_eq!(client.send_h2(hyper::Method::GET, "/livez", Bytes::new()).await.status, StatusCode::OK);
+}
