@@ -231,9 +231,10 @@ pub(crate) async fn ingest(
         Created::Retried(photo) => (photo, true, true),
         Created::Duplicate(photo) => (photo, true, false),
         Created::NotAdmitted(why) => return Err(why.into()),
-        Created::Replayed { photo, duplicate } => (photo, duplicate, false),
+        Created::Replayed { photo, duplicate } | Created::Settled(photo, duplicate) => {
+            (photo, duplicate, false)
+        }
         Created::KeyReused => return Err(IngestError::KeyReused),
-        Created::Settled(photo, duplicate) => (photo, duplicate, false),
         Created::UploadGone => return Err(IngestError::UploadGone),
         // `create` goes on until it is another.
         Created::Stored(_) => return Err(contended().into()),

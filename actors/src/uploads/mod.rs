@@ -92,10 +92,10 @@ pub enum AppendError {
     ChecksumMismatch,
     /// The body broke off. What came is the upload's, which is as it is told here.
     #[error("{1}")]
-    Cut(Record, BodyError),
+    Cut(Box<Record>, BodyError),
     /// A later request has the upload now, or the daemon ends. What came is the upload's.
     #[error("the request was stopped")]
-    Stopped(Record),
+    Stopped(Box<Record>),
     /// A later request has the upload now, perhaps at another node. What was not committed is nobody's.
     #[error("another request has taken the upload over")]
     LeaseLost,

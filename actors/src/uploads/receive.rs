@@ -128,16 +128,16 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
             End::Whole if check.matches() => {}
             // Dropped keys are swept; the offset is where it was.
             End::Whole => return Err(AppendError::ChecksumMismatch),
-            End::Cut(error) => return Err(AppendError::Cut(receiver.upload, error)),
-            End::Stopped => return Err(AppendError::Stopped(receiver.upload)),
+            End::Cut(error) => return Err(AppendError::Cut(Box::new(receiver.upload), error)),
+            End::Stopped => return Err(AppendError::Stopped(Box::new(receiver.upload))),
         }
     }
     let upload = receiver.finish(matches!(end, End::Whole)).await?;
     drop(place);
     match end {
         End::Whole => Ok(upload),
-        End::Cut(error) => Err(AppendError::Cut(upload, error)),
-        End::Stopped => Err(AppendError::Stopped(upload)),
+        End::Cut(error) => Err(AppendError::Cut(Box::new(upload), error)),
+        End::Stopped => Err(AppendError::Stopped(Box::new(upload))),
     }
 }
 

@@ -242,7 +242,7 @@ fn failed(api: &Api, version: Version, failed: Failed, provided: Option<u64>) ->
     let Failed { problem, upload } = failed;
     let is_over = problem.is_refusal() || upload.as_ref().is_some_and(|upload| upload.state.is_end());
     let is_too_large = problem.status_code() == StatusCode::PAYLOAD_TOO_LARGE;
-    let mut answer = match own_type(version, &problem, upload.as_ref()) {
+    let mut answer = match own_type(version, &problem, upload.as_deref()) {
         None => problem.into_answer(),
         Some((name, status)) => {
             let mut body = json!({

@@ -96,7 +96,7 @@ fn method(asking: &Asking) -> Result<Method, Problem> {
 async fn all(api: &Api, asking: Asking, method: &Method) -> Result<Answer, Problem> {
     match (method.clone(), Protocol::of(&asking, method)) {
         (Method::OPTIONS, _) => Ok(options(api)),
-        (Method::POST, Protocol::Tus) => tus::answered(tus::create(api, asking).await),
+        (Method::POST, Protocol::Tus) => Ok(tus::answered(tus::create(api, asking).await)),
         (Method::POST, Protocol::Draft) => draft::create(api, asking).await,
         _ => not_allowed("OPTIONS, POST"),
     }
@@ -107,15 +107,15 @@ async fn one(api: &Api, asking: Asking, method: &Method, id: &str) -> Result<Ans
         (Method::OPTIONS, _) => Ok(options(api)),
         (Method::GET, protocol) => {
             let answer = view::get(api, &asking, protocol, id).await;
-            if protocol == Protocol::Tus { tus::answered(answer) } else { answer }
+            if protocol == Protocol::Tus { Ok(tus::answered(answer)) } else { answer }
         }
-        (Method::HEAD, Protocol::Tus) => tus::answered(tus::head(api, &asking, id).await),
+        (Method::HEAD, Protocol::Tus) => Ok(tus::answered(tus::head(api, &asking, id).await)),
         (Method::HEAD, Protocol::Draft) => draft::head(api, &asking, id).await,
-        (Method::PATCH, Protocol::Tus) => tus::answered(tus::patch(api, asking, id).await),
+        (Method::PATCH, Protocol::Tus) => Ok(tus::answered(tus::patch(api, asking, id).await)),
         (Method::PATCH, Protocol::Draft) => draft::patch(api, asking, id).await,
         (Method::DELETE, protocol) => {
             let answer = delete(api, &asking, protocol, id).await;
-            if protocol == Protocol::Tus { tus::answered(answer) } else { answer }
+            if protocol == Protocol::Tus { Ok(tus::answered(answer)) } else { answer }
         }
         _ => not_allowed("OPTIONS, GET, HEAD, PATCH, DELETE"),
     }

@@ -37,10 +37,10 @@ pub(super) fn announce(api: &Api, answer: &mut Answer) {
 }
 
 /// The answer with what every answer of tus has, whatever it is.
-pub(super) fn answered(result: Result<Answer, Problem>) -> Result<Answer, Problem> {
+pub(super) fn answered(result: Result<Answer, Problem>) -> Answer {
     let mut answer = result.unwrap_or_else(into_answer);
     set(&mut answer, "tus-resumable", VERSION);
-    Ok(answer)
+    answer
 }
 
 fn into_answer(problem: Problem) -> Answer {

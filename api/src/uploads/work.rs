@@ -40,7 +40,7 @@ pub(super) struct Progress {
 /// Why a request failed, with the upload as it stands then, where that is known.
 pub(super) struct Failed {
     pub(super) problem: Problem,
-    pub(super) upload: Option<Upload>,
+    pub(super) upload: Option<Box<Upload>>,
 }
 
 impl From<Problem> for Failed {
@@ -144,7 +144,7 @@ pub(super) async fn append(
 
 /// Before the body is read: whether there is room for it, and whether lengths agree.
 fn check_fits(api: &Api, upload: &Upload, content: &Content) -> Result<(), Failed> {
-    let failed = |problem| Failed { problem, upload: Some(upload.clone()) };
+    let failed = |problem| Failed { problem, upload: Some(Box::new(upload.clone())) };
     if let (Some(known), Some(told)) = (upload.length, content.length)
         && known != told
     {
@@ -181,7 +181,7 @@ pub(super) fn length_mismatch(known: u64, told: u64) -> Problem {
 fn elsewhere(upload: Upload, offset: u64) -> Failed {
     let detail =
         format!("the upload stands at byte {}, and not at {offset}: go on from there", upload.offset);
-    Failed { problem: Problem::new("upload-offset-mismatch", detail), upload: Some(upload) }
+    Failed { problem: Problem::new("upload-offset-mismatch", detail), upload: Some(Box::new(upload)) }
 }
 
 /// A request to append to what takes no more. One that adds nothing is told how it stands: its client did not get the
@@ -196,7 +196,7 @@ async fn closed(
     match (&upload.kind, &upload.state) {
         (Kind::Final { .. }, _) => {
             let detail = "this upload is made of others: nothing can be added to it";
-            Err(Failed { problem: Problem::new("upload-final", detail), upload: Some(upload) })
+            Err(Failed { problem: Problem::new("upload-final", detail), upload: Some(Box::new(upload)) })
         }
         (_, State::Refused { code, detail }) => Err(refused_before(code, detail).into()),
         (_, State::Finishing | State::Done { .. }) if offset == upload.offset && bytes == Some(0) => {
@@ -205,9 +205,9 @@ async fn closed(
         _ if offset != upload.offset => Err(elsewhere(upload, offset)),
         (_, State::Finishing) => {
             let detail = "the upload has all its bytes; nothing can be added to it";
-            Err(Failed { problem: Problem::new("upload-ended", detail), upload: Some(upload) })
+            Err(Failed { problem: Problem::new("upload-ended", detail), upload: Some(Box::new(upload)) })
         }
-        _ => Err(Failed { problem: ended(&upload), upload: Some(upload) }),
+        _ => Err(Failed { problem: ended(&upload), upload: Some(Box::new(upload)) }),
     }
 }
 
@@ -237,12 +237,15 @@ async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
         AppendError::TooManyPieces => {
             let detail =
                 "the upload came in so many small requests that no more fit: begin again with larger ones";
-            Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(began) }
+            Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(Box::new(began)) }
         }
         AppendError::ChecksumMismatch => {
             let detail =
                 "the bytes are not those of the checksum, and none of them were kept; send them again";
-            Failed { problem: Problem::new("upload-checksum-mismatch", detail), upload: Some(began) }
+            Failed {
+                problem: Problem::new("upload-checksum-mismatch", detail),
+                upload: Some(Box::new(began)),
+            }
         }
         AppendError::Cut(upload, error) => {
             let mut problem = Problem::from(error);
@@ -296,7 +299,7 @@ pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Pr
             let problem = refuse(api, &upload, error.into()).await;
             Err(Failed { problem, upload: None })
         }
-        Err(error) => Err(Failed { problem: error.into(), upload: Some(upload) }),
+        Err(error) => Err(Failed { problem: error.into(), upload: Some(Box::new(upload)) }),
     }
 }
 
