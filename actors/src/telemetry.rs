@@ -16,19 +16,6 @@ pub fn describe() {
         "Bytes written to the object store, by kind (original, variant)."
     );
     describe_counter!("darkroom_objects_deleted_total", "Objects deleted because nothing refers to them.");
-    describe_counter!(
-        "darkroom_direct_uploads_opened_total",
-        "Uploads announced that go to the bucket directly."
-    );
-    describe_counter!(
-        "darkroom_direct_uploads_settled_total",
-        "Direct uploads that are over, by outcome (done, refused, aborted, expired)."
-    );
-    describe_counter!(
-        "darkroom_direct_uploads_copied_bytes_total",
-        Unit::Bytes,
-        "Bytes that the object store has copied by itself to be originals."
-    );
     describe_counter!("darkroom_jobs_claimed_total", "Waiting jobs taken from the durable queue, by class.");
     describe_counter!(
         "darkroom_jobs_claim_conflicts_total",
@@ -105,6 +92,11 @@ pub fn describe() {
         Unit::Seconds,
         "How long the longest due job of a class has been due; 0 without one."
     );
+    describe_uploads();
+}
+
+/// Those of uploads that come in more than one request, or go to the bucket directly.
+fn describe_uploads() {
     describe_counter!(
         "darkroom_upload_received_bytes_total",
         Unit::Bytes,
@@ -122,4 +114,17 @@ pub fn describe() {
     );
     describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
     describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
+    describe_counter!(
+        "darkroom_direct_uploads_opened_total",
+        "Uploads announced that go to the bucket directly."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_settled_total",
+        "Direct uploads that are over, by outcome (done, refused, aborted, expired)."
+    );
+    describe_counter!(
+        "darkroom_direct_uploads_copied_bytes_total",
+        Unit::Bytes,
+        "Bytes that the object store has copied by itself to be originals."
+    );
 }

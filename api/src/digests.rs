@@ -157,7 +157,9 @@ impl Digests {
             let (mut body, mut hashers) = state?;
             match body.next().await {
                 Some(Ok(bytes)) => {
-                    hashers.iter_mut().for_each(|hasher| hasher.feed(&bytes));
+                    for hasher in &mut hashers {
+                        hasher.feed(&bytes);
+                    }
                     Some((Ok(bytes), Some((body, hashers))))
                 }
                 Some(Err(error)) => Some((Err(error), None)),

@@ -104,9 +104,9 @@ impl Api {
             metrics,
             hooks,
             backup_place,
+            tar_places,
             followers,
             check_places,
-            tar_places,
         };
         Self { inner: Arc::new(inner), health_only: false }
     }

@@ -1,5 +1,5 @@
 //! What an owner uses is counted with what it has, also where that is older than the counters.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "a test says what it skips")]
 
 use darkroom_store::metadata::Metadata;

@@ -1,5 +1,6 @@
 //! End to end: the real binary, real HTTP, real files, killed and restarted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a test says what it skips, and what it has measured")]
 
 mod backup;
 mod bad_input;

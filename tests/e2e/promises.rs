@@ -79,7 +79,7 @@ impl Halfway {
         let mut stream = TcpStream::connect(client.address()).await.unwrap();
         let mut head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([name, ": ", value, "\r\n"]);
         }
         stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
         stream.write_all(&body[..cut]).await.unwrap();

@@ -221,9 +221,9 @@ impl Line {
             (Ok(()), _) => {}
             (Err(Ended::Cut), Some(fate)) => {
                 self.cuts.fetch_add(1, Ordering::Relaxed);
-                self.cut(client, server, fate.manner);
+                self.cut(&client, server, fate.manner);
             }
-            (Err(_), _) => self.cut(client, server, Manner::Reset),
+            (Err(_), _) => self.cut(&client, server, Manner::Reset),
         }
     }
 
@@ -281,7 +281,7 @@ impl Line {
         }
     }
 
-    fn cut(&self, client: TcpStream, server: TcpStream, manner: Manner) {
+    fn cut(&self, client: &TcpStream, server: TcpStream, manner: Manner) {
         match manner {
             Manner::Close => {}
             Manner::Reset => {

@@ -8,6 +8,7 @@
 //! - [`cutting`]: the bad network between a client and the daemon.
 //! - [`power`]: what a power cut may leave of the data directory.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a test says what it skips")]
 #![expect(missing_docs, reason = "read by those who write tests, beside the code")]
 
 pub mod client;

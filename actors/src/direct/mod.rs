@@ -14,9 +14,19 @@ mod open;
 mod options;
 mod sweep;
 
+use std::fmt::Write as _;
+
 pub use error::{DirectError, refusal};
 pub use finish::Sent;
 pub use found::Found;
 pub use open::{NewDirect, PartUrl};
 pub use options::DirectOptions;
 pub(crate) use sweep::sweep;
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // A String takes everything.
+        text
+    })
+}

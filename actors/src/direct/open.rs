@@ -10,7 +10,7 @@ use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
 
 use super::options::{DirectOptions, PUT_BYTES_MAX};
-use super::{DirectError, sweep};
+use super::{DirectError, hex, sweep};
 use crate::error::{BodyError, IngestError};
 use crate::pipeline::Pipeline;
 
@@ -239,7 +239,7 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
         bytes,
         media_type,
         blake3,
-        sha256: sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        sha256: sha256.map(|digest| hex(&digest)),
         name,
         batch,
         allow_duplicate,

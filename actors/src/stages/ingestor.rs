@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::decoder::DecoderMessage;
 use super::{House, send, start};
+use crate::direct::hex;
 use crate::error::{BodyError, IngestError};
 use crate::faults::Point;
 use crate::keys::ReservedKey;
@@ -458,12 +459,11 @@ async fn receive(
 }
 
 async fn open(house: &House, early: &mut Vec<Bytes>, stored: Option<Stored>) -> Result<Place, IngestError> {
-    let mut place = match stored {
-        Some(stored) => Place::There(Look::new(stored)),
-        None => {
-            let key = house.keys.take(ObjectKind::Original).await?;
-            Place::Written(house.objects.begin_put(key.key()).await?, key)
-        }
+    let mut place = if let Some(stored) = stored {
+        Place::There(Look::new(stored))
+    } else {
+        let key = house.keys.take(ObjectKind::Original).await?;
+        Place::Written(house.objects.begin_put(key.key()).await?, key)
     };
     for bytes in early.drain(..) {
         place.write(bytes).await?;
@@ -534,7 +534,7 @@ impl Look {
             return other("the BLAKE3", &hash.to_string(), &blake3.to_string());
         }
         if let (Some(sha256), Some(announced)) = (self.sha256, announced.sha256) {
-            let found: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(&sha256.finalize());
             if found != announced {
                 return other("the SHA-256", &found, &announced);
             }

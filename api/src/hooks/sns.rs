@@ -156,7 +156,8 @@ impl Verifier {
     async fn certificate(&self, url: &str) -> Result<Certificate, Problem> {
         let path = of_sns(url)?;
         // An action of SNS's own may answer with what its caller has said.
-        let is_certificate = path.starts_with("/SimpleNotificationService-") && path.ends_with(".pem");
+        let is_certificate =
+            path.starts_with("/SimpleNotificationService-") && path.strip_suffix(".pem").is_some();
         if !is_certificate || path.contains('?') {
             let detail = format!("{url:?} is not where Amazon SNS has its certificates");
             return Err(Problem::new("hook-not-authentic", detail));

@@ -35,7 +35,7 @@ pub async fn poll(api: Api, stop: CancellationToken) {
         return;
     }
     // What is cut off comes back when its visibility ends.
-    stop.run_until_cancelled(poll_for_ever(&api, &options)).await;
+    stop.run_until_cancelled(Box::pin(poll_for_ever(&api, &options))).await;
 }
 
 async fn poll_for_ever(api: &Api, options: &HooksOptions) {

@@ -126,7 +126,7 @@ async fn measure(args: &OverloadArgs, server: &Server) -> anyhow::Result<Report>
     let bar = progress(args.json, Amount::Uploads(answers.ids.len() as u64), "acknowledged photos ready");
     let settled = ready::wait(&server.target, answers.ids.clone(), longest, bar.clone()).await;
     bar.finish_and_clear();
-    let drained = began.elapsed() - stormed;
+    let drained = began.elapsed().saturating_sub(stormed);
     let after = bench.capacity(args.capacity_photos).await?;
     Ok(Report::new(&storm, &answers, stormed, cpu)
         .with_capacity(before, after)

@@ -156,11 +156,10 @@ pub async fn begin(
     keys_max: u64,
 ) -> Result<Begun, StoreError> {
     match get(tx, request).await?.filter(|known| known.expires > attempt.now) {
-        None => begin_series(tx, request, attempt, keys_max).await,
         Some(known) if known.fingerprint == request.fingerprint => again(tx, request, attempt, known).await,
         Some(known) if is_taken(tx, attempt, &known).await? => Ok(Begun::Reused),
-        // Every attempt at the other request has failed. Its series is forgotten at its own time.
-        Some(_) => begin_series(tx, request, attempt, keys_max).await,
+        // There is none; or every attempt at the other request has failed, whose series is forgotten at its own time.
+        _ => begin_series(tx, request, attempt, keys_max).await,
     }
 }
 

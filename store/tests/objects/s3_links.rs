@@ -149,13 +149,13 @@ async fn the_server_copies_whole_and_in_parts() {
     let (whole_copy, in_parts) = (ObjectKey::new(ObjectKind::Original), ObjectKey::new(ObjectKind::Original));
     assert!(bucket.copy(name, found.bytes, &whole_copy).await.unwrap());
     let part = PART_BYTES as u64;
-    assert!(bucket.copy_in(name, found.bytes, &in_parts, part, part).await.unwrap());
+    assert!(Box::pin(bucket.copy_in(name, found.bytes, &in_parts, part, part)).await.unwrap());
     for copy in [&whole_copy, &in_parts] {
         assert!(whole(&objects, copy, bytes.len()).await == bytes);
     }
     let absent = ObjectKey::new(ObjectKind::Original);
     assert!(!bucket.copy("in/absent", 5, &absent).await.unwrap());
-    assert!(!bucket.copy_in("in/absent", 2 * part, &absent, part, part).await.unwrap());
+    assert!(!Box::pin(bucket.copy_in("in/absent", 2 * part, &absent, part, part)).await.unwrap());
     assert!(objects.head(&absent).await.unwrap().is_none());
     assert!(server.open_uploads().is_empty());
     bucket.delete_found(name).await.unwrap();

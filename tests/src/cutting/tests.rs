@@ -32,7 +32,7 @@ fn cutting(side: Side, manner: Manner, after: u64) -> Weather {
         delay_max: Duration::ZERO,
     };
     let wanted = Some(Fate { side, after, manner });
-    (0..).map(weather).find(|weather| weather.fate(0) == wanted).unwrap()
+    (0..1 << 20).map(weather).find(|weather| weather.fate(0) == wanted).unwrap()
 }
 
 /// All that comes until the end, and whether the end was in order.

@@ -136,7 +136,7 @@ impl Bucket {
         part_bytes: u64,
     ) -> Result<bool, StoreError> {
         if bytes <= whole_max {
-            return self.copy_whole(from, bytes, to).await;
+            return Box::pin(self.copy_whole(from, bytes, to)).await;
         }
         let (kind, _) = to.parts()?;
         let name = self.name(to)?;
@@ -156,7 +156,7 @@ impl Bucket {
         let ((kind, _), name, options) = (to.parts()?, self.name(to)?, self.options());
         let source = self.source(from);
         let algorithm = (options.checksum == Checksum::Crc32c).then_some(ChecksumAlgorithm::Crc32C);
-        let copied = self.line().call_sending("copy", options.sending_time(bytes), || async {
+        let copied = Box::pin(self.line().call_sending("copy", options.sending_time(bytes), || async {
             let request = self.client().copy_object().bucket(self.bucket()).key(&name).copy_source(&source);
             let request = request
                 .metadata_directive(MetadataDirective::Replace)
@@ -165,7 +165,7 @@ impl Bucket {
                 .set_ssekms_key_id(kms_key(options))
                 .set_checksum_algorithm(algorithm.clone());
             request.send().await.map(drop).map_err(Failure::of)
-        });
+        }));
         match copied.await? {
             Ok(()) => Ok(true),
             Err(failure) if failure.is_missing() => Ok(false),
