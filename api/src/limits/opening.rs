@@ -14,8 +14,10 @@ use crate::Api;
 use crate::caller::Caller;
 use crate::problem::Problem;
 
-/// A body is begun in earnest when so much of it is there, or all.
+/// A photo is begun in earnest when so much of it is there, or all.
 const OPENING_BYTES: usize = 16 * 1024;
+/// A body of many files, whose sender may wait to be told of the first: a boundary, or a block of an archive.
+const OPENING_OF_MANY_BYTES: usize = 64;
 
 /// What is known of a body before it is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,10 +46,19 @@ impl Api {
         self.check_room(caller, bytes.filter(|_| is_one_photo)).await?;
         let place = self.limits().opening.clone().try_acquire_owned();
         let place = place.map_err(|_| no_room(Refused::Full))?;
-        let (first, rest) = first_bytes(body).await?;
+        let opening = if is_one_photo { OPENING_BYTES } else { OPENING_OF_MANY_BYTES };
+        let (first, rest) = first_bytes(body, opening).await?;
         drop(place);
         let lease = self.pipeline().admit(party, bytes).await.map_err(no_room)?;
         Ok((lease.beside(counted), stream::iter(first.into_iter().map(Ok)).chain(rest).boxed()))
+    }
+
+    /// Whether [`Api::open`] would not refuse at once: to be asked before anything is written down about a request.
+    ///
+    /// # Errors
+    /// Why it would.
+    pub(crate) fn expect_room(&self, caller: &Caller, announced: Announced) -> Result<(), Problem> {
+        self.pipeline().prospect(Limits::party(caller), announced.bytes).map_err(no_room)
     }
 
     /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
@@ -71,12 +82,12 @@ impl Api {
 /// Reads until enough is there, or all, or it breaks off.
 ///
 /// Small pieces are put together, since each of its own would cost more than its bytes.
-async fn first_bytes(mut body: Body) -> Result<(Vec<Bytes>, Body), BodyError> {
+async fn first_bytes(mut body: Body, enough: usize) -> Result<(Vec<Bytes>, Body), BodyError> {
     let mut gathered = BytesMut::new();
     let mut first = Vec::new();
     while let Some(piece) = body.next().await {
         let piece = piece?;
-        if gathered.len() + piece.len() >= OPENING_BYTES {
+        if gathered.len() + piece.len() >= enough {
             first.extend((!gathered.is_empty()).then(|| gathered.freeze()));
             first.push(piece);
             return Ok((first, body));
@@ -108,13 +119,14 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000_usize).map(|index| (index % 251) as u8).collect();
         for size in [1, 7, OPENING_BYTES - 1, OPENING_BYTES, 70_000, 200_000] {
             let pieces = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-            let (first, rest) = first_bytes(body(pieces)).await.unwrap();
+            let (first, rest) = first_bytes(body(pieces), OPENING_BYTES).await.unwrap();
             assert!(first.iter().map(Bytes::len).sum::<usize>() >= OPENING_BYTES, "pieces of {size}");
             assert_eq!(whole(first, rest).await, bytes, "pieces of {size}");
         }
-        let (first, rest) = first_bytes(body(vec![Ok(Bytes::from_static(b"small"))])).await.unwrap();
+        let (first, rest) =
+            first_bytes(body(vec![Ok(Bytes::from_static(b"small"))]), OPENING_BYTES).await.unwrap();
         assert_eq!(whole(first, rest).await, b"small");
-        let (first, rest) = first_bytes(body(Vec::new())).await.unwrap();
+        let (first, rest) = first_bytes(body(Vec::new()), OPENING_BYTES).await.unwrap();
         assert_eq!(whole(first, rest).await, b"");
     }
 
@@ -125,7 +137,7 @@ mod tests {
                 Some(()),
                 |left| async move { left.map(|()| (Ok(Bytes::from_static(b"all")), None)) },
             );
-        let (first, rest) = first_bytes(once.boxed()).await.unwrap();
+        let (first, rest) = first_bytes(once.boxed(), OPENING_BYTES).await.unwrap();
         assert_eq!(whole(first, rest).await, b"all");
     }
 
@@ -133,12 +145,12 @@ mod tests {
     fn a_body_that_sends_little_is_awaited() {
         let little = vec![Ok(Bytes::from_static(&[0; 1000]))];
         let stalled = body(little).chain(stream::pending()).boxed();
-        assert!(first_bytes(stalled).now_or_never().is_none());
+        assert!(first_bytes(stalled, OPENING_BYTES).now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_says_so() {
         let broken = body(vec![Ok(Bytes::from_static(b"a")), Err(BodyError::Broken("gone".to_owned()))]);
-        assert!(matches!(first_bytes(broken).await, Err(BodyError::Broken(_))));
+        assert!(matches!(first_bytes(broken, OPENING_BYTES).await, Err(BodyError::Broken(_))));
     }
 }

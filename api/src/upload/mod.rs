@@ -78,10 +78,14 @@ pub async fn create(
     let whole = if place.is_some() { api.options().tar_timeout } else { api.options().body_timeout };
     let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
-    let (lease, body) = api.open(&intake.caller, announced, body).await?;
+    api.expect_room(&intake.caller, announced)?;
     let claim = match idempotency::claim(api, &owner, asked, is_one).await? {
         Claimed::Go(claim) => claim,
         Claimed::Answered(answer) => return Ok(answer),
+    };
+    let (lease, body) = match api.open(&intake.caller, announced, body).await {
+        Ok(opened) => opened,
+        Err(problem) => return claim.end(Err(problem)).await,
     };
     // Not of a request that may be a repetition: what was made then is still its answer.
     if !is_one

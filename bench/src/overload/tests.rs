@@ -95,8 +95,8 @@ async fn what_was_due_is_answered_and_accounted_for() {
 
 #[tokio::test]
 async fn an_acknowledged_photo_that_is_gone_is_a_failure() {
-    // One of those that are taken during the storm.
-    let error = measured(30).await.check().unwrap_err().to_string();
+    // One of those that are taken during the storm, and an early one: a slow machine leaves the last unsent.
+    let error = measured(15).await.check().unwrap_err().to_string();
     assert!(error.contains("1 failed or are missing"), "{error}");
 }
 

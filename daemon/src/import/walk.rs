@@ -161,7 +161,8 @@ impl Walker<'_> {
                 // A link to a folder that it lies in: everything there is found without it.
                 Err(error) if error.loop_ancestor().is_some() => self.walk.links += 1,
                 Err(error) => {
-                    let path = error.path().unwrap_or(root).to_owned();
+                    let path = error.path().unwrap_or(root);
+                    let path = path.strip_prefix(".").unwrap_or(path).to_owned();
                     let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
                     self.walk.unreadable.push((path, why));
                 }
