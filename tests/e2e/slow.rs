@@ -83,7 +83,7 @@ async fn a_thousand_of_them_cost_a_normal_client_little_and_little_memory() {
             for stream in &mut slow {
                 let _ = stream.write_all(&[0]).await;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await; // A byte per second is what they are.
         }
     };
     let normal = async {

@@ -125,7 +125,7 @@ async fn an_upload_to_which_nothing_is_added_goes_in_time() {
         || client.get(&done).await.status != StatusCode::NOT_FOUND
     {
         client.sweep().await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // Polling for the condition.
     }
     client.sweep().await;
     assert!(darkroom_tests::daemon::files(&daemon.data().join("objects/uploads")).is_empty());
