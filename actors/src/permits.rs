@@ -23,8 +23,9 @@ pub(crate) const SLOTS: &str = "job_slots";
 /// A resource of which only so much may be held. Cheap to clone.
 ///
 /// Two kinds of work spend it. *Fresh* work (an upload that has just arrived) gets its share at once or is turned away;
-/// only before the front door it may wait for its turn. *Waiting* work (a job that lay on disk) waits in order, and a part
-/// of the budget is kept from fresh work for it.
+/// only before the front door it may wait for its turn. *Waiting* work (a photo that is durable and is to be processed)
+/// waits in order. A part of the budget is kept from each of them for the other: arrivals leave room for what was
+/// acknowledged, and what was acknowledged, however much it is, leaves room for arrivals.
 #[derive(Clone, Debug)]
 pub struct Budget {
     name: &'static str,
@@ -34,6 +35,9 @@ pub struct Budget {
     all: Arc<Semaphore>,
     /// What fresh work may hold at most: taken beside `all`.
     fresh: Arc<Semaphore>,
+    /// What waiting work may hold at most, likewise, and how much that is.
+    waiting: Arc<Semaphore>,
+    waiting_max: u32,
     /// Who waits before the front door for what comes back.
     turns: Option<Arc<Turns>>,
 }
@@ -43,7 +47,8 @@ pub struct Budget {
 pub struct Permit {
     unit: u64,
     all: OwnedSemaphorePermit,
-    fresh: Option<OwnedSemaphorePermit>,
+    /// The same, of the share of its kind of work.
+    share: OwnedSemaphorePermit,
     // The last field: by the time it is dropped, the others are back.
     returned: Option<Returned>,
 }
@@ -68,8 +73,16 @@ impl Budget {
             total,
             all: Arc::new(Semaphore::new(total as usize)),
             fresh: Arc::new(Semaphore::new((total - reserved) as usize)),
+            waiting: Arc::new(Semaphore::new(total as usize)),
+            waiting_max: total,
             turns: None,
         }
+    }
+
+    /// The same budget, of which waiting work may hold at most so much, in bytes or slots.
+    fn waiting_at_most(self, amount: u64) -> Self {
+        let waiting_max = self.units(amount);
+        Self { waiting: Arc::new(Semaphore::new(waiting_max as usize)), waiting_max, ..self }
     }
 
     /// The same budget, which tells this queue of what comes back.
@@ -77,8 +90,8 @@ impl Budget {
         Self { turns: Some(turns.clone()), ..self }
     }
 
-    fn permit(&self, all: OwnedSemaphorePermit, fresh: Option<OwnedSemaphorePermit>) -> Permit {
-        Permit { unit: self.unit, all, fresh, returned: self.turns.as_ref().map(Returned::to) }
+    fn permit(&self, all: OwnedSemaphorePermit, share: OwnedSemaphorePermit) -> Permit {
+        Permit { unit: self.unit, all, share, returned: self.turns.as_ref().map(Returned::to) }
     }
 
     /// What is asked for in units, at most everything: who needs more runs alone.
@@ -91,7 +104,7 @@ impl Budget {
         let units = self.units(amount);
         let fresh = self.fresh.clone().try_acquire_many_owned(units).ok()?;
         let all = self.all.clone().try_acquire_many_owned(units).ok()?;
-        Some(self.permit(all, Some(fresh)))
+        Some(self.permit(all, fresh))
     }
 
     /// Whether [`Budget::try_fresh`] would have so much to give now.
@@ -102,14 +115,28 @@ impl Budget {
 
     /// `amount` for waiting work, if it is free now and nobody waits for it.
     pub fn try_waiting(&self, amount: u64) -> Option<Permit> {
-        let all = self.all.clone().try_acquire_many_owned(self.units(amount)).ok()?;
-        Some(self.permit(all, None))
+        let units = self.waiting_units(amount);
+        let share = self.waiting.clone().try_acquire_many_owned(units).ok()?;
+        let all = self.all.clone().try_acquire_many_owned(units).ok()?;
+        Some(self.permit(all, share))
     }
 
     /// `amount` for waiting work, in order of arrival. `None` once the budget is closed.
     pub async fn waiting(&self, amount: u64) -> Option<Permit> {
-        let all = self.all.clone().acquire_many_owned(self.units(amount)).await.ok()?;
-        Some(self.permit(all, None))
+        let units = self.waiting_units(amount);
+        let share = self.waiting.clone().acquire_many_owned(units).await.ok()?;
+        let all = self.all.clone().acquire_many_owned(units).await.ok()?;
+        Some(self.permit(all, share))
+    }
+
+    /// A place among waiting work, for what has its slot as fresh work now.
+    pub(crate) fn try_stage_place(&self) -> Option<StagePlace> {
+        Some(StagePlace(self.waiting.clone().try_acquire_owned().ok()?))
+    }
+
+    /// As [`Budget::units`], of what waiting work may hold.
+    fn waiting_units(&self, amount: u64) -> u32 {
+        self.units(amount).min(self.waiting_max)
     }
 
     /// Waits until everything has come back.
@@ -133,6 +160,10 @@ impl Budget {
     }
 }
 
+/// A place among waiting work: the slot that goes with it is held already.
+#[derive(Debug)]
+pub(crate) struct StagePlace(OwnedSemaphorePermit);
+
 impl Permit {
     /// What is held, in bytes or slots.
     pub fn amount(&self) -> u64 {
@@ -142,7 +173,7 @@ impl Permit {
     /// Gives back all but `amount`: pixels that have become encoded bytes.
     pub fn shrink_to(&mut self, amount: u64) {
         let keep = usize::try_from(amount.div_ceil(self.unit)).unwrap_or(usize::MAX);
-        for part in std::iter::once(&mut self.all).chain(&mut self.fresh) {
+        for part in [&mut self.all, &mut self.share] {
             drop(part.split(part.num_permits().saturating_sub(keep)));
         }
         if let Some(returned) = &self.returned {
@@ -152,6 +183,15 @@ impl Permit {
 
     pub(crate) fn returned_to(self, returned: Returned) -> Self {
         Self { returned: Some(returned), ..self }
+    }
+
+    /// The same slot, of an upload that has become a photo in the stages: it counts among waiting work, and its client
+    /// no longer holds it.
+    pub(crate) fn handed_over(self, StagePlace(place): StagePlace) -> Self {
+        let Self { unit, all, share, returned } = self;
+        let to_all = returned.as_ref().map(Returned::without_party);
+        drop((share, returned));
+        Self { unit, all, share: place, returned: to_all }
     }
 }
 
@@ -240,6 +280,9 @@ pub struct Admission {
 impl Admission {
     pub(crate) fn new(options: &crate::PipelineOptions) -> Self {
         let share = |total: f64| (total * options.reserved_share).round();
+        // Half is left to arrivals, so that uploads come in at the pace of the store while photos wait for a processor.
+        let slots_waiting = u64::from(options.job_slots).div_ceil(2);
+        let bodies_waiting = (options.bodies_bytes / 2).max(options.upload_bytes_max);
         // At least one original of any size can be read for decoding, however slowly uploads arrive.
         let bodies_reserved = (share(options.bodies_bytes as f64) as u64).max(options.upload_bytes_max);
         let pixels_reserved = share(options.pixels_bytes as f64) as u64;
@@ -252,8 +295,8 @@ impl Admission {
         };
         let turns = Turns::new(&slots, &bodies, patience);
         Self {
-            slots: slots.before(&turns),
-            bodies: bodies.before(&turns),
+            slots: slots.waiting_at_most(slots_waiting).before(&turns),
+            bodies: bodies.waiting_at_most(bodies_waiting).before(&turns),
             pixels: Budget::bytes("pixels", options.pixels_bytes, pixels_reserved),
             stripping: Budget::bytes("stripping", options.stripping_bytes, 0),
             turns,
@@ -375,6 +418,43 @@ mod tests {
         permit.shrink_to(1);
         assert_eq!((permit.amount(), budget.used()), (1024, 1024));
         assert!(budget.try_fresh(49 * 1024).is_some());
+    }
+
+    #[test]
+    fn waiting_work_leaves_room_for_what_arrives() {
+        let budget = Budget::slots("test", 8, 2).waiting_at_most(4);
+        let waiting: Vec<_> = std::iter::from_fn(|| budget.try_waiting(1)).collect();
+        assert_eq!(waiting.len(), 4);
+        let mut next = Box::pin(budget.waiting(1));
+        assert!((&mut next).now_or_never().is_none());
+        let fresh: Vec<_> = std::iter::from_fn(|| budget.try_fresh(1)).collect();
+        assert_eq!(fresh.len(), 4, "who waits for a place among waiting work keeps nothing from arrivals");
+        drop(waiting);
+        assert_eq!(next.now_or_never().flatten().unwrap().amount(), 1);
+        assert_eq!(
+            Budget::bytes("test", 8192, 0).waiting_at_most(4096).try_waiting(8192).unwrap().amount(),
+            4096
+        );
+    }
+
+    #[test]
+    fn a_slot_that_is_handed_over_makes_room_for_the_next_upload() {
+        let options = crate::PipelineOptions { job_slots: 8, ..Default::default() };
+        let admission = Admission::new(&options);
+        let mut leases: Vec<_> = std::iter::from_fn(|| admission.lease(None).ok()).collect();
+        assert_eq!(leases.len(), 6, "a quarter is kept from arrivals");
+        let mut stages = Vec::new();
+        while let Some(place) = admission.slots.try_stage_place() {
+            stages.push(leases.pop().unwrap().slot.handed_over(place));
+        }
+        assert_eq!((stages.len(), leases.len(), admission.slots.used()), (4, 2, 6));
+        leases.extend(std::iter::from_fn(|| admission.lease(None).ok()));
+        assert_eq!((leases.len(), admission.slots.used()), (4, 8), "half is kept for arrivals");
+        drop(stages);
+        leases.extend(std::iter::from_fn(|| admission.lease(None).ok()));
+        assert_eq!(leases.len(), 6);
+        drop(leases);
+        assert_eq!(admission.slots.used(), 0);
     }
 
     #[test]

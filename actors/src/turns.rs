@@ -1,6 +1,7 @@
 //! Whose turn it is when there is no room for all: clients share the front door evenly.
 //!
-//! A lone client has every slot. Where several want them, each is due as many as the others: who holds fewer than that may
+//! What is shared are the slots of uploads that are under way; what has become of them in the stages is nobody's. A lone
+//! client has every slot. Where several want them, each is due as many as the others: who holds fewer than that may
 //! wait a short time, and the next slot that comes free goes to whoever of those who wait holds the fewest. Until then
 //! nobody else gets one. Who holds its share, or more, is refused at once: waiting would get it nothing that is its own.
 //! So a refusal under load is cheap, and a single upload beside a thousand of another client gets the first slot that any
@@ -92,6 +93,11 @@ impl Returned {
     /// Of a permit that is nobody's slot.
     pub(crate) fn to(turns: &Arc<Turns>) -> Self {
         Self { turns: turns.clone(), slot_of: None }
+    }
+
+    /// The same of a slot that its party no longer holds.
+    pub(crate) fn without_party(&self) -> Self {
+        Self::to(&self.turns)
     }
 
     /// Tells that a part came back.

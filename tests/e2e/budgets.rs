@@ -38,6 +38,28 @@ async fn many_photos_over_many_connections_stay_within_the_budgets() {
 }
 
 #[tokio::test]
+async fn photos_that_wait_for_a_processor_keep_no_upload_out() {
+    // Room for four photos in memory, and both processors stand still for a while.
+    let daemon = Daemon::start_with(&Setup::config(
+        "[budgets]\njob_slots = 4\n[pipeline]\ncompute_threads = 2\n\
+         [[testing.faults]]\npoint = 'decode'\naction = 'pause'\nmillis = 5000\ntimes = 2\n",
+    ));
+    let client = daemon.client();
+    let mut ids = Vec::new();
+    for seed in 0..12 {
+        let answer = client.upload(&photos::photo(seed, 400, 300)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "photo {seed}: {answer:?}");
+        ids.push(answer.json()["id"].as_str().unwrap().to_owned());
+    }
+    // Half of the slots at most are of photos that are processed.
+    client.holds("job_slots", 2).await;
+    for id in &ids {
+        assert_eq!(client.settled(id).await["state"], "ready");
+    }
+    client.idle().await;
+}
+
+#[tokio::test]
 async fn a_full_house_refuses_readably_and_recovers() {
     // Room for three uploads; one connection per photo, all at once.
     let daemon = Daemon::start_with(&Setup::config("[budgets]\njob_slots = 4"));

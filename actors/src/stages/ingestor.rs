@@ -29,7 +29,7 @@ use crate::error::{BodyError, IngestError};
 use crate::faults::Point;
 use crate::keys::ReservedKey;
 use crate::line::{Line, StageCounters};
-use crate::permits::{Lease, Permit};
+use crate::permits::{Lease, Permit, StagePlace};
 use crate::work::{AcceptedPhoto, Envelope};
 
 /// How often an upload whose bytes are stored already looks for them: again only if they have found another place in
@@ -261,13 +261,13 @@ pub(crate) async fn ingest(
         }
         return Ok((None, ingested));
     };
-    let Some(HandOver { body, pixels }) = hand_over.filter(|_| queued) else {
+    let Some(HandOver { place, body, pixels }) = hand_over.filter(|_| queued) else {
         held.settled();
         return Ok((None, ingested));
     };
     held.job = held.job.clone().for_photo(photo.id);
     let wanted = house.options.presets.clone().into();
-    let envelope = Envelope { photo, held, wanted, taken_up, _slot: slot };
+    let envelope = Envelope { photo, held, wanted, taken_up, _slot: slot.handed_over(place) };
     Ok((Some(AcceptedPhoto { envelope, probe, body, pixels }), ingested))
 }
 
@@ -344,6 +344,7 @@ fn contended() -> StoreError {
 
 /// What a fresh photo needs to go on in memory.
 struct HandOver {
+    place: StagePlace,
     body: Permit,
     pixels: Permit,
 }
@@ -356,11 +357,12 @@ impl HandOver {
             return None;
         }
         let admission = &house.admission;
-        let body = admission.bodies.try_fresh(bytes)?;
+        let place = admission.slots.try_stage_place()?;
+        let body = admission.bodies.try_waiting(bytes)?;
         let pixels = admission
             .pixels
             .try_fresh(probe.cost(&house.options.presets, &house.options.limits).peak_bytes)?;
-        Some(Self { body, pixels })
+        Some(Self { place, body, pixels })
     }
 }
 
