@@ -57,8 +57,8 @@ struct Failure {
     detail: String,
 }
 
-/// A photo, as far as it is looked at.
-#[derive(Deserialize)]
+/// A photo, as far as it is looked at. Without a state: it is gone.
+#[derive(Default, Deserialize)]
 struct PhotoView {
     state: String,
     failure: Option<Failure>,
@@ -99,7 +99,9 @@ pub(super) async fn wait(
                 processed.failed += 1;
                 failed.explain(Kind::Failed, &reason(view.failure), photo.path.clone());
             }
-            Some(_) => processed.ready += 1,
+            Some(view) if view.state == "ready" => processed.ready += 1,
+            // Deleted since: nobody waits for it.
+            Some(_) => {}
         }
     }
     shown.end();
@@ -118,14 +120,21 @@ async fn pause(asker: &Asker) -> bool {
 /// The photo once nobody works on it any more. None when the import is to end before.
 async fn settled(asker: &Asker, photo: &Elsewhere) -> anyhow::Result<Option<PhotoView>> {
     loop {
-        let view = get::<PhotoView>(asker, &format!("/v1/photos/{}", photo.photo)).await?;
-        match view {
-            Some(view) if view.state == "processing" => {
-                if !pause(asker).await {
-                    return Ok(None);
-                }
+        let path = format!("/v1/photos/{}", photo.photo);
+        let view = match asker.ask(Method::GET, &path, None::<&()>).await {
+            Ok(answer) => serde_json::from_slice::<PhotoView>(&answer.body)
+                .with_context(|| format!("the answer of {path} is not understood"))?,
+            Err(GaveUp::Stopped) => return Ok(None),
+            Err(GaveUp::Refused(reason)) if reason.is("photo-not-found") => PhotoView::default(),
+            Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
+                bail!("could not ask for {}, which was sent: {reason}", photo.path.display())
             }
-            settled => return Ok(settled),
+        };
+        if view.state != "processing" {
+            return Ok(Some(view));
+        }
+        if !pause(asker).await {
+            return Ok(None);
         }
     }
 }
