@@ -15,6 +15,7 @@ mod jobs;
 mod lifecycle;
 mod limits;
 mod media;
+mod names;
 mod negotiation;
 mod power;
 mod promises;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use darkroom_store::model::batches;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
 
+use super::error::refusal;
 use super::options::{DirectOptions, PUT_BYTES_MAX};
 use super::{DirectError, hex, sweep};
 use crate::error::{BodyError, IngestError};
@@ -68,10 +70,12 @@ impl Pipeline {
     pub async fn open_direct(&self, new: NewDirect) -> Result<DirectUpload, DirectError> {
         let bucket = self.bucket()?;
         let (options, limit) = (self.direct_options(), self.options().upload_bytes_max);
-        if new.bytes > limit {
-            return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
-        }
         let mut upload = record(options, new, self.objects().late_put_max());
+        if upload.bytes > limit {
+            let error = IngestError::Body(BodyError::TooLarge { limit });
+            self.refused_unopened(&upload, &error).await;
+            return Err(error.into());
+        }
         self.open_record(&upload).await?;
         metrics::counter!("darkroom_direct_uploads_opened_total").increment(1);
         if upload.parts.is_none() {
@@ -90,11 +94,36 @@ impl Pipeline {
         Ok(upload)
     }
 
+    /// Notes in the batch that an upload was not even opened because its file can be no photo. Its client is told in any
+    /// case: what goes wrong here goes to the log.
+    async fn refused_unopened(&self, upload: &DirectUpload, error: &IngestError) {
+        let Some(failure) = refusal(error) else { return };
+        let Some(refusal) = &self.refusal_in_batch(upload, &failure, upload.created) else { return };
+        let note = |tx| async move { batches::refused(&tx, refusal).await };
+        match self.metadata().transact("note refused file", note).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
+                tracing::debug!(batch = %refusal.batch, %why, "a refused direct upload is not noted");
+            }
+            Err(error) => {
+                tracing::warn!(batch = %refusal.batch, %error, "a refused file could not be noted in its batch");
+            }
+        }
+    }
+
     pub(super) async fn open_record(&self, upload: &DirectUpload) -> Result<(), DirectError> {
         let options = self.direct_options();
         let limits = OpenLimits { uploads_max: options.open_max, bytes_max: options.open_bytes_max };
-        let open = |tx| async move { direct::open(&tx, upload, limits).await };
-        match self.metadata().transact("open direct upload", open).await? {
+        let open = |tx| async move {
+            // Asked before anything is sent; the transaction that makes the photo asks again.
+            if let Some(batch) = upload.batch
+                && let Err(why) = batches::admission(&tx, batch, &upload.owner).await?
+            {
+                return Ok(Err(why));
+            }
+            Ok(Ok(direct::open(&tx, upload, limits).await?))
+        };
+        match self.metadata().transact("open direct upload", open).await?.map_err(IngestError::from)? {
             Opened::New => Ok(()),
             Opened::TooMany(open) => Err(DirectError::TooMany { open, max: limits.uploads_max }),
             Opened::TooLarge(open) => Err(DirectError::TooManyBytes { open, max: limits.bytes_max }),

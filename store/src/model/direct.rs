@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::batches::{self, Refusal};
 use super::photos::Failure;
 use super::subspaces::{DIRECT_UPLOADS, DIRECT_UPLOADS_DUE, DIRECT_UPLOADS_OPEN};
 use super::{
@@ -410,7 +411,8 @@ fn settle(tx: &Transaction, mut upload: DirectUpload, state: State) -> Result<()
     put(tx, &upload)
 }
 
-/// What was put is refused for good, by the holder of `claim`; false if it is the holder's no more.
+/// What was put is refused for good, by the holder of `claim`; false if it is the holder's no more. Its batch, if
+/// `noted` names one that still takes what comes, keeps that as an item.
 ///
 /// # Errors
 /// Those of the engine.
@@ -419,11 +421,16 @@ pub async fn refuse(
     id: UploadId,
     claim: Uuid,
     failure: &Failure,
+    noted: Option<&Refusal>,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let held = |upload: &DirectUpload| upload.claim.is_some_and(|held| held.id == claim);
     let Some(upload) = get(tx, id).await?.filter(held) else { return Ok(false) };
     settle(tx, upload, State::Refused { failure: failure.clone(), at })?;
+    if let Some(noted) = noted {
+        // A batch that is closed by now is told no more: that is as its client wants it.
+        let _ = batches::refused(tx, noted).await?;
+    }
     Ok(true)
 }
 
