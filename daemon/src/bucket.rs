@@ -47,7 +47,9 @@ pub(crate) fn apply(config: &Config, yes: bool) -> anyhow::Result<()> {
             bucket.apply_lifecycle(&plan).await.context("could not set the bucket's lifecycle rules")?;
         }
         let asked = if sites.is_empty() { Ok(true) } else { bucket.apply_cross_origin(&sites).await };
-        if asked.context("could not set the bucket's cross-origin rules; those of its lifecycle are as they should be")? {
+        if asked.context(
+            "could not set the bucket's cross-origin rules; those of its lifecycle are as they should be",
+        )? {
             println!("applied");
         } else {
             println!("applied the lifecycle rules; {NO_CROSS_ORIGIN}");

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod media;
 mod negotiation;
+mod nodes;
 mod power;
 mod promises;
 mod refusals;

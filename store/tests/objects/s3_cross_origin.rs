@@ -28,7 +28,10 @@ async fn a_rule_is_shown_applied_changed_and_removed_and_others_stay() {
     let one = origins(&["https://one.example"]);
     let plan = ours.plan_cross_origin(&one).await.unwrap();
     assert_eq!(ours.plan_cross_origin(&one).await.unwrap(), plan, "to look changes nothing");
-    assert!(!plan.is_empty() && plan.to_string().contains("+ darkroom-uploads: pages of https://one"), "{plan}");
+    assert!(
+        !plan.is_empty() && plan.to_string().contains("+ darkroom-uploads: pages of https://one"),
+        "{plan}"
+    );
     assert!(ours.apply_cross_origin(&plan).await.unwrap());
     assert!(ours.plan_cross_origin(&one).await.unwrap().is_empty());
 
@@ -53,7 +56,8 @@ async fn a_rule_that_is_shown_late_is_waited_for_and_one_that_is_not_kept_is_nam
     let server = Server::start();
     let bucket = bucket(&server, "").await;
     let plan = bucket.plan_cross_origin(&origins(&["https://one.example"])).await.unwrap();
-    let none = Fault::Refuse(StatusCode::NOT_FOUND, "NoSuchCORSConfiguration").on(Method::GET, "").query("cors");
+    let none =
+        Fault::Refuse(StatusCode::NOT_FOUND, "NoSuchCORSConfiguration").on(Method::GET, "").query("cors");
     server.faults().set([none.clone().times(1)]);
     assert!(bucket.apply_cross_origin(&plan).await.unwrap());
     assert_eq!(server.faults().hits(), 1);
