@@ -196,14 +196,11 @@ fn incomplete(error: &dyn std::error::Error) -> StoreError {
 
 /// One line for people.
 fn describe(rule: &CorsRule) -> String {
-    let mut line = format!(
-        "{}: pages of {} may {}",
-        rule.id().unwrap_or("(a rule without id)"),
-        rule.allowed_origins().join(", "),
-        rule.allowed_methods().join(", ")
-    );
-    if !rule.expose_headers().is_empty() {
-        line.push_str(&format!(", and read {}", rule.expose_headers().join(", ")));
-    }
-    line
+    let id = rule.id().unwrap_or("(a rule without id)");
+    let (origins, methods) = (rule.allowed_origins().join(", "), rule.allowed_methods().join(", "));
+    let reads = match rule.expose_headers() {
+        [] => String::new(),
+        exposed => format!(", and read {}", exposed.join(", ")),
+    };
+    format!("{id}: pages of {origins} may {methods}{reads}")
 }
