@@ -18,6 +18,7 @@ mod limits;
 mod media;
 mod names;
 mod negotiation;
+mod nodes;
 mod power;
 mod promises;
 mod refusals;

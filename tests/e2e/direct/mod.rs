@@ -30,11 +30,11 @@ fn on(server: &Server, more: &str) -> Setup {
     Setup { environment: variables, ..Setup::config(&config) }
 }
 
-async fn post(client: &Client, path: &str, body: &Value) -> Answer {
+pub(super) async fn post(client: &Client, path: &str, body: &Value) -> Answer {
     client.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
 }
 
-async fn announce(client: &Client, body: &Value) -> Value {
+pub(super) async fn announce(client: &Client, body: &Value) -> Value {
     let answer = post(client, "/v1/direct-uploads", body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     let upload = answer.json();
@@ -42,12 +42,12 @@ async fn announce(client: &Client, body: &Value) -> Value {
     upload
 }
 
-fn id_of(value: &Value) -> &str {
+pub(super) fn id_of(value: &Value) -> &str {
     value["id"].as_str().unwrap()
 }
 
 /// Makes a request that the daemon has signed, as a client does that knows nothing of S3.
-async fn make(request: &Value, body: Bytes) -> Answer {
+pub(super) async fn make(request: &Value, body: Bytes) -> Answer {
     let url = request["url"].as_str().unwrap();
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let client = Client::new(&format!("http://{host}"));
@@ -60,7 +60,7 @@ async fn make(request: &Value, body: Bytes) -> Answer {
     client.send(method, &format!("/{path}"), &headers, body).await
 }
 
-async fn complete(client: &Client, upload: &Value) -> Answer {
+pub(super) async fn complete(client: &Client, upload: &Value) -> Answer {
     let path = format!("/v1/direct-uploads/{}/complete", id_of(upload));
     client.send(Method::POST, &path, &[], Bytes::new()).await
 }
@@ -75,7 +75,7 @@ async fn nothing_under_upload_keys(server: &Server, client: &Client) {
     }
 }
 
-async fn original(client: &Client, id: &str) -> Bytes {
+pub(super) async fn original(client: &Client, id: &str) -> Bytes {
     client.get(&format!("/v1/photos/{id}/original")).await.body
 }
 
