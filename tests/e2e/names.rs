@@ -1,5 +1,7 @@
 //! What is told of the name of a photo's file, and of its batch, whichever way it came.
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -28,7 +30,10 @@ async fn newest(client: &Client) -> Value {
 
 /// A query's value with every byte escaped.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        let _ = write!(escaped, "%{byte:02x}"); // A String takes everything.
+        escaped
+    })
 }
 
 async fn send_raw(client: &Client, name: &str, batch: &str, photo: &Bytes) -> Value {
