@@ -115,6 +115,7 @@ pub enum Claimed {
 pub struct Claim {
     series: SeriesId,
     made: Option<UploadId>,
+    is_first: bool,
     held: Option<Held>,
 }
 
@@ -129,9 +130,25 @@ struct Held {
 /// # Errors
 /// `request-in-progress`, `idempotency-key-reused`, `too-many-idempotency-keys`, and those of the store.
 pub async fn claim(api: &Api, owner: &OwnerId, asked: Asked, single: bool) -> Result<Claimed, Problem> {
-    let series = SeriesId::new();
-    let Some(key) = asked.key else { return Ok(Claimed::Go(Claim { series, made: None, held: None })) };
-    let request = Keyed { owner: owner.clone(), key, fingerprint: asked.fingerprint, single };
+    if asked.key.is_none() {
+        let claim = Claim { series: SeriesId::new(), made: None, is_first: true, held: None };
+        return Ok(Claimed::Go(claim));
+    }
+    let (api, owner) = (api.clone(), owner.clone());
+    whole(async move { claim_key(&api, owner, asked, single).await }).await?
+}
+
+/// Does all of it, also when the client goes away: what is begun must not be left for nobody to end.
+async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
+    tokio::spawn(work).await.map_err(|error| {
+        tracing::error!(%error, "a request under an idempotency key panicked");
+        Problem::new("internal-error", "a bug of the daemon's own; its log says where")
+    })
+}
+
+async fn claim_key(api: &Api, owner: OwnerId, asked: Asked, single: bool) -> Result<Claimed, Problem> {
+    let (series, key) = (SeriesId::new(), asked.key.unwrap_or_default());
+    let request = Keyed { owner, key, fingerprint: asked.fingerprint, single };
     let options = api.options();
     let (now, lasting) = (Timestamp::now(), options.body_timeout + options.wait_max + MARGIN);
     let until = now.after(lasting);
@@ -160,7 +177,7 @@ pub async fn claim(api: &Api, owner: &OwnerId, asked: Asked, single: bool) -> Re
     });
     let go = |series, made, request| {
         let held = Some(Held { api: api.clone(), request, attempt: attempt.id });
-        Ok(Claimed::Go(Claim { series, made, held }))
+        Ok(Claimed::Go(Claim { series, made, is_first: series == attempt.series, held }))
     };
     match begun {
         Begun::Go(series) => go(series, None, request),
@@ -207,6 +224,11 @@ impl Claim {
         self.held.as_ref().map(|held| UploadKey { request: held.request.clone(), series: self.series })
     }
 
+    /// Whether no attempt was made before, so that nothing of the request can be there already.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
     /// The upload that an earlier attempt has made. It may have gone since.
     pub fn made(&self) -> Option<UploadId> {
         self.made
@@ -218,7 +240,8 @@ impl Claim {
         let Some(held) = self.held.take() else { return outcome };
         // One photo that is bound says all there is.
         if outcome.is_err() || !held.request.single {
-            held.release(is_refused(&outcome)).await;
+            let forget = is_refused(&outcome);
+            whole(held.release(forget)).await?;
         }
         outcome
     }
@@ -230,9 +253,10 @@ impl Claim {
     pub async fn answer(mut self, outcome: Result<Answer, Problem>) -> Result<Answer, Problem> {
         let Some(held) = self.held.take() else { return outcome };
         match outcome {
-            Ok(answer) if answer.status().is_success() => Ok(held.keep(self.series, answer).await),
+            Ok(answer) if answer.status().is_success() => whole(held.keep(self.series, answer)).await,
             outcome => {
-                held.release(is_refused(&outcome)).await;
+                let forget = is_refused(&outcome);
+                whole(held.release(forget)).await?;
                 outcome
             }
         }

@@ -36,6 +36,8 @@ cases! { crate::run:
     the_first_answer_of_two_attempts_is_both_ones,
     a_refused_attempt_frees_the_key_for_any_request,
     a_failed_attempt_is_continued_by_the_same_request_only,
+    what_an_attempt_makes_after_its_client_has_gone_is_found,
+    a_key_under_which_nothing_was_made_is_soon_forgotten,
     a_photo_is_made_once_for_each_place,
     a_place_belongs_to_its_bytes_and_parameters,
     a_crash_before_the_answer_doubles_nothing,
@@ -333,6 +335,43 @@ async fn a_failed_attempt_is_continued_by_the_same_request_only(store: Store) {
     assert_eq!(again, series, "what is made under the series' id is found there");
     store.release(&one, attempt, false).await;
     assert_ne!(store.begun(&other, NOW).await.0, series);
+}
+
+async fn what_an_attempt_makes_after_its_client_has_gone_is_found(store: Store) {
+    let request = request("a", b"x");
+    let (series, first) = store.begun(&request, NOW).await;
+    let creation = Creation { allow_duplicate: true, ..store.creation(b"p", (series, 0)).await };
+    // The client goes away while the bytes are stored, and its next attempt breaks off.
+    store.release(&request, first, false).await;
+    let (again, second) = store.begun(&request, NOW).await;
+    assert_eq!(again, series);
+    store.release(&request, second, true).await;
+    assert!(matches!(store.create(&creation).await, Created::New(_)));
+    let (again, _) = store.begun(&request, NOW).await;
+    assert_eq!(again, series, "an attempt that is refused does not free what another may still make");
+    // Not when the attempts are over, but when every key is.
+    assert_eq!(store.expire(NOW.after(MINUTE), 100).await.removed, 0);
+    let later = store.attempt(Timestamp(NOW.after(DAY).0 - 1));
+    assert_eq!(store.begin(&request, &later).await, Begun::Go(series));
+    assert_eq!(store.expire(later.expires, 100).await.removed, 2);
+    assert_eq!((store.count().await, store.rows().await), (0, [0; 3]));
+}
+
+async fn a_key_under_which_nothing_was_made_is_soon_forgotten(store: Store) {
+    let (none, late) = (request("none", b"x"), request("late", b"x"));
+    let (_, attempt) = store.begun(&none, NOW).await;
+    store.release(&none, attempt, false).await;
+    let (series, attempt) = store.begun(&late, NOW).await;
+    store.release(&late, attempt, false).await;
+    assert!(matches!(store.create(&store.creation(b"p", (series, 0)).await).await, Created::New(_)));
+    assert_eq!(store.count().await, 3);
+    let over = NOW.after(MINUTE);
+    // Also before the Janitor has come by.
+    assert_eq!(store.begin(&late, &Attempt { id: attempt, ..store.attempt(over) }).await, Begun::Go(series));
+    store.release(&late, attempt, false).await;
+    assert_eq!(store.expire(over, 100).await.removed, 1);
+    assert_eq!(store.count().await, 2, "what was made after the release keeps its key");
+    assert_eq!(store.begun(&late, over).await.0, series);
 }
 
 async fn a_photo_is_made_once_for_each_place(store: Store) {

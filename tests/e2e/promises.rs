@@ -279,9 +279,22 @@ async fn whoever_goes_away_frees_the_key() {
     let client = daemon.client();
     let photo = photos::photo(1, 300, 200);
     let key = [("idempotency-key", "gone")];
-    drop(Halfway::send(&client, ALLOW, &key, &photo, 1000).await);
+    let gone = Halfway::send(&client, ALLOW, &key, &photo, 1000).await;
+    claimed(&client).await;
+    drop(gone);
     until(StatusCode::CREATED, async || post(&client, ALLOW, &key, &photo).await).await;
     assert_eq!(client.all().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_full_is_no_answer_to_a_repetition() {
+    let daemon = Daemon::start_with(&Setup::config("[limits]\nstored_photos_max = 1"));
+    let client = daemon.client();
+    let photo = photos::photo(1, 300, 200);
+    let first = keyed(&client, ALLOW, "k", &photo).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    assert_same(&keyed(&client, ALLOW, "k", &photo).await, &first);
+    assert_eq!(keyed(&client, ALLOW, "other", &photo).await.problem(), "quota-exceeded");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ pub async fn create(
     let announced = Announced {
         bytes: request.body().size_hint().exact(),
         shape: if is_one { opening::Shape::Photo } else { opening::Shape::Files },
+        is_repeated: false,
     };
     let owner = intake.caller.owner.clone();
     let declared_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
@@ -86,6 +87,7 @@ pub async fn create(
         Claimed::Go(claim) => claim,
         Claimed::Answered(answer) => return Ok(answer),
     };
+    let announced = Announced { is_repeated: !claim.is_first(), ..announced };
     let (lease, body) = match api.open(&intake.caller, announced, body).await {
         Ok(opened) => opened,
         Err(problem) => return claim.end(Err(problem)).await,

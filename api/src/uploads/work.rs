@@ -86,7 +86,7 @@ pub(super) enum Begun {
 /// # Errors
 /// Why not.
 pub(super) fn expect_room(api: &Api, caller: &Caller, bytes: Option<u64>) -> Result<(), Problem> {
-    api.expect_room(caller, Announced { bytes, shape: Shape::Piece })
+    api.expect_room(caller, Announced { bytes, shape: Shape::Piece, is_repeated: false })
 }
 
 /// Begins an upload without bytes, or finds the one that an earlier attempt at the same request has begun.
@@ -242,7 +242,7 @@ async fn open(
         () = held.stopped() => {
             Err(append_failed(api, held.upload().clone(), AppendError::Stopped(upload())).await)
         }
-        opened = api.open(caller, Announced { bytes, shape: Shape::Piece }, body) => {
+        opened = api.open(caller, Announced { bytes, shape: Shape::Piece, is_repeated: false }, body) => {
             opened.map_err(|problem| Failed { problem, upload: Some(upload()) })
         }
     }

@@ -92,6 +92,14 @@ struct Remembered {
     /// The upload that it has made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upload: Option<UploadId>,
+    /// Whether more than one attempt was made. An earlier one may still be about to make something, though its client has
+    /// gone away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
+    /// Until when it is remembered if there are photos at `expires`: one that has made nothing is kept only until its last
+    /// attempt is certainly over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with_photos: Option<Timestamp>,
 }
 
 impl Remembered {
@@ -180,12 +188,21 @@ pub async fn begin(
     attempt: &Attempt,
     keys_max: u64,
 ) -> Result<Begun, StoreError> {
-    match get(tx, request).await?.filter(|known| known.expires > attempt.now) {
+    let known = match get(tx, request).await? {
+        Some(known) if is_remembered(tx, &known, attempt.now).await? => Some(known),
+        _ => None,
+    };
+    match known {
         Some(known) if known.fingerprint == request.fingerprint => again(tx, request, attempt, known).await,
         Some(known) if is_taken(tx, attempt, &known).await? => Ok(Begun::Reused),
         // There is none; or every attempt at the other request has failed, whose series is forgotten at its own time.
         _ => begin_series(tx, request, attempt, keys_max).await,
     }
+}
+
+async fn is_remembered(tx: &Transaction, known: &Remembered, now: Timestamp) -> Result<bool, StoreError> {
+    let later = known.with_photos.is_some_and(|later| later > now);
+    Ok(known.expires > now || (later && has_photos(tx, known.series).await?))
 }
 
 async fn begin_series(
@@ -204,6 +221,8 @@ async fn begin_series(
         expires: attempt.expires,
         stage: in_progress(attempt),
         upload: None,
+        again: false,
+        with_photos: None,
     };
     put(tx, request, &known, None).await?;
     tx.atomic_add(&count_key(&request.owner), 1)?;
@@ -232,6 +251,7 @@ async fn again(
     }
     let before = std::mem::replace(&mut known.expires, attempt.expires);
     known.stage = in_progress(attempt);
+    (known.again, known.with_photos) = (true, None);
     put(tx, request, &known, Some(before)).await?;
     Ok(known.go())
 }
@@ -278,13 +298,16 @@ pub async fn finish(
         return Ok(first);
     }
     known.stage = Stage::Answered(answer.clone());
+    known.with_photos = None;
     let before = std::mem::replace(&mut known.expires, expires);
     put(tx, request, &known, Some(before)).await?;
     Ok(answer.clone())
 }
 
 /// Ends an attempt without an answer that is kept: the request may be tried again. With `forget`, of a request that has
-/// certainly made nothing, or an upload that was refused, the key is free for any other. A second run finds it done.
+/// certainly made nothing, or an upload that was refused, the key is free for any other, unless an earlier attempt may still
+/// make something. What has made nothing is kept only until all of its attempts are certainly over, so that requests which
+/// come to nothing do not use the keys up. A second run finds it done.
 ///
 /// # Errors
 /// Those of the engine.
@@ -296,17 +319,20 @@ pub async fn release(
     expires: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(mut known) = get(tx, request).await? else { return Ok(()) };
-    match known.stage {
-        Stage::InProgress { attempt: at_it, .. } if at_it == attempt => {}
+    let until = match known.stage {
+        Stage::InProgress { attempt: at_it, until, .. } if at_it == attempt => until,
         _ => return Ok(()), // Another attempt's, by now.
-    }
-    if forget && !has_photos(tx, known.series).await? && !is_standing(tx, known.upload).await? {
+    };
+    let photos = has_photos(tx, known.series).await?;
+    if forget && !photos && !known.again && !is_standing(tx, known.upload).await? {
         tx.clear(&expiry_key(known.expires, known.series))?;
         tx.atomic_add(&count_key(&request.owner), -1)?;
         return chunks::clear(tx, &key_of(request)).await;
     }
     known.stage = Stage::Open;
-    let before = std::mem::replace(&mut known.expires, expires);
+    let keep = if photos || known.upload.is_some() { expires } else { until.min(expires) };
+    known.with_photos = (keep < expires).then_some(expires);
+    let before = std::mem::replace(&mut known.expires, keep);
     put(tx, request, &known, Some(before)).await
 }
 
@@ -335,7 +361,10 @@ pub(super) async fn bind_upload(
     // Otherwise it took so long that it was forgotten, and who comes with the key now comes with another series.
     let Some(mut known) = of_series(tx, key).await? else { return Ok(()) };
     known.upload = Some(upload);
-    put(tx, &key.request, &known, None).await
+    let before = known.expires;
+    // Made by an attempt whose client had gone away: it is something, now.
+    known.expires = known.with_photos.take().unwrap_or(before);
+    put(tx, &key.request, &known, Some(before)).await
 }
 
 async fn of_series(tx: &Transaction, key: &UploadKey) -> Result<Option<Remembered>, StoreError> {
@@ -443,6 +472,14 @@ async fn forget(
 ) -> Result<(usize, bool), StoreError> {
     let (expires, series) = IDEMPOTENCY_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(row)?;
     let (owner, key): (OwnerId, String) = record::decode(row, value)?;
+    let request = IDEMPOTENCY.key(&(owner.as_str(), key.as_str()));
+    let known = read(tx, &request).await?;
+    let known = known.filter(|known| known.series.0 == series && known.expires.0 == expires);
+    if let Some(known) = &known
+        && keep_for_photos(tx, row, value, &request, known).await?
+    {
+        return Ok((0, true));
+    }
     let photos = tx.get_range(&photos_of(SeriesId(series)), RangeOptions::first(photos_max + 1)).await?;
     let mut removed = 0;
     for (photo, _) in &photos[..photos.len().min(photos_max)] {
@@ -452,9 +489,7 @@ async fn forget(
     }
     let whole = photos.len() <= photos_max;
     if whole {
-        let request = IDEMPOTENCY.key(&(owner.as_str(), key.as_str()));
-        let known = read(tx, &request).await?;
-        if known.is_some_and(|known| known.series.0 == series && known.expires.0 == expires) {
+        if known.is_some() {
             chunks::clear(tx, &request).await?;
         }
         tx.clear(row)?;
@@ -462,6 +497,25 @@ async fn forget(
     }
     tx.atomic_add(&count_key(&owner), -i64::try_from(removed).unwrap_or(i64::MAX))?;
     Ok((removed, whole))
+}
+
+/// Keeps a series that was thought to have made nothing, if it has after all.
+async fn keep_for_photos(
+    tx: &Transaction,
+    row: &[u8],
+    value: &[u8],
+    request: &[u8],
+    known: &Remembered,
+) -> Result<bool, StoreError> {
+    let Some(expires) = known.with_photos else { return Ok(false) };
+    if !has_photos(tx, known.series).await? {
+        return Ok(false);
+    }
+    tx.clear(row)?;
+    tx.set(&expiry_key(expires, known.series), value)?;
+    let known = Remembered { expires, with_photos: None, ..known.clone() };
+    chunks::write(tx, request, &record::encode(&known)?).await?;
+    Ok(true)
 }
 
 fn key_of(request: &Keyed) -> Vec<u8> {
