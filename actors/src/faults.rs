@@ -32,6 +32,8 @@ pub enum Point {
     BeforePublish,
     /// The publishing transaction has committed.
     Published,
+    /// An upload, resumable or direct, has a record; the client does not know.
+    UploadBegun,
     /// A piece of an upload is in the object store; nothing refers to it yet.
     PieceStored,
     /// Pieces of an upload are committed; the client does not know.

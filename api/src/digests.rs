@@ -1,4 +1,5 @@
-//! Digests that a client sends with its bytes: `Content-Digest` and `Repr-Digest` (RFC 9530), `Content-MD5` (RFC 1864).
+//! Digests that a client sends with its bytes: `Content-Digest` and `Repr-Digest` (RFC 9530), `Content-MD5` (RFC 1864), and tus'
+//! `Upload-Checksum`, which is read in `uploads/checksum.rs`.
 //!
 //! Each that is known is compared with what came, at the end of the body: other bytes end it with an error in the place of
 //! its end, so that nothing is made of them. Algorithms that are not known are passed over, as RFC 9530 has it (section 2);
@@ -7,12 +8,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
-use darkroom_actors::{Body, BodyError};
+use darkroom_actors::{Body, BodyError, Check};
 use futures_util::{StreamExt, stream};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::problem::Problem;
@@ -28,6 +29,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const CONTENT_DIGEST: &str = "Content-Digest";
 const REPR_DIGEST: &str = "Repr-Digest";
 const CONTENT_MD5: &str = "Content-MD5";
+/// tus' own, which has its own way to write a digest and its own problem.
+pub(crate) const UPLOAD_CHECKSUM: &str = "Upload-Checksum";
 
 /// What a request, or a part of one, announces of its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,10 +43,13 @@ struct Announced {
     value: Vec<u8>,
 }
 
+/// How a digest is reckoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
+pub(crate) enum Algorithm {
+    Sha1,
     Sha256,
     Sha512,
+    Blake3,
     Md5,
 }
 
@@ -57,20 +63,44 @@ impl Algorithm {
         }
     }
 
-    fn bytes(self) -> usize {
-        match self {
-            Self::Sha256 => 32,
-            Self::Sha512 => 64,
-            Self::Md5 => 16,
+    /// By its name in tus.
+    pub(crate) fn named_by_tus(name: &str) -> Option<Self> {
+        match name {
+            "sha1" => Some(Self::Sha1),
+            "sha256" => Some(Self::Sha256),
+            "sha512" => Some(Self::Sha512),
+            "blake3" => Some(Self::Blake3),
+            _ => None,
         }
     }
 
-    fn show(self, value: &[u8]) -> String {
-        let value = STANDARD.encode(value);
+    /// Bytes of a digest.
+    pub(crate) fn bytes(self) -> usize {
         match self {
-            Self::Sha256 => format!("sha-256=:{value}:"),
-            Self::Sha512 => format!("sha-512=:{value}:"),
-            Self::Md5 => value,
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 | Self::Blake3 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+            Self::Blake3 => "BLAKE3",
+            Self::Md5 => "MD5",
+        }
+    }
+
+    /// A digest as `header` has it.
+    fn show(self, header: &str, value: &[u8]) -> String {
+        let (name, value) = (self.name().to_ascii_lowercase(), STANDARD.encode(value));
+        match header {
+            UPLOAD_CHECKSUM => format!("{} {value}", name.replace('-', "")),
+            CONTENT_MD5 => value,
+            _ => format!("{name}=:{value}:"),
         }
     }
 }
@@ -114,7 +144,11 @@ impl Digests {
         Ok(())
     }
 
-    fn announce(
+    /// What is said in `header`.
+    ///
+    /// # Errors
+    /// `digest-malformed`, for what is not as long as a digest of this algorithm.
+    pub(crate) fn announce(
         &mut self,
         header: &'static str,
         algorithm: Algorithm,
@@ -122,7 +156,7 @@ impl Digests {
     ) -> Result<(), Problem> {
         if value.len() != algorithm.bytes() {
             let what =
-                format!("{} has {} bytes and not {}", name_of(algorithm), algorithm.bytes(), value.len());
+                format!("{} has {} bytes and not {}", algorithm.name(), algorithm.bytes(), value.len());
             return Err(malformed(header, &what));
         }
         self.0.push(Announced { header, algorithm, value });
@@ -149,32 +183,40 @@ impl Digests {
 
     /// The same bytes, with an error in the place of their end if they are not those that were announced.
     pub fn checked(self, body: Body) -> Body {
-        if self.0.is_empty() {
-            return body;
-        }
-        let hashers: Vec<_> = self.0.into_iter().map(Hasher::new).collect();
-        stream::unfold(Some((body, hashers)), |state| async move {
-            let (mut body, mut hashers) = state?;
+        let Some(check) = self.check() else { return body };
+        stream::unfold(Some((body, check)), |state| async move {
+            let (mut body, mut check) = state?;
             match body.next().await {
                 Some(Ok(bytes)) => {
-                    for hasher in &mut hashers {
-                        hasher.feed(&bytes);
-                    }
-                    Some((Ok(bytes), Some((body, hashers))))
+                    check.update(&bytes);
+                    Some((Ok(bytes), Some((body, check))))
                 }
                 Some(Err(error)) => Some((Err(error), None)),
-                None => hashers.into_iter().find_map(Hasher::mismatch).map(|error| (Err(error), None)),
+                None => check.mismatch().map(|error| (Err(error), None)),
             }
         })
         .boxed()
     }
+
+    /// What compares bytes with all that was announced, if anything was.
+    pub fn check(self) -> Option<Box<dyn Check>> {
+        let hashers: Vec<_> = self.0.into_iter().map(Hasher::new).collect();
+        (!hashers.is_empty()).then(|| Box::new(Hashers(hashers)) as Box<dyn Check>)
+    }
 }
 
-fn name_of(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Sha256 => "SHA-256",
-        Algorithm::Sha512 => "SHA-512",
-        Algorithm::Md5 => "MD5",
+/// Everything that was announced of the same bytes.
+struct Hashers(Vec<Hasher>);
+
+impl Check for Hashers {
+    fn update(&mut self, bytes: &[u8]) {
+        for hasher in &mut self.0 {
+            hasher.feed(bytes);
+        }
+    }
+
+    fn mismatch(self: Box<Self>) -> Option<BodyError> {
+        self.0.into_iter().find_map(Hasher::mismatch)
     }
 }
 
@@ -184,40 +226,48 @@ struct Hasher {
 }
 
 enum State {
+    Sha1(Sha1),
     Sha256(Sha256),
     Sha512(Box<Sha512>),
+    Blake3(Box<blake3::Hasher>),
     Md5(Md5),
 }
 
 impl Hasher {
     fn new(announced: Announced) -> Self {
         let state = match announced.algorithm {
+            Algorithm::Sha1 => State::Sha1(Sha1::new()),
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
             Algorithm::Sha512 => State::Sha512(Box::default()),
+            Algorithm::Blake3 => State::Blake3(Box::default()),
             Algorithm::Md5 => State::Md5(Md5::new()),
         };
         Self { announced, state }
     }
 
-    fn feed(&mut self, bytes: &Bytes) {
+    fn feed(&mut self, bytes: &[u8]) {
         match &mut self.state {
+            State::Sha1(state) => state.update(bytes),
             State::Sha256(state) => state.update(bytes),
             State::Sha512(state) => state.update(bytes),
+            State::Blake3(state) => drop(state.update(bytes)),
             State::Md5(state) => state.update(bytes),
         }
     }
 
     fn mismatch(self) -> Option<BodyError> {
         let found = match self.state {
+            State::Sha1(state) => state.finalize().to_vec(),
             State::Sha256(state) => state.finalize().to_vec(),
             State::Sha512(state) => state.finalize().to_vec(),
+            State::Blake3(state) => state.finalize().as_bytes().to_vec(),
             State::Md5(state) => state.finalize().to_vec(),
         };
         let Announced { header, algorithm, value } = self.announced;
         (found != value).then(|| BodyError::Mismatch {
             header,
-            announced: algorithm.show(&value),
-            found: algorithm.show(&found),
+            announced: algorithm.show(header, &value),
+            found: algorithm.show(header, &found),
         })
     }
 }
@@ -269,6 +319,8 @@ pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const HELLO_SHA256: &str = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";

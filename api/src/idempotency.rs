@@ -5,6 +5,9 @@
 //!
 //! - Photos are bound to [`Claim::photo`] in the transaction that makes them, and are answered from there when the request
 //!   comes again. The handler ends with [`Claim::end`].
+//! - An upload, resumable or direct, is bound to [`Claim::upload_key`] in the transaction that makes it. [`Claim::made`] is the
+//!   one that an earlier attempt has made: the answer tells where it is. The handler ends with [`Claim::end`], or with
+//!   [`Claim::answer`] where nothing more is to come of the upload.
 //! - Anything else is made under [`Claim::series`], which stays the same at each attempt: the id of what is made, or one
 //!   that follows from it. The transaction that makes it looks whether it is there, as every transaction reads its own
 //!   marker, and takes it for its own if so; that makes it exact even where an attempt dies before its answer. The handler
@@ -16,9 +19,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
-use darkroom_store::model::idempotency::{self, Answer as Kept, Attempt, Begun, Bound, Keyed, PhotoKey};
+use darkroom_store::model::idempotency::{
+    self, Answer as Kept, Attempt, Begun, Bound, Keyed, PhotoKey, UploadKey,
+};
 use darkroom_store::model::photos::Photo;
-use darkroom_store::model::{ContentHash, LeaseId, OwnerId, SeriesId, Timestamp};
+use darkroom_store::model::{ContentHash, LeaseId, OwnerId, SeriesId, Timestamp, UploadId};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -109,6 +114,7 @@ pub enum Claimed {
 #[must_use]
 pub struct Claim {
     series: SeriesId,
+    made: Option<UploadId>,
     held: Option<Held>,
 }
 
@@ -124,7 +130,7 @@ struct Held {
 /// `request-in-progress`, `idempotency-key-reused`, `too-many-idempotency-keys`, and those of the store.
 pub async fn claim(api: &Api, owner: &OwnerId, asked: Asked, single: bool) -> Result<Claimed, Problem> {
     let series = SeriesId::new();
-    let Some(key) = asked.key else { return Ok(Claimed::Go(Claim { series, held: None })) };
+    let Some(key) = asked.key else { return Ok(Claimed::Go(Claim { series, made: None, held: None })) };
     let request = Keyed { owner: owner.clone(), key, fingerprint: asked.fingerprint, single };
     let options = api.options();
     let (now, lasting) = (Timestamp::now(), options.body_timeout + options.wait_max + MARGIN);
@@ -146,17 +152,19 @@ pub async fn claim(api: &Api, owner: &OwnerId, asked: Asked, single: bool) -> Re
         })
         .await?;
     count(match &begun {
-        Begun::Go(_) => "claimed",
+        Begun::Go(_) | Begun::GoOn(..) => "claimed",
         Begun::Answered(_) => "answered",
         Begun::InProgress(_) => "in_progress",
         Begun::Reused => "reused",
         Begun::TooMany => "too_many",
     });
+    let go = |series, made, request| {
+        let held = Some(Held { api: api.clone(), request, attempt: attempt.id });
+        Ok(Claimed::Go(Claim { series, made, held }))
+    };
     match begun {
-        Begun::Go(series) => {
-            let held = Some(Held { api: api.clone(), request, attempt: attempt.id });
-            Ok(Claimed::Go(Claim { series, held }))
-        }
+        Begun::Go(series) => go(series, None, request),
+        Begun::GoOn(series, made) => go(series, Some(made), request),
         Begun::Answered(kept) => Ok(Claimed::Answered(kept_answer(kept))),
         Begun::InProgress(_) => Err(Problem::new(
             "request-in-progress",
@@ -194,8 +202,18 @@ impl Claim {
         self.held.as_ref().map(|_| (self.series, number))
     }
 
-    /// Ends an attempt that makes photos. A refused one frees the key, unless it has made some; after an error of ours,
-    /// the same request may be tried again.
+    /// Where the upload is bound that is made; none without a key.
+    pub fn upload_key(&self) -> Option<UploadKey> {
+        self.held.as_ref().map(|held| UploadKey { request: held.request.clone(), series: self.series })
+    }
+
+    /// The upload that an earlier attempt has made. It may have gone since.
+    pub fn made(&self) -> Option<UploadId> {
+        self.made
+    }
+
+    /// Ends an attempt whose answer is not kept. A refused one frees the key, unless it has made something; after an error
+    /// of ours, the same request may be tried again.
     pub async fn end(mut self, outcome: Result<Answer, Problem>) -> Result<Answer, Problem> {
         let Some(held) = self.held.take() else { return outcome };
         // One photo that is bound says all there is.

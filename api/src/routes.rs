@@ -327,6 +327,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn everything_that_the_description_refers_to_is_in_it() {
+        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let (mut left, mut references) = (vec![&description], 0);
+        while let Some(value) = left.pop() {
+            if let Some(place) = value["$ref"].as_str() {
+                assert!(description.pointer(&place[1..]).is_some(), "{place} is nowhere");
+                references += 1;
+            }
+            let members = value.as_object().into_iter().flat_map(|object| object.values());
+            left.extend(members.chain(value.as_array().into_iter().flatten()));
+        }
+        assert!(references > 0);
+    }
+
+    #[test]
     fn the_description_names_every_route_and_no_other() {
         let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
         let mut described = Vec::new();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::direct::{
-    self, Claim, Claimed, DirectUpload, OpenLimits, Opened, Source, Standing, State, Swept,
+    self, Claim, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, Standing, State, Swept,
 };
 use darkroom_store::model::photos::{self, Failure};
 use darkroom_store::model::{Epoch, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects};
@@ -31,6 +31,7 @@ cases! { crate::run:
     one_at_a_time_claims_and_the_claims_of_the_dead_are_void,
     one_creation_makes_the_photo_and_runs_as_often_as_it_must,
     what_is_over_makes_no_photo,
+    parts_are_begun_once,
     an_upload_that_nobody_completes_expires_is_buried_and_forgotten,
     a_settled_upload_is_buried_again_when_its_urls_have_ended,
     what_is_being_finished_is_not_swept,
@@ -70,7 +71,7 @@ macro_rules! tx {
 impl Store {
     async fn open(&self, bytes: u64) -> (Opened, UploadId) {
         let upload = &upload(bytes);
-        (tx!(self, |tx| direct::open(&tx, upload, LIMITS).await), upload.id)
+        (tx!(self, |tx| direct::open(&tx, upload, LIMITS, None).await), upload.id)
     }
 
     async fn get(&self, id: UploadId) -> Option<DirectUpload> {
@@ -208,7 +209,16 @@ async fn what_is_over_makes_no_photo(store: Store) {
         tx!(store, |tx| direct::done(&tx, absent, PhotoId::new(), false, JobId::new(), NOW).await);
     }
     assert_eq!(store.get(id).await.unwrap().state, State::Aborted { at: NOW });
-    assert!(!tx!(store, |tx| direct::begun(&tx, id, "an upload of S3's").await));
+    assert_eq!(tx!(store, |tx| direct::begun(&tx, id, "an upload of S3's").await), None);
+}
+
+async fn parts_are_begun_once(store: Store) {
+    let upload = &DirectUpload { parts: Some(Parts { part_bytes: 3, upload: None }), ..upload(5) };
+    tx!(store, |tx| direct::open(&tx, upload, LIMITS, None).await);
+    for begun in ["first", "second"] {
+        let counts = tx!(store, |tx| direct::begun(&tx, upload.id, begun).await);
+        assert_eq!(counts.as_deref(), Some("first"));
+    }
 }
 
 async fn an_upload_that_nobody_completes_expires_is_buried_and_forgotten(store: Store) {
@@ -253,7 +263,7 @@ async fn a_found_object_is_never_buried(store: Store) {
     let (settled, open) =
         (DirectUpload { source: source.clone(), ..upload(5) }, DirectUpload { source, ..upload(5) });
     for upload in [&settled, &open] {
-        assert_eq!(tx!(store, |tx| direct::open(&tx, upload, LIMITS).await), Opened::New);
+        assert_eq!(tx!(store, |tx| direct::open(&tx, upload, LIMITS, None).await), Opened::New);
     }
     assert_eq!(store.counted().await, (0, 0));
     let (id, claim) = (settled.id, store.new_claim());

@@ -5,17 +5,22 @@
 use std::time::Duration;
 
 use darkroom_store::metadata::{Metadata, RangeOptions};
-use darkroom_store::model::idempotency::{self, Answer, Attempt, Begun, Expired, Keyed, PhotoKey};
+use darkroom_store::model::direct::{self, DirectUpload, OpenLimits, Opened, Source};
+use darkroom_store::model::idempotency::{self, Answer, Attempt, Begun, Expired, Keyed, PhotoKey, UploadKey};
 use darkroom_store::model::photos::{self, Created, Creation, Failure, Photo, Seen, Settling};
 use darkroom_store::model::subspaces::{IDEMPOTENCY, IDEMPOTENCY_BY_EXPIRY, IDEMPOTENCY_PHOTOS};
+use darkroom_store::model::uploads::{
+    self, End, Join, Joined, Kind, Limits, NotBegun, State, Upload, Usage, Wishes,
+};
 use darkroom_store::model::{
-    ContentHash, Epoch, LeaseId, OwnerId, SeriesId, Timestamp, jobs, nodes, objects,
+    ContentHash, Epoch, LeaseId, OwnerId, SeriesId, Timestamp, UploadId, jobs, nodes, objects,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const KEYS_MAX: u64 = 5;
+const LIMITS: Limits = Limits { open_max: 10, open_per_owner_max: 5, bytes_max: 1000 };
 
 #[macro_use]
 mod engines;
@@ -38,6 +43,13 @@ cases! { crate::run:
     a_creation_that_runs_twice_is_its_own,
     keys_are_counted_limited_and_forgotten_in_steps,
     a_series_that_took_a_forgotten_ones_key_stays,
+    an_upload_and_its_key_are_one_transaction,
+    attempts_that_race_begin_one_upload,
+    an_upload_that_has_gone_is_not_begun_again,
+    an_upload_that_came_to_nothing_frees_its_key,
+    a_forgotten_key_binds_nothing,
+    parts_are_joined_once_under_a_key,
+    a_direct_upload_is_opened_once_under_a_key,
 }
 
 /// Runs a case on an empty store of `engine`, where two nodes live.
@@ -84,6 +96,51 @@ fn request(key: &str, content: &[u8]) -> Keyed {
 fn answer(body: &str) -> Answer {
     let headers = vec![("location".to_owned(), "/v1/things/1".to_owned())];
     Answer { status: 201, headers, body: body.to_owned() }
+}
+
+fn upload(kind: Kind, length: u64) -> Upload {
+    let expires = NOW.after(DAY);
+    Upload {
+        id: UploadId::new(),
+        owner: OwnerId::open(),
+        kind,
+        state: State::Open,
+        length: Some(length),
+        offset: 0,
+        pieces: 0,
+        recognized: false,
+        wishes: Wishes::default(),
+        created: NOW,
+        updated: NOW,
+        expires,
+        look: expires,
+        lease: None,
+        released_by: None,
+    }
+}
+
+fn direct_upload() -> DirectUpload {
+    let id = UploadId::new();
+    DirectUpload {
+        id,
+        owner: OwnerId::open(),
+        source: Source::Uploaded(direct::upload_key(id)),
+        bytes: 5,
+        media_type: None,
+        blake3: None,
+        sha256: None,
+        name: None,
+        batch: None,
+        allow_duplicate: false,
+        parts: None,
+        created: NOW,
+        expires: NOW.after(MINUTE),
+        kept_ms: 1000,
+        due: NOW.after(MINUTE),
+        state: direct::State::Open,
+        claim: None,
+        swept: false,
+    }
 }
 
 fn failure() -> Failure {
@@ -145,6 +202,22 @@ impl Store {
         let by = Settling { photo: photo.id, job, lease, now: NOW, history: 0 };
         let failure = &failure();
         tx!(self, |tx| photos::fail(&tx, &by, failure, &[]).await);
+    }
+
+    /// Begins an upload under a key.
+    async fn upload(&self, upload: &Upload, key: &UploadKey) -> Result<UploadId, NotBegun> {
+        let begun = tx!(self, |tx| uploads::create(&tx, upload, &LIMITS, Some(key)).await);
+        begun.map(|upload| upload.id)
+    }
+
+    async fn end(&self, id: UploadId, state: State) {
+        let (owner, end) = (&OwnerId::open(), &End { id, state, now: NOW, expires: NOW });
+        tx!(self, |tx| uploads::end(&tx, owner, end).await).unwrap();
+    }
+
+    async fn open_uploads(&self) -> u64 {
+        let Usage { open, .. } = tx!(self, |tx| uploads::usage(&tx, None).await);
+        open
     }
 
     async fn count(&self) -> i64 {
@@ -398,4 +471,117 @@ async fn a_series_that_took_a_forgotten_ones_key_stays(store: Store) {
     assert_eq!(store.expire(end, 100).await, Expired { removed: 1, more: false });
     assert_eq!((store.count().await, store.rows().await), (2, [1, 1, 1]));
     assert!(matches!(store.begin(&other, &store.attempt(end)).await, Begun::InProgress(_)));
+}
+
+async fn an_upload_and_its_key_are_one_transaction(store: Store) {
+    let (one, other) = (request("a", b"x"), request("a", b"y"));
+    let theirs = Attempt { epoch: store.epochs[1], ..store.attempt(NOW) };
+    let Begun::Go(series) = store.begin(&one, &theirs).await else { panic!("it is free") };
+    let (key, first) = (UploadKey { request: one.clone(), series }, upload(Kind::Plain, 9));
+    for _ in 0..2 {
+        assert_eq!(store.upload(&first, &key).await, Ok(first.id), "a second run is its own");
+    }
+    assert!(matches!(store.begin(&one, &store.attempt(NOW)).await, Begun::InProgress(_)));
+    // Its node dies before it has answered: the key is that request's all the same, and knows what it has made.
+    let dead = store.epochs[1];
+    tx!(store, |tx| nodes::end(&tx, dead, NOW).await);
+    assert_eq!(store.begin(&other, &store.attempt(NOW)).await, Begun::Reused);
+    let mine = store.attempt(NOW);
+    for _ in 0..2 {
+        assert_eq!(store.begin(&one, &mine).await, Begun::GoOn(series, first.id));
+    }
+    assert_eq!(store.upload(&upload(Kind::Plain, 9), &key).await, Ok(first.id));
+    assert_eq!((store.open_uploads().await, store.count().await), (1, 1));
+    // It is open: no refusal of a later attempt frees the key.
+    store.release(&one, mine.id, true).await;
+    assert_eq!(store.begin(&other, &store.attempt(NOW)).await, Begun::Reused);
+    assert_eq!(store.begin(&one, &store.attempt(NOW)).await, Begun::GoOn(series, first.id));
+}
+
+async fn attempts_that_race_begin_one_upload(store: Store) {
+    let request = request("a", b"x");
+    let (series, _) = store.begun(&request, NOW).await;
+    let key = &UploadKey { request, series };
+    let all: Vec<_> = (0..4).map(|_| upload(Kind::Plain, 9)).collect();
+    let begun = futures_util::future::join_all(all.iter().map(|upload| store.upload(upload, key))).await;
+    assert!(begun.iter().all(|id| *id == begun[0] && id.is_ok()), "{begun:?}");
+    assert_eq!(store.open_uploads().await, 1);
+}
+
+async fn an_upload_that_has_gone_is_not_begun_again(store: Store) {
+    let request = request("a", b"x");
+    let (series, attempt) = store.begun(&request, NOW).await;
+    let (key, first) = (UploadKey { request: request.clone(), series }, upload(Kind::Plain, 9));
+    store.upload(&first, &key).await.unwrap();
+    store.release(&request, attempt, false).await;
+    store.end(first.id, State::Terminated).await;
+    let id = first.id;
+    while tx!(store, |tx| uploads::get(&tx, id).await).is_some() {
+        tx!(store, |tx| uploads::sweep(&tx, id, NOW.after(DAY), 10).await);
+    }
+    assert_eq!(store.begin(&request, &store.attempt(NOW)).await, Begun::GoOn(series, first.id));
+    assert_eq!(store.upload(&upload(Kind::Plain, 9), &key).await, Err(NotBegun::Gone));
+    assert_eq!(store.open_uploads().await, 0);
+}
+
+async fn an_upload_that_came_to_nothing_frees_its_key(store: Store) {
+    let refused = State::Refused { code: "empty-image".to_owned(), detail: "it is empty".to_owned() };
+    for state in [refused, State::Terminated] {
+        let request = request("a", b"x");
+        let (series, attempt) = store.begun(&request, NOW).await;
+        let upload = upload(Kind::Plain, 9);
+        store.upload(&upload, &UploadKey { request: request.clone(), series }).await.unwrap();
+        store.end(upload.id, state).await;
+        store.release(&request, attempt, true).await;
+        assert_eq!((store.count().await, store.rows().await), (0, [0; 3]));
+    }
+}
+
+async fn a_forgotten_key_binds_nothing(store: Store) {
+    let request = request("a", b"x");
+    let (series, _) = store.begun(&request, NOW).await;
+    let end = NOW.after(MINUTE).after(DAY);
+    store.expire(end, 100).await;
+    let (first, key) = (upload(Kind::Plain, 9), UploadKey { request: request.clone(), series });
+    assert_eq!(store.upload(&first, &key).await, Ok(first.id), "it is made all the same");
+    assert_eq!(store.rows().await, [0; 3]);
+    // Nor does an attempt that was given up write into the series that has taken its place.
+    let (other, _) = store.begun(&request, end).await;
+    assert_ne!(other, series);
+    store.upload(&upload(Kind::Plain, 9), &key).await.unwrap();
+    assert_eq!(store.begun(&request, end.after(MINUTE)).await.0, other);
+}
+
+async fn parts_are_joined_once_under_a_key(store: Store) {
+    let part = &upload(Kind::Partial, 0);
+    tx!(store, |tx| uploads::create(&tx, part, &LIMITS, None).await).unwrap();
+    let request = request("a", b"x");
+    let (series, attempt) = store.begun(&request, NOW).await;
+    let key = Some(&UploadKey { request: request.clone(), series });
+    let keep_to = &Join { bytes_max: 100, pieces_max: 10, limits: LIMITS, parts_expire: NOW.after(DAY) };
+    let whole = || upload(Kind::Final { parts: vec![part.id] }, 0);
+    let first = &whole();
+    for joined in [first, &whole(), first] {
+        let joined = tx!(store, |tx| uploads::join(&tx, joined, keep_to, key).await);
+        assert!(matches!(joined, Joined::Done(joined) if joined.id == first.id));
+    }
+    store.release(&request, attempt, false).await;
+    assert_eq!(store.begin(&request, &store.attempt(NOW)).await, Begun::GoOn(series, first.id));
+}
+
+async fn a_direct_upload_is_opened_once_under_a_key(store: Store) {
+    let request = request("a", b"x");
+    let (series, attempt) = store.begun(&request, NOW).await;
+    let key = Some(&UploadKey { request: request.clone(), series });
+    let limits = OpenLimits { uploads_max: 1, bytes_max: 1000 };
+    let (first, second) = (&direct_upload(), &direct_upload());
+    for (upload, opened) in [(first, Opened::New), (first, Opened::New), (second, Opened::Before(first.id))] {
+        assert_eq!(tx!(store, |tx| direct::open(&tx, upload, limits, key).await), opened);
+    }
+    // What was opened keeps the key, whatever a later attempt is refused for; also once it was given up.
+    let id = first.id;
+    tx!(store, |tx| direct::abort(&tx, id, NOW).await);
+    store.release(&request, attempt, true).await;
+    assert_eq!(store.begin(&request, &store.attempt(NOW)).await, Begun::GoOn(series, first.id));
+    assert_eq!(tx!(store, |tx| direct::open(&tx, second, limits, key).await), Opened::Before(first.id));
 }

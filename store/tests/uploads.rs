@@ -91,7 +91,7 @@ fn lease() -> Lease {
 
 impl Store {
     async fn create(&self, upload: &Upload) {
-        tx!(self, |tx| uploads::create(&tx, upload, &LIMITS).await).unwrap();
+        tx!(self, |tx| uploads::create(&tx, upload, &LIMITS, None).await).unwrap();
     }
 
     async fn get(&self, id: UploadId) -> Option<Upload> {
@@ -319,7 +319,7 @@ async fn parts_are_joined_without_a_copy_and_once(store: Store) {
     let keep_to = &Join { bytes_max: 100, pieces_max: 10, limits: LIMITS, parts_expire: NOW.after(DAY) };
     let of = |parts: &[UploadId]| Upload { length: None, ..new(Kind::Final { parts: parts.to_vec() }, None) };
     let unfinished = &of(&[a.id, short.id]);
-    let joined = tx!(store, |tx| uploads::join(&tx, unfinished, keep_to).await);
+    let joined = tx!(store, |tx| uploads::join(&tx, unfinished, keep_to, None).await);
     assert!(matches!(joined, Joined::Unfinished(id) if id == short.id));
     let objects: Vec<_> = [store.pieces(a.id).await, store.pieces(b.id).await]
         .concat()
@@ -328,7 +328,7 @@ async fn parts_are_joined_without_a_copy_and_once(store: Store) {
         .collect();
     let whole = &of(&[a.id, b.id]);
     for _ in 0..2 {
-        let joined = tx!(store, |tx| uploads::join(&tx, whole, keep_to).await);
+        let joined = tx!(store, |tx| uploads::join(&tx, whole, keep_to, None).await);
         let Joined::Done(joined) = joined else { panic!("{joined:?}") };
         assert_eq!((joined.id, joined.offset, joined.length, joined.pieces), (whole.id, 35, Some(35), 3));
         assert_eq!(joined.state, State::Finishing);
@@ -339,14 +339,14 @@ async fn parts_are_joined_without_a_copy_and_once(store: Store) {
     assert_eq!(store.get(a.id).await.unwrap().state, State::Joined { into: whole.id });
     assert_eq!(store.usage().await, Usage { open: 2, bytes: 35 });
     let again = &of(&[a.id, b.id]);
-    let joined = tx!(store, |tx| uploads::join(&tx, again, keep_to).await);
+    let joined = tx!(store, |tx| uploads::join(&tx, again, keep_to, None).await);
     assert!(
         matches!(joined, Joined::Done(joined) if joined.id == whole.id),
         "its client did not get the answer"
     );
     let other = &of(&[b.id]);
     assert!(
-        matches!(tx!(store, |tx| uploads::join(&tx, other, keep_to).await), Joined::Taken(id) if id == b.id)
+        matches!(tx!(store, |tx| uploads::join(&tx, other, keep_to, None).await), Joined::Taken(id) if id == b.id)
     );
     // The parts go, and the pieces stay.
     assert_eq!(store.sweep(a.id, NOW.after(DAY)).await, Swept::Gone);
@@ -358,13 +358,16 @@ async fn limits_count_what_is_open(store: Store) {
         store.create(&new(Kind::Plain, None)).await;
     }
     let sixth = &new(Kind::Plain, None);
-    let refused = tx!(store, |tx| uploads::create(&tx, sixth, &LIMITS).await);
+    let refused = tx!(store, |tx| uploads::create(&tx, sixth, &LIMITS, None).await);
     assert_eq!(refused, Err(NotBegun::Over(OverLimit::OpenOfOwner)));
     let few = &Limits { open_max: 5, open_per_owner_max: 100, ..LIMITS };
-    assert_eq!(tx!(store, |tx| uploads::create(&tx, sixth, few).await), Err(NotBegun::Over(OverLimit::Open)));
+    assert_eq!(
+        tx!(store, |tx| uploads::create(&tx, sixth, few, None).await),
+        Err(NotBegun::Over(OverLimit::Open))
+    );
     let full = &Limits { open_per_owner_max: 100, bytes_max: 0, ..LIMITS };
     assert_eq!(
-        tx!(store, |tx| uploads::create(&tx, sixth, full).await),
+        tx!(store, |tx| uploads::create(&tx, sixth, full, None).await),
         Err(NotBegun::Over(OverLimit::Bytes))
     );
 }

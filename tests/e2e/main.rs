@@ -7,6 +7,7 @@ mod bad_input;
 mod batches;
 mod budgets;
 mod crashes;
+mod described;
 mod direct;
 mod faults;
 mod first_photo;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use darkroom_tests::{Client, Daemon, Setup, photos};
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -57,6 +57,42 @@ async fn connections_that_trickle_hold_no_slot_and_are_cut_off() {
     for mut stream in slow {
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-too-slow"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_uploads_that_trickle_hold_no_slot_and_are_cut_off() {
+    let config = "[budgets]\njob_slots = 4\n[http]\nbody_rate_window = '2s'";
+    let daemon = Daemon::start_with(&Setup::config(config));
+    let client = daemon.client();
+    let (tus, length) = (("tus-resumable", "1.0.0"), ("upload-length", "1000000"));
+    let mut slow = Vec::new();
+    for number in 0..20 {
+        let begun = client.send(Method::POST, "/v1/uploads", &[tus, length], Bytes::new()).await;
+        let path = begun.header("location").to_owned();
+        // Half of them bring their bytes with the creation.
+        let request = if number % 2 == 0 {
+            format!("PATCH {path} HTTP/1.1\r\nupload-offset: 0")
+        } else {
+            "POST /v1/uploads HTTP/1.1\r\nupload-length: 1000000".to_owned()
+        };
+        let mut stream = TcpStream::connect(client.address()).await.unwrap();
+        let head = format!(
+            "{request}\r\nhost: x\r\nconnection: close\r\ntus-resumable: 1.0.0\r\n\
+             content-type: application/offset+octet-stream\r\ncontent-length: 1000000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[0xff]).await.unwrap();
+        slow.push((stream, path));
+    }
+    for seed in 0..4 {
+        // There are three slots for uploads, and none of the twenty has one.
+        client.upload_settled(&photos::photo(seed, 400, 300)).await;
+    }
+    for (mut stream, path) in slow {
+        let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-too-slow"), "{answer}");
+        assert_eq!(client.get(&path).await.json()["offset"], 0);
     }
 }
 

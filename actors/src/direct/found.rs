@@ -59,7 +59,7 @@ impl Pipeline {
             return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
         }
         let upload = self.record_of(owner, name, found);
-        self.open_record(&upload).await?;
+        self.open_record(&upload, None).await?;
         let ingested = self.finish_direct(lease, upload.id, Vec::new()).await?;
         if self.options().direct.import_delete {
             delete(bucket, name, found).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
+use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
@@ -12,6 +13,7 @@ use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
 use super::options::{DirectOptions, PUT_BYTES_MAX};
 use super::{DirectError, hex, sweep};
 use crate::error::{BodyError, IngestError};
+use crate::faults::Point;
 use crate::pipeline::Pipeline;
 
 /// What a client announces.
@@ -61,24 +63,40 @@ impl Pipeline {
         &self.options().direct
     }
 
-    /// Opens a direct upload. Its record stands before anything can be put.
+    /// Opens a direct upload, or finds the one that an earlier attempt at the same request under a key has opened, as it is
+    /// now. Its record stands before anything can be put.
     ///
     /// # Errors
     /// [`DirectError`].
-    pub async fn open_direct(&self, new: NewDirect) -> Result<DirectUpload, DirectError> {
+    pub async fn open_direct(
+        &self,
+        new: NewDirect,
+        key: Option<UploadKey>,
+    ) -> Result<DirectUpload, DirectError> {
         let bucket = self.bucket()?;
         let (options, limit) = (self.direct_options(), self.options().upload_bytes_max);
         if new.bytes > limit {
             return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
         }
         let mut upload = record(options, new, self.objects().late_put_max());
-        self.open_record(&upload).await?;
-        metrics::counter!("darkroom_direct_uploads_opened_total").increment(1);
+        if let Some(earlier) = self.open_record(&upload, key.as_ref()).await? {
+            upload = self.direct_upload(&upload.owner, earlier).await?;
+            if has_begun(&upload) {
+                return Ok(upload);
+            }
+            // Whoever opened it may have begun its parts and died before that was noted.
+            bucket.abort_all_parts(&direct::upload_key(earlier)).await?;
+        } else {
+            metrics::counter!("darkroom_direct_uploads_opened_total").increment(1);
+            self.house().faults.pass(Point::UploadBegun, 0);
+        }
         if upload.parts.is_none() {
             return Ok(upload);
         }
         match self.begin_parts(bucket, upload.id).await {
             Ok(begun) => upload.parts.iter_mut().for_each(|parts| parts.upload = Some(begun.clone())),
+            // The same request, sent again, goes on with it.
+            Err(error) if key.is_some() => return Err(error),
             Err(error) => {
                 // Nobody has its id. What cannot be ended now expires.
                 if let Err(error) = self.abort_direct(&upload.owner, upload.id).await {
@@ -90,26 +108,34 @@ impl Pipeline {
         Ok(upload)
     }
 
-    pub(super) async fn open_record(&self, upload: &DirectUpload) -> Result<(), DirectError> {
+    /// Makes the record of an upload; or the id of the one that an earlier attempt has opened under the same key.
+    pub(super) async fn open_record(
+        &self,
+        upload: &DirectUpload,
+        key: Option<&UploadKey>,
+    ) -> Result<Option<UploadId>, DirectError> {
         let options = self.direct_options();
         let limits = OpenLimits { uploads_max: options.open_max, bytes_max: options.open_bytes_max };
-        let open = |tx| async move { direct::open(&tx, upload, limits).await };
+        let open = |tx| async move { direct::open(&tx, upload, limits, key).await };
         match self.metadata().transact("open direct upload", open).await? {
-            Opened::New => Ok(()),
+            Opened::New => Ok(None),
+            Opened::Before(earlier) => Ok(Some(earlier)),
             Opened::TooMany(open) => Err(DirectError::TooMany { open, max: limits.uploads_max }),
             Opened::TooLarge(open) => Err(DirectError::TooManyBytes { open, max: limits.bytes_max }),
         }
     }
 
     async fn begin_parts(&self, bucket: &Bucket, id: UploadId) -> Result<String, DirectError> {
-        let begun = bucket.begin_parts(&direct::upload_key(id)).await?;
-        let upload = &begun;
-        let note = |tx| async move { direct::begun(&tx, id, upload).await };
-        if self.metadata().transact("begin direct upload", note).await? {
-            Ok(begun)
-        } else {
-            Err(DirectError::Over { id, state: "over" })
+        let key = direct::upload_key(id);
+        let begun = &bucket.begin_parts(&key).await?;
+        let note = |tx| async move { direct::begun(&tx, id, begun).await };
+        let counts = self.metadata().transact("begin direct upload", note).await?;
+        if let Some(earlier) = counts.as_ref().filter(|counts| *counts != begun)
+            && let Err(error) = Box::pin(bucket.abort_parts(&key, begun)).await
+        {
+            tracing::warn!(upload = %id, %earlier, %error, "parts were begun twice; the second are left to the bucket");
         }
+        counts.ok_or(DirectError::Over { id, state: "over" })
     }
 
     /// The request by which the client puts an upload that is sent in one piece.
@@ -202,6 +228,12 @@ impl Pipeline {
             Claimed::Absent => Err(DirectError::Unknown(id)),
         }
     }
+}
+
+/// Whether nothing is left to do before an upload's bytes can be put.
+fn has_begun(upload: &DirectUpload) -> bool {
+    let has_begun = upload.parts.as_ref().is_none_or(|parts| parts.upload.is_some());
+    has_begun || upload.state != State::Open
 }
 
 /// Counts an upload that was settled.

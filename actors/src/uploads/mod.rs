@@ -15,6 +15,7 @@ mod registry;
 
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
+use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::jobs::Lease as Holding;
 use darkroom_store::model::uploads::{
     self, End, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
@@ -22,6 +23,7 @@ use darkroom_store::model::uploads::{
 use darkroom_store::model::{LeaseId, OwnerId, Timestamp, UploadId, photos};
 
 use crate::error::{BodyError, IngestError};
+use crate::faults::Point;
 use crate::permits::Lease;
 use crate::stages::ingestor::{Body, Ingested, Upload};
 use crate::{Pipeline, uploads::reader::Broken};
@@ -39,12 +41,12 @@ const DUE_AT_ONCE: usize = 100;
 /// How often somebody who waits for another request's photo looks whether there is one, if that request came to nothing.
 const FINISHES_MAX: u32 = 3;
 
-/// What compares the bytes of a request with their checksum.
+/// What compares the bytes of a request with what was announced of them.
 pub trait Check: Send {
     /// Takes bytes as they come.
     fn update(&mut self, bytes: &[u8]);
-    /// Whether they were those that the client meant.
-    fn matches(self: Box<Self>) -> bool;
+    /// What is wrong with them, if they were not those that the client meant.
+    fn mismatch(self: Box<Self>) -> Option<BodyError>;
 }
 
 /// When no more bytes are to come.
@@ -64,7 +66,7 @@ pub struct Chunk {
     pub body: Body,
     /// How many they are, if the request says so.
     pub bytes: Option<u64>,
-    /// Their checksum: nothing is kept before it was compared.
+    /// Their digests: nothing is kept before they were compared.
     pub check: Option<Box<dyn Check>>,
     /// The length of the whole, if it has become known.
     pub length: Option<u64>,
@@ -87,9 +89,9 @@ pub enum AppendError {
     /// It lies in as many pieces as may be.
     #[error("the upload lies in too many pieces")]
     TooManyPieces,
-    /// The bytes are not those of the checksum; none of them were kept.
-    #[error("the bytes are not those of the checksum")]
-    ChecksumMismatch,
+    /// The bytes are not those that a digest announced; none of them were kept.
+    #[error(transparent)]
+    OtherBytes(BodyError),
     /// The body broke off. What came is the upload's, which is as it is told here.
     #[error("{1}")]
     Cut(Box<Record>, BodyError),
@@ -120,7 +122,8 @@ pub enum NotHeld {
 }
 
 impl Pipeline {
-    /// Makes an upload durable that has no bytes yet.
+    /// Makes an upload durable that has no bytes yet, or finds the one that an earlier attempt at the same request under a
+    /// key has begun, as it is now.
     ///
     /// # Errors
     /// Those of the engine; inside, why it may not begin.
@@ -130,12 +133,14 @@ impl Pipeline {
         kind: Kind,
         length: Option<u64>,
         wishes: uploads::Wishes,
+        key: Option<UploadKey>,
     ) -> Result<Result<Record, NotBegun>, StoreError> {
         let record = &self.new_upload(owner, kind, length, wishes);
-        let limits = &self.options().uploads.limits;
-        let create = |tx| async move { uploads::create(&tx, record, limits).await };
-        let created = self.metadata().transact("create upload", create).await?;
-        Ok(created.map(|()| record.clone()))
+        let (limits, key) = (&self.options().uploads.limits, key.as_ref());
+        let create = |tx| async move { uploads::create(&tx, record, limits, key).await };
+        let begun = self.metadata().transact("create upload", create).await?;
+        self.house().faults.pass(Point::UploadBegun, 0);
+        Ok(begun)
     }
 
     fn new_upload(&self, owner: OwnerId, kind: Kind, length: Option<u64>, wishes: uploads::Wishes) -> Record {
@@ -160,7 +165,8 @@ impl Pipeline {
         }
     }
 
-    /// Makes one upload out of many partial ones. It is to be finished then.
+    /// Makes one upload out of many partial ones, or finds the one that an earlier attempt has made. It is to be finished
+    /// then.
     ///
     /// # Errors
     /// Those of the engine.
@@ -169,7 +175,9 @@ impl Pipeline {
         owner: OwnerId,
         parts: Vec<UploadId>,
         wishes: uploads::Wishes,
+        key: Option<UploadKey>,
     ) -> Result<Joined, StoreError> {
+        let key = key.as_ref();
         let whole = &self.new_upload(owner, Kind::Final { parts }, None, wishes);
         let options = self.options();
         let keep_to = &Join {
@@ -179,7 +187,7 @@ impl Pipeline {
             parts_expire: whole.created.after(options.uploads.keep),
         };
         self.metadata()
-            .transact("join uploads", |tx| async move { uploads::join(&tx, whole, keep_to).await })
+            .transact("join uploads", |tx| async move { uploads::join(&tx, whole, keep_to, key).await })
             .await
     }
 

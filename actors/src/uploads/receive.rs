@@ -37,6 +37,11 @@ impl Held {
     pub fn upload(&self) -> &Upload {
         &self.upload
     }
+
+    /// Resolves when a later request takes the upload over, or the daemon ends: whoever holds it has to let go then.
+    pub async fn stopped(&self) {
+        self.place.stopping().cancelled().await;
+    }
 }
 
 /// How the body of a request ended.
@@ -125,9 +130,12 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
     };
     if let Some(check) = check {
         match end {
-            End::Whole if check.matches() => {}
-            // Dropped keys are swept; the offset is where it was.
-            End::Whole => return Err(AppendError::ChecksumMismatch),
+            End::Whole => {
+                if let Some(error) = check.mismatch() {
+                    // Dropped keys are swept; the offset is where it was.
+                    return Err(AppendError::OtherBytes(error));
+                }
+            }
             End::Cut(error) => return Err(AppendError::Cut(Box::new(receiver.upload), error)),
             End::Stopped => return Err(AppendError::Stopped(Box::new(receiver.upload))),
         }

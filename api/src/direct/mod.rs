@@ -8,17 +8,20 @@ mod view;
 use std::time::Duration;
 
 use darkroom_actors::Ingested;
-use darkroom_actors::direct::DirectError;
+use darkroom_actors::direct::{DirectError, NewDirect};
 use darkroom_store::model::direct::{DirectUpload, State};
-use darkroom_store::model::{OwnerId, UploadId};
+use darkroom_store::model::{OwnerId, Timestamp, UploadId};
 use futures_util::StreamExt;
+use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
-use hyper::{Method, StatusCode};
+use hyper::{Method, Request, StatusCode};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::Api;
+use crate::idempotency::{self, Asked, Claim, Claimed};
 use crate::problem::Problem;
-use crate::request::{BodyDeadlines, Query, body_bytes, json, preferred_wait};
+use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, json, preferred_wait};
 use crate::response::{self, Answer};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
 use crate::upload::intake::settled;
@@ -77,9 +80,14 @@ pub(crate) async fn route(api: &Api, asking: Asking, rest: &[&str]) -> Routed {
 }
 
 /// The body as JSON.
-async fn read<T: serde::de::DeserializeOwned>(api: &Api, asking: Asking, max: usize) -> Result<T, Problem> {
+async fn read<T: DeserializeOwned>(
+    api: &Api,
+    body: Incoming,
+    end: BodyEnd,
+    max: usize,
+) -> Result<T, Problem> {
     let deadlines = BodyDeadlines::of(api.options());
-    json(body_bytes(asking.request.into_body(), asking.end, deadlines, max as u64).boxed(), max).await
+    json(body_bytes(body, end, deadlines, max as u64).boxed(), max).await
 }
 
 /// The id in a path.
@@ -94,10 +102,30 @@ fn no_parameters(asking: &Asking) -> Result<(), Problem> {
 
 async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem> {
     no_parameters(&asking)?;
-    let caller = asking.caller.clone();
-    let wanted: Wanted = read(api, asking, BODY_BYTES_MAX).await?;
-    let upload = api.pipeline().open_direct(wanted.into_new(api, &caller)?).await?;
-    let view = View::of(api, &upload).await?;
+    let Asking { request, caller, end, .. } = asking;
+    let (head, body) = request.into_parts();
+    let wanted: Wanted = read(api, body, end, BODY_BYTES_MAX).await?;
+    let content = serde_json::to_vec(&wanted).unwrap_or_default();
+    let asked = Asked::new(&Request::from_parts(head, ()), &[&content])?;
+    let new = wanted.into_new(api, &caller)?;
+    match idempotency::claim(api, &caller.owner, asked, false).await? {
+        Claimed::Answered(answer) => Ok(answer),
+        Claimed::Go(claim) => {
+            let outcome = open(api, new, &claim).await;
+            // Nothing is kept of the answer, whose URLs are secrets: they are signed anew.
+            claim.end(outcome).await
+        }
+    }
+}
+
+async fn open(api: &Api, new: NewDirect, claim: &Claim) -> Result<Answer, Problem> {
+    let upload = api.pipeline().open_direct(new, claim.upload_key()).await?;
+    let view = if upload.state == State::Open && upload.expires > Timestamp::now() {
+        View::of(api, &upload).await?
+    } else {
+        // Of an earlier attempt, and over by now.
+        shown(api, &upload).await?
+    };
     let mut answer = response::json(StatusCode::CREATED, &view);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/direct-uploads/{}", upload.id)) {
         answer.headers_mut().insert(LOCATION, location);
@@ -108,15 +136,20 @@ async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem> {
 async fn show(api: &Api, asking: &Asking, id: &str) -> Result<Answer, Problem> {
     no_parameters(asking)?;
     let upload = api.pipeline().direct_upload(&asking.caller.owner, parse_id(id)?).await?;
-    let mut view = View::bare(&upload);
+    Ok(response::json(StatusCode::OK, &shown(api, &upload).await?))
+}
+
+/// An upload without its URLs, with what has become of it.
+async fn shown(api: &Api, upload: &DirectUpload) -> Result<View, Problem> {
+    let mut view = View::bare(upload);
     if upload.state != State::Open {
-        match api.pipeline().outcome_of(&upload).await {
+        match api.pipeline().outcome_of(upload).await {
             Ok(ingested) => view.photo = Some(photo_view(api, &ingested)),
             Err(error @ DirectError::Ingest(_)) => return Err(error.into()),
             Err(error) => view.problem = Some(error.into()),
         }
     }
-    Ok(response::json(StatusCode::OK, &view))
+    Ok(view)
 }
 
 async fn delete(api: &Api, asking: &Asking, id: &str) -> Result<Answer, Problem> {
@@ -128,7 +161,7 @@ async fn delete(api: &Api, asking: &Asking, id: &str) -> Result<Answer, Problem>
 async fn parts(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem> {
     no_parameters(&asking)?;
     let (id, owner) = (parse_id(id)?, asking.caller.owner.clone());
-    let wanted: PartsWanted = read(api, asking, BODY_BYTES_MAX).await?;
+    let wanted: PartsWanted = read(api, asking.request.into_body(), asking.end, BODY_BYTES_MAX).await?;
     let upload = api.pipeline().direct_upload(&owner, id).await?;
     let mut view = View::bare(&upload);
     view.add_parts(api, &upload, wanted.from).await?;
@@ -139,7 +172,8 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
     no_parameters(&asking)?;
     let (id, caller) = (parse_id(id)?, asking.caller.clone());
     let wait = preferred_wait(asking.request.headers()).map(|wait| wait.min(api.options().wait_max));
-    let completed: Completed = read(api, asking, COMPLETED_BYTES_MAX).await?;
+    let body = asking.request.into_body();
+    let completed: Completed = read(api, body, asking.end, COMPLETED_BYTES_MAX).await?;
     let sent: Vec<_> = completed.parts.into_iter().map(|part| (part.number, part.etag)).collect();
     let began = Instant::now();
     let ingested = loop {
@@ -147,6 +181,7 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
         if upload.state != State::Open {
             break api.pipeline().outcome_of(&upload).await?;
         }
+        // All of this request's body is there, and the photo's bytes come from the bucket: no slow client holds this.
         let lease = api.admit(&caller, Some(upload.bytes)).await?;
         match api.pipeline().finish_direct(lease, id, sent.clone()).await {
             Err(DirectError::Busy(_)) if began.elapsed() < BUSY_WAIT => {

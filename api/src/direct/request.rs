@@ -2,7 +2,7 @@
 
 use darkroom_actors::direct::NewDirect;
 use darkroom_store::model::ContentHash;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Api;
 use crate::caller::Caller;
@@ -13,7 +13,7 @@ use crate::upload::intake::Intake;
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// The body of `POST /v1/direct-uploads`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
     bytes: u64,

@@ -18,14 +18,39 @@ use crate::problem::Problem;
 const OPENING_BYTES: usize = 16 * 1024;
 /// A body of many files, whose sender may wait to be told of the first: a boundary, or a block of an archive.
 const OPENING_OF_MANY_BYTES: usize = 64;
+/// A piece of a resumable upload: few, since what came of it is kept when it breaks off, but for these. A byte now and then
+/// is less before its pace ends it.
+const OPENING_OF_PIECE_BYTES: usize = 64;
 
 /// What is known of a body before it is read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Announced {
     /// Its length.
     pub bytes: Option<u64>,
-    /// Whether it is one photo, so that its length is that photo's.
-    pub is_one_photo: bool,
+    /// What it is.
+    pub shape: Shape,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A photo, so that its length is that photo's.
+    Photo,
+    /// A piece of one.
+    Piece,
+    /// Any number of photos.
+    Files,
+}
+
+impl Shape {
+    /// How much of it is awaited.
+    fn opening_bytes(self) -> usize {
+        match self {
+            Self::Photo => OPENING_BYTES,
+            Self::Piece => OPENING_OF_PIECE_BYTES,
+            Self::Files => OPENING_OF_MANY_BYTES,
+        }
+    }
 }
 
 impl Api {
@@ -39,15 +64,14 @@ impl Api {
         announced: Announced,
         body: Body,
     ) -> Result<(Lease, Body), Problem> {
-        let Announced { bytes, is_one_photo } = announced;
+        let Announced { bytes, shape } = announced;
         let party = Limits::party(caller);
         let counted = self.count_upload(caller, bytes)?;
         self.pipeline().prospect(party, bytes).map_err(no_room)?;
-        self.check_room(caller, bytes.filter(|_| is_one_photo)).await?;
+        self.check_room(caller, bytes.filter(|_| shape != Shape::Files)).await?;
         let place = self.limits().opening.clone().try_acquire_owned();
         let place = place.map_err(|_| no_room(Refused::Full))?;
-        let opening = if is_one_photo { OPENING_BYTES } else { OPENING_OF_MANY_BYTES };
-        let (first, rest) = first_bytes(body, opening).await?;
+        let (first, rest) = first_bytes(body, shape).await?;
         drop(place);
         let lease = self.pipeline().admit(party, bytes).await.map_err(no_room)?;
         Ok((lease.beside(counted), stream::iter(first.into_iter().map(Ok)).chain(rest).boxed()))
@@ -82,7 +106,8 @@ impl Api {
 /// Reads until enough is there, or all, or it breaks off.
 ///
 /// Small pieces are put together, since each of its own would cost more than its bytes.
-async fn first_bytes(mut body: Body, enough: usize) -> Result<(Vec<Bytes>, Body), BodyError> {
+async fn first_bytes(mut body: Body, shape: Shape) -> Result<(Vec<Bytes>, Body), BodyError> {
+    let enough = shape.opening_bytes();
     let mut gathered = BytesMut::new();
     let mut first = Vec::new();
     while let Some(piece) = body.next().await {
@@ -119,14 +144,14 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000_usize).map(|index| (index % 251) as u8).collect();
         for size in [1, 7, OPENING_BYTES - 1, OPENING_BYTES, 70_000, 200_000] {
             let pieces = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-            let (first, rest) = first_bytes(body(pieces), OPENING_BYTES).await.unwrap();
+            let (first, rest) = first_bytes(body(pieces), Shape::Photo).await.unwrap();
             assert!(first.iter().map(Bytes::len).sum::<usize>() >= OPENING_BYTES, "pieces of {size}");
             assert_eq!(whole(first, rest).await, bytes, "pieces of {size}");
         }
         let (first, rest) =
-            first_bytes(body(vec![Ok(Bytes::from_static(b"small"))]), OPENING_BYTES).await.unwrap();
+            first_bytes(body(vec![Ok(Bytes::from_static(b"small"))]), Shape::Photo).await.unwrap();
         assert_eq!(whole(first, rest).await, b"small");
-        let (first, rest) = first_bytes(body(Vec::new()), OPENING_BYTES).await.unwrap();
+        let (first, rest) = first_bytes(body(Vec::new()), Shape::Photo).await.unwrap();
         assert_eq!(whole(first, rest).await, b"");
     }
 
@@ -137,7 +162,7 @@ mod tests {
                 Some(()),
                 |left| async move { left.map(|()| (Ok(Bytes::from_static(b"all")), None)) },
             );
-        let (first, rest) = first_bytes(once.boxed(), OPENING_BYTES).await.unwrap();
+        let (first, rest) = first_bytes(once.boxed(), Shape::Photo).await.unwrap();
         assert_eq!(whole(first, rest).await, b"all");
     }
 
@@ -145,12 +170,12 @@ mod tests {
     fn a_body_that_sends_little_is_awaited() {
         let little = vec![Ok(Bytes::from_static(&[0; 1000]))];
         let stalled = body(little).chain(stream::pending()).boxed();
-        assert!(first_bytes(stalled, OPENING_BYTES).now_or_never().is_none());
+        assert!(first_bytes(stalled, Shape::Photo).now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_says_so() {
         let broken = body(vec![Ok(Bytes::from_static(b"a")), Err(BodyError::Broken("gone".to_owned()))]);
-        assert!(matches!(first_bytes(broken, OPENING_BYTES).await, Err(BodyError::Broken(_))));
+        assert!(matches!(first_bytes(broken, Shape::Photo).await, Err(BodyError::Broken(_))));
     }
 }

@@ -22,7 +22,7 @@ use crate::Api;
 use crate::caller::Caller;
 use crate::digests::{Digests, check_encoding};
 use crate::idempotency::{self, Asked, Claimed};
-use crate::limits::opening::Announced;
+use crate::limits::opening::{self, Announced};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, header};
 use crate::response::Answer;
@@ -72,7 +72,10 @@ pub async fn create(
     let place = if shape == Shape::Archive { Some(api.tar_place()?) } else { None };
     let asked = Asked::new(&request, &[shape.name()])?;
     // By hyper's length, which is none for a chunked body whatever its headers say.
-    let announced = Announced { bytes: request.body().size_hint().exact(), is_one_photo: is_one };
+    let announced = Announced {
+        bytes: request.body().size_hint().exact(),
+        shape: if is_one { opening::Shape::Photo } else { opening::Shape::Files },
+    };
     let owner = intake.caller.owner.clone();
     let declared_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
     let whole = if place.is_some() { api.options().tar_timeout } else { api.options().body_timeout };

@@ -2,115 +2,83 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use darkroom_actors::Check;
-use sha1::Digest;
+use hyper::HeaderMap;
 
 use super::invalid_header;
+use crate::digests::{Algorithm, Digests, UPLOAD_CHECKSUM};
 use crate::problem::Problem;
+use crate::request::header;
 
 /// What is announced as `Tus-Checksum-Algorithm`.
 pub(super) const ALGORITHMS: &str = "sha1,sha256,sha512,blake3";
 
-/// Reads the header, if there is one.
+/// What a request of tus announces of its body: this checksum, and the digests that may stand in any request.
 ///
 /// # Errors
-/// `invalid-header` for an algorithm that is not known, or what is no digest of it.
-pub(super) fn parse(header: Option<&str>) -> Result<Option<Box<dyn Check>>, Problem> {
-    let Some(header) = header else { return Ok(None) };
+/// `invalid-header` for an algorithm that is not known, or what is no digest of it; `digest-malformed`.
+pub(super) fn announced(headers: &HeaderMap) -> Result<Digests, Problem> {
+    let mut digests = Digests::of_content(headers)?;
+    if let Some(checksum) = header(headers, UPLOAD_CHECKSUM) {
+        let (algorithm, digest) = parse(checksum)?;
+        digests.announce(UPLOAD_CHECKSUM, algorithm, digest)?;
+    }
+    Ok(digests)
+}
+
+fn parse(checksum: &str) -> Result<(Algorithm, Vec<u8>), Problem> {
     let wrong = || {
         let advice = format!("give one of {ALGORITHMS}, a space, and the digest in Base64");
-        invalid_header("Upload-Checksum", &advice)
+        invalid_header(UPLOAD_CHECKSUM, &advice)
     };
-    let (algorithm, digest) = header.trim().split_once(' ').ok_or_else(wrong)?;
-    let digest = STANDARD.decode(digest.trim()).map_err(|_| wrong())?;
-    let hasher = match algorithm {
-        "sha1" => Hasher::Sha1(sha1::Sha1::new()),
-        "sha256" => Hasher::Sha256(sha2::Sha256::new()),
-        "sha512" => Hasher::Sha512(sha2::Sha512::new()),
-        "blake3" => Hasher::Blake3(Box::default()),
-        _ => return Err(wrong()),
-    };
-    if digest.len() != hasher.bytes() {
-        return Err(wrong());
-    }
-    Ok(Some(Box::new(Checksum { hasher, digest })))
-}
-
-struct Checksum {
-    hasher: Hasher,
-    digest: Vec<u8>,
-}
-
-enum Hasher {
-    Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
-    Blake3(Box<blake3::Hasher>),
-}
-
-impl Hasher {
-    /// Bytes of a digest.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Sha1(_) => 20,
-            Self::Sha256(_) | Self::Blake3(_) => 32,
-            Self::Sha512(_) => 64,
-        }
-    }
-}
-
-impl Check for Checksum {
-    fn update(&mut self, bytes: &[u8]) {
-        match &mut self.hasher {
-            Hasher::Sha1(hasher) => hasher.update(bytes),
-            Hasher::Sha256(hasher) => hasher.update(bytes),
-            Hasher::Sha512(hasher) => hasher.update(bytes),
-            Hasher::Blake3(hasher) => {
-                hasher.update(bytes);
-            }
-        }
-    }
-
-    fn matches(self: Box<Self>) -> bool {
-        let digest = match self.hasher {
-            Hasher::Sha1(hasher) => hasher.finalize().to_vec(),
-            Hasher::Sha256(hasher) => hasher.finalize().to_vec(),
-            Hasher::Sha512(hasher) => hasher.finalize().to_vec(),
-            Hasher::Blake3(hasher) => hasher.finalize().as_bytes().to_vec(),
-        };
-        digest == self.digest
-    }
+    let (name, digest) = checksum.trim().split_once(' ').ok_or_else(wrong)?;
+    let algorithm = Algorithm::named_by_tus(name).ok_or_else(wrong)?;
+    let digest = STANDARD.decode(digest.trim()).ok().filter(|digest| digest.len() == algorithm.bytes());
+    Ok((algorithm, digest.ok_or_else(wrong)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest;
+
     use super::*;
 
-    fn matches(header: &str, bytes: &[u8]) -> bool {
-        let mut check = parse(Some(header)).unwrap().unwrap();
+    fn read(checksum: &str) -> Result<Digests, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert("upload-checksum", checksum.parse().unwrap());
+        announced(&headers)
+    }
+
+    /// What is wrong with bytes, if anything is.
+    fn wrong(checksum: &str, bytes: &[u8]) -> Option<String> {
+        let mut check = read(checksum).unwrap().check().unwrap();
         check.update(&bytes[..bytes.len() / 2]);
         check.update(&bytes[bytes.len() / 2..]);
-        check.matches()
+        check.mismatch().map(|error| error.to_string())
     }
 
     #[test]
     fn each_algorithm_knows_its_bytes() {
-        // The first is the protocol's own example.
-        assert!(matches("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", b"hello world"));
         let known = STANDARD.encode(blake3::hash(b"hello world").as_bytes());
-        assert!(matches(&format!("blake3 {known}"), b"hello world"));
-        assert!(matches("sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=", b"hello world"));
-        let known = STANDARD.encode(sha2::Sha512::digest(b"hello world"));
-        assert!(matches(&format!("sha512 {known}"), b"hello world"));
-        assert!(!matches("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", b"hello worle"));
+        let long = STANDARD.encode(sha2::Sha512::digest(b"hello world"));
+        for checksum in [
+            // The protocol's own example.
+            "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
+            "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=",
+            &format!("sha512 {long}"),
+            &format!("blake3 {known}"),
+        ] {
+            assert_eq!(wrong(checksum, b"hello world"), None);
+            let told = wrong(checksum, b"hello worle").unwrap();
+            assert!(told.starts_with("Upload-Checksum") && told.contains(checksum), "{told}");
+        }
     }
 
     #[test]
     fn what_is_no_checksum_is_refused() {
         for header in ["sha1", "crc32 AAAAAA==", "sha1 !!", "sha1 AAAA", "SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="]
         {
-            assert!(parse(Some(header)).is_err(), "{header}");
+            assert!(read(header).is_err(), "{header}");
         }
-        assert!(parse(None).unwrap().is_none());
+        assert!(announced(&HeaderMap::new()).unwrap().check().is_none());
     }
 }

@@ -12,9 +12,11 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::work::{self, Content, Failed, Progress};
-use super::{PHOTO_LOCATION, invalid_header, metadata, set};
+use super::work::{self, Begun, Content, Failed, FoundBy, New, Progress};
+use super::{PHOTO_LOCATION, invalid_header, location, metadata, set};
 use crate::Api;
+use crate::digests::Digests;
+use crate::idempotency::{Claim, Claimed};
 use crate::problem::Problem;
 use crate::request::header;
 use crate::response::{self, Answer};
@@ -108,33 +110,55 @@ pub(super) async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem>
     let mut wishes = metadata::wishes(api, &asking.caller, asking.request.uri().query(), headers)?;
     let content_type = header(headers, CONTENT_TYPE.as_str()).filter(|value| !is_partial(value));
     wishes.declared_type = wishes.declared_type.or(content_type.map(ToOwned::to_owned));
-    let can_be_found = wishes.content.is_some() || !complete;
-    let lease = api.admit(&asking.caller, bytes).await?;
-    let upload = match work::begin(api, &asking.caller, Kind::Plain, length, wishes).await {
-        Ok(upload) => upload,
-        Err(problem) => return Ok(failed(api, version, problem.into(), None)),
+    // A body that is the whole file is what it represents.
+    let digests = if complete { Digests::of_file(headers) } else { Digests::of_content(headers) }?;
+    work::expect_room(api, &asking.caller, bytes)?;
+    let claim = match super::claim(api, &asking, "draft").await? {
+        Claimed::Answered(answer) => return Ok(answer),
+        Claimed::Go(claim) => claim,
+    };
+    let new = New { kind: Kind::Plain, length, wishes };
+    let outcome = begin(api, asking, (version, complete), new, digests, &claim).await;
+    super::told(claim, Ok(outcome)).await
+}
+
+/// Begins an upload, with the bytes that come along.
+async fn begin(
+    api: &Api,
+    asking: Asking,
+    (version, complete): (Version, bool),
+    new: New,
+    digests: Digests,
+    claim: &Claim,
+) -> Answer {
+    let found_by = FoundBy::of(claim, new.wishes.content.is_some() || !complete);
+    let upload = match work::begin(api, &asking.caller, claim, new).await {
+        Ok(Begun::Empty(upload)) => upload,
+        Ok(Begun::Further(progress)) => return created(api, version, &progress),
+        Ok(Begun::Gone(id)) => {
+            let mut answer = response::empty(StatusCode::CREATED);
+            set(&mut answer, "location", &location(id));
+            return answer;
+        }
+        Err(error) => return failed(api, version, error, None),
     };
     let (caller, id) = (asking.caller, upload.id);
     let last = if complete { Last::Yes } else { Last::No };
-    let content =
-        Content { body: asking.request.into_body(), end: asking.end, check: None, length: None, last };
-    match work::append(api, &caller, id, 0, content, lease).await {
-        Ok(progress) => {
-            let mut answer = appended(api, version, StatusCode::CREATED, &progress);
-            set(&mut answer, "location", &format!("/v1/uploads/{id}"));
-            Ok(answer)
-        }
+    let content = Content { body: asking.request.into_body(), end: asking.end, digests, length: None, last };
+    match work::append(api, &caller, id, 0, content).await {
+        Ok(progress) => created(api, version, &progress),
         Err(error) => {
-            // Its client was never told where it is, and never will be.
-            if !can_be_found
-                && !error.problem.is_refusal()
-                && let Err(error) = work::terminate(api, &caller, &id.to_string()).await
-            {
-                tracing::debug!(upload = %id, detail = error.detail, "left to expire");
-            }
-            Ok(failed(api, version, error, None))
+            work::abandon(api, &caller, id, &error, found_by).await;
+            failed(api, version, error, None)
         }
     }
+}
+
+/// The photo, or 201, with where the upload is and how far it has come.
+fn created(api: &Api, version: Version, progress: &Progress) -> Answer {
+    let mut answer = appended(api, version, StatusCode::CREATED, progress);
+    set(&mut answer, "location", &location(progress.upload.id));
+    answer
 }
 
 /// `HEAD /v1/uploads/{id}`: where to go on. Whoever still appends is stopped first.
@@ -190,12 +214,13 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
         Ok(length) => length,
         Err(problem) => return Ok(failed(api, version, problem.into(), Some(offset))),
     };
+    let digests = Digests::of_content(headers)?;
     let id = work::parse_id(id)?;
-    let lease = api.admit(&asking.caller, bytes).await?;
+    work::expect_room(api, &asking.caller, bytes)?;
     let caller = asking.caller;
     let last = if complete { Last::Yes } else { Last::No };
-    let content = Content { body: asking.request.into_body(), end: asking.end, check: None, length, last };
-    match work::append(api, &caller, id, offset, content, lease).await {
+    let content = Content { body: asking.request.into_body(), end: asking.end, digests, length, last };
+    match work::append(api, &caller, id, offset, content).await {
         Ok(progress) => {
             let status = if version.is_old() { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
             Ok(appended(api, version, status, &progress))

@@ -16,10 +16,13 @@ pub mod tus;
 mod view;
 mod work;
 
+use darkroom_store::model::UploadId;
+use hyper::body::Body as _;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use crate::Api;
+use crate::idempotency::{self, Asked, Claim, Claimed};
 use crate::problem::Problem;
 use crate::request::header;
 use crate::response::Answer;
@@ -91,6 +94,51 @@ fn method(asking: &Asking) -> Result<Method, Problem> {
             _ => Err(invalid_header("X-HTTP-Method-Override", "give PATCH, DELETE or HEAD")),
         },
     }
+}
+
+/// Headers that make a creation what it is, beside its query. Bytes that come with it are known by their length and their
+/// digests, as far as those are told.
+const CONTENT: [&str; 10] = [
+    "upload-length",
+    "upload-defer-length",
+    "upload-metadata",
+    "upload-concat",
+    "upload-complete",
+    "upload-checksum",
+    "content-type",
+    "content-digest",
+    "repr-digest",
+    "content-md5",
+];
+
+/// Asks whether an upload is to be begun by this request, or was by an earlier one under the same key.
+///
+/// # Errors
+/// Those of [`idempotency::claim`], and `idempotency-key-malformed`.
+async fn claim(api: &Api, asking: &Asking, protocol: &str) -> Result<Claimed, Problem> {
+    let headers = asking.request.headers();
+    let bytes = asking.request.body().size_hint().exact().map(|bytes| bytes.to_string()).unwrap_or_default();
+    let said = CONTENT
+        .iter()
+        .flat_map(|name| headers.get_all(*name).iter().flat_map(|value| [name.as_bytes(), value.as_bytes()]));
+    let content: Vec<_> = [protocol.as_bytes(), bytes.as_bytes()].into_iter().chain(said).collect();
+    let asked = Asked::new(&asking.request, &content)?;
+    idempotency::claim(api, &asking.caller.owner, asked, false).await
+}
+
+/// Ends the claim of a creation. An answer that tells of the photo is the last word, and is kept; any other is made anew
+/// when the request comes again, since the upload goes on, and an offset that was told never goes back.
+async fn told(claim: Claim, outcome: Result<Answer, Problem>) -> Result<Answer, Problem> {
+    if outcome.as_ref().is_ok_and(|answer| answer.headers().contains_key(PHOTO_LOCATION)) {
+        claim.answer(outcome).await
+    } else {
+        claim.end(outcome).await
+    }
+}
+
+/// Where an upload is.
+fn location(id: UploadId) -> String {
+    format!("/v1/uploads/{id}")
 }
 
 async fn all(api: &Api, asking: Asking, method: &Method) -> Result<Answer, Problem> {

@@ -4,15 +4,18 @@
 use std::time::SystemTime;
 
 use darkroom_actors::Last;
+use darkroom_store::model::UploadId;
 use darkroom_store::model::uploads::{Joined, Kind, State, Upload, Wishes};
 use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::parts::{self, Concat};
-use super::work::{self, Content, Failed, Progress};
-use super::{PHOTO_LOCATION, bytes_in, checksum, invalid_header, metadata, set};
+use super::work::{self, Begun, Content, Failed, FoundBy, New, Progress};
+use super::{PHOTO_LOCATION, bytes_in, checksum, invalid_header, location, metadata, set};
 use crate::Api;
+use crate::digests::Digests;
+use crate::idempotency::{Claim, Claimed};
 use crate::problem::Problem;
 use crate::request::header;
 use crate::response::{self, Answer};
@@ -101,53 +104,72 @@ pub(super) async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem>
     let headers = asking.request.headers();
     check_version(headers)?;
     let wishes = metadata::wishes(api, &asking.caller, asking.request.uri().query(), headers)?;
-    let kind = match parts::parse(headers)? {
-        Concat::Final(parts) => return join(api, asking, parts, wishes).await,
-        Concat::Partial => Kind::Partial,
-        Concat::None => Kind::Plain,
+    let concat = parts::parse(headers)?;
+    let length = length(&asking, &concat)?;
+    let digests = checksum::announced(headers)?;
+    let has_content = !asking.request.body().is_end_stream() && !matches!(concat, Concat::Final(_));
+    if has_content {
+        check_content_type(headers)?;
+        work::expect_room(api, &asking.caller, asking.request.body().size_hint().exact())?;
+    }
+    let claim = match super::claim(api, &asking, "tus").await? {
+        Claimed::Answered(answer) => return Ok(answer),
+        Claimed::Go(claim) => claim,
     };
-    let length = bytes_in(&asking, "upload-length")?;
-    let deferred = headers.get("upload-defer-length").map(HeaderValue::as_bytes);
-    match (length, deferred) {
-        (Some(_), None) | (None, Some(b"1")) => {}
-        (_, Some(b"1") | None) => {
-            return Err(invalid_header("Upload-Length", "give it, or Upload-Defer-Length: 1"));
+    let outcome = match concat {
+        Concat::Final(parts) => join(api, asking, parts, wishes, &claim).await,
+        Concat::Partial => {
+            begin(api, asking, New { kind: Kind::Partial, length, wishes }, digests, &claim).await
         }
-        _ => return Err(invalid_header("Upload-Defer-Length", "its value is 1")),
-    }
-    if asking.request.body().is_end_stream() {
-        let upload = work::begin(api, &asking.caller, kind, length, wishes).await?;
-        return Ok(created(&Progress { upload, photo: None }));
-    }
-    create_with_content(api, asking, kind, length, wishes).await
+        Concat::None => begin(api, asking, New { kind: Kind::Plain, length, wishes }, digests, &claim).await,
+    };
+    super::told(claim, outcome).await
 }
 
-async fn create_with_content(
+/// The length that is announced, if it is not to be told later.
+fn length(asking: &Asking, concat: &Concat) -> Result<Option<u64>, Problem> {
+    let headers = asking.request.headers();
+    let deferred = headers.get("upload-defer-length").map(HeaderValue::as_bytes);
+    if matches!(concat, Concat::Final(_)) {
+        if headers.contains_key("upload-length") || deferred.is_some() {
+            let advice = "a final upload's length is that of its parts: leave it out";
+            return Err(invalid_header("Upload-Length", advice));
+        }
+        return Ok(None);
+    }
+    let length = bytes_in(asking, "upload-length")?;
+    match (length, deferred) {
+        (Some(_), None) | (None, Some(b"1")) => Ok(length),
+        (_, Some(b"1") | None) => Err(invalid_header("Upload-Length", "give it, or Upload-Defer-Length: 1")),
+        _ => Err(invalid_header("Upload-Defer-Length", "its value is 1")),
+    }
+}
+
+/// Begins an upload, with the bytes that come along.
+async fn begin(
     api: &Api,
     asking: Asking,
-    kind: Kind,
-    length: Option<u64>,
-    wishes: Wishes,
+    new: New,
+    digests: Digests,
+    claim: &Claim,
 ) -> Result<Answer, Problem> {
-    let headers = asking.request.headers();
-    check_content_type(headers)?;
-    let check = checksum::parse(header(headers, "upload-checksum"))?;
-    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact()).await?;
-    let can_be_found = wishes.content.is_some();
-    let upload = work::begin(api, &asking.caller, kind, length, wishes).await?;
+    let found_by = FoundBy::of(claim, new.wishes.content.is_some());
+    let upload = match work::begin(api, &asking.caller, claim, new).await {
+        Ok(Begun::Empty(upload)) => upload,
+        Ok(Begun::Further(progress)) => return Ok(created(&progress)),
+        Ok(Begun::Gone(id)) => return Ok(made(id)),
+        Err(error) => return Ok(failed(error)),
+    };
+    if asking.request.body().is_end_stream() {
+        return Ok(created(&Progress { upload, photo: None }));
+    }
     let (caller, id) = (asking.caller, upload.id);
     let body = asking.request.into_body();
-    let content = Content { body, end: asking.end, check, length: None, last: Last::AtLength };
-    match work::append(api, &caller, id, 0, content, lease).await {
+    let content = Content { body, end: asking.end, digests, length: None, last: Last::AtLength };
+    match work::append(api, &caller, id, 0, content).await {
         Ok(progress) => Ok(created(&progress)),
         Err(error) => {
-            // Its client was never told where it is: unless it can be found by its content, it is nobody's.
-            if !can_be_found
-                && !error.problem.is_refusal()
-                && let Err(error) = work::terminate(api, &caller, &id.to_string()).await
-            {
-                tracing::debug!(upload = %id, detail = error.detail, "left to expire");
-            }
+            work::abandon(api, &caller, id, &error, found_by).await;
             Ok(into_answer(error.problem))
         }
     }
@@ -156,28 +178,31 @@ async fn create_with_content(
 async fn join(
     api: &Api,
     asking: Asking,
-    ids: Vec<darkroom_store::model::UploadId>,
+    ids: Vec<UploadId>,
     wishes: Wishes,
+    claim: &Claim,
 ) -> Result<Answer, Problem> {
-    let headers = asking.request.headers();
-    if headers.contains_key("upload-length") || headers.contains_key("upload-defer-length") {
-        return Err(invalid_header(
-            "Upload-Length",
-            "a final upload's length is that of its parts: leave it out",
-        ));
+    if let Some(joined) = claim.made() {
+        return Ok(match work::begun_before(api, &asking.caller, joined).await {
+            Ok(Begun::Further(progress)) => created(&progress),
+            Ok(Begun::Empty(upload)) => created(&Progress { upload, photo: None }),
+            Ok(Begun::Gone(id)) => made(id),
+            Err(error) => failed(error),
+        });
     }
     crate::batches::admitted(api, &asking.caller.owner, wishes.batch).await?;
-    let concat = header(headers, "upload-concat").map(ToOwned::to_owned);
+    let concat = header(asking.request.headers(), "upload-concat").map(ToOwned::to_owned);
     let lease = api.admit(&asking.caller, None).await?;
     let wishes = Wishes { concat, ..wishes };
     let owner = asking.caller.owner.clone();
-    let problem = match api.pipeline().join_uploads(owner, ids, wishes).await? {
+    let problem = match api.pipeline().join_uploads(owner, ids, wishes, claim.upload_key()).await? {
         Joined::Done(upload) => {
             return Ok(work::finish(api, upload, lease)
                 .await
                 .map_or_else(failed, |progress| created(&progress)));
         }
         Joined::Missing(id) => work::not_found(&id.to_string()),
+        Joined::Gone => work::not_found("of this idempotency key"),
         Joined::Unfinished(id) => Problem::new(
             "upload-part-unfinished",
             format!("the part {id} lacks bytes: send them, then join the parts"),
@@ -201,9 +226,15 @@ async fn join(
 
 /// 201, with where the upload is and how far it has come.
 fn created(progress: &Progress) -> Answer {
-    let mut answer = response::empty(StatusCode::CREATED);
-    set(&mut answer, "location", &format!("/v1/uploads/{}", progress.upload.id));
+    let mut answer = made(progress.upload.id);
     standing(&mut answer, progress);
+    answer
+}
+
+/// 201, with where the upload is, or was.
+fn made(id: UploadId) -> Answer {
+    let mut answer = response::empty(StatusCode::CREATED);
+    set(&mut answer, "location", &location(id));
     answer
 }
 
@@ -262,15 +293,14 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
     check_content_type(headers)?;
     let offset = bytes_in(&asking, "upload-offset")?
         .ok_or_else(|| invalid_header("Upload-Offset", "give the byte at which the body begins"))?;
-    let check = checksum::parse(header(headers, "upload-checksum"))?;
+    let digests = checksum::announced(headers)?;
     let length = bytes_in(&asking, "upload-length")?;
     let id = work::parse_id(id)?;
-    // Before the body is read: who sent `Expect: 100-continue` has not even sent it.
-    let lease = api.admit(&asking.caller, asking.request.body().size_hint().exact()).await?;
+    work::expect_room(api, &asking.caller, asking.request.body().size_hint().exact())?;
     let caller = asking.caller;
-    let content =
-        Content { body: asking.request.into_body(), end: asking.end, check, length, last: Last::AtLength };
-    match work::append(api, &caller, id, offset, content, lease).await {
+    let body = asking.request.into_body();
+    let content = Content { body, end: asking.end, digests, length, last: Last::AtLength };
+    match work::append(api, &caller, id, offset, content).await {
         Ok(progress) => {
             let mut answer = response::empty(StatusCode::NO_CONTENT);
             standing(&mut answer, &progress);

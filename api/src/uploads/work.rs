@@ -1,6 +1,6 @@
 //! What both protocols do with an upload.
 
-use darkroom_actors::{AppendError, Check, Chunk, Last, Lease, NotHeld};
+use darkroom_actors::{AppendError, Body, BodyError, Chunk, Held, Last, Lease, NotHeld};
 use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
 use darkroom_store::model::{ItemId, UploadId};
 use futures_util::StreamExt;
@@ -9,6 +9,9 @@ use hyper::body::{Body as _, Incoming};
 use crate::Api;
 use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
+use crate::digests::{Digests, UPLOAD_CHECKSUM};
+use crate::idempotency::Claim;
+use crate::limits::opening::{Announced, Shape};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
 use crate::view::PhotoView;
@@ -17,7 +20,8 @@ use crate::view::PhotoView;
 pub(super) struct Content {
     pub(super) body: Incoming,
     pub(super) end: BodyEnd,
-    pub(super) check: Option<Box<dyn Check>>,
+    /// What is announced of these bytes.
+    pub(super) digests: Digests,
     /// The length of the whole, where this request tells it.
     pub(super) length: Option<u64>,
     pub(super) last: Last,
@@ -60,23 +64,105 @@ pub(super) fn not_found(id: &str) -> Problem {
     Problem::new("upload-not-found", detail)
 }
 
-/// Begins an upload without bytes.
-pub(super) async fn begin(
-    api: &Api,
-    caller: &Caller,
-    kind: Kind,
-    length: Option<u64>,
-    wishes: Wishes,
-) -> Result<Upload, Problem> {
+/// An upload that is to be begun.
+pub(super) struct New {
+    pub(super) kind: Kind,
+    pub(super) length: Option<u64>,
+    pub(super) wishes: Wishes,
+}
+
+/// An upload that a request begins, or has begun before.
+pub(super) enum Begun {
+    /// It has nothing yet: bytes that come with the request are its first.
+    Empty(Upload),
+    /// An earlier attempt at the same request has brought it further.
+    Further(Progress),
+    /// An earlier attempt has begun this one, and it is no more.
+    Gone(UploadId),
+}
+
+/// Whether a request that begins an upload may bring bytes: asked before anything is written down.
+///
+/// # Errors
+/// Why not.
+pub(super) fn expect_room(api: &Api, caller: &Caller, bytes: Option<u64>) -> Result<(), Problem> {
+    api.expect_room(caller, Announced { bytes, shape: Shape::Piece })
+}
+
+/// Begins an upload without bytes, or finds the one that an earlier attempt at the same request has begun.
+pub(super) async fn begin(api: &Api, caller: &Caller, claim: &Claim, new: New) -> Result<Begun, Failed> {
+    if let Some(made) = claim.made() {
+        return begun_before(api, caller, made).await;
+    }
+    let New { kind, length, wishes } = new;
     check_length(api, length)?;
     if length == Some(0) && kind == Kind::Plain {
-        return Err(Problem::new("empty-image", "the upload is announced to be empty; nothing was made"));
+        let detail = "the upload is announced to be empty; nothing was made";
+        return Err(Problem::new("empty-image", detail).into());
     }
-    let begun = api.pipeline().begin_upload(caller.owner.clone(), kind, length, wishes).await?;
-    begun.map_err(|why| match why {
-        NotBegun::Over(over) => over_limit(over),
-        NotBegun::Batch(why) => why.into(),
+    let (owner, key) = (caller.owner.clone(), claim.upload_key());
+    let begun = api.pipeline().begin_upload(owner, kind, length, wishes, key).await;
+    begun.map_err(Problem::from)?.map(Begun::Empty).map_err(|why| {
+        Failed::from(match why {
+            NotBegun::Over(over) => over_limit(over),
+            NotBegun::Batch(why) => why.into(),
+            NotBegun::Gone => not_found("of this idempotency key"),
+        })
     })
+}
+
+/// The upload that an earlier attempt has begun, with what came of it. Whoever still appends to it is stopped.
+pub(super) async fn begun_before(api: &Api, caller: &Caller, id: UploadId) -> Result<Begun, Failed> {
+    let upload = api.pipeline().upload_at_rest(id, &caller.owner).await.map_err(Problem::from)?;
+    match upload {
+        None => Ok(Begun::Gone(id)),
+        Some(Upload { state: State::Refused { code, detail }, .. }) => {
+            Err(refused_before(&code, &detail).into())
+        }
+        Some(upload) if upload.state == State::Open && upload.offset == 0 => Ok(Begun::Empty(upload)),
+        Some(upload) => whole(api, caller, upload).await.map(Begun::Further),
+    }
+}
+
+/// After a creation whose bytes came to nothing: ends the upload, if nobody will ever find it, or nothing came of the one
+/// that its key tells.
+pub(super) async fn abandon(api: &Api, caller: &Caller, id: UploadId, error: &Failed, found_by: FoundBy) {
+    let is_empty = error.upload.as_ref().is_some_and(|upload| upload.offset == 0);
+    let is_anothers = error.problem.is("upload-taken-over") || error.problem.is("upload-offset-mismatch");
+    let is_refused = error.problem.status_code().is_client_error() && !is_anothers;
+    let is_wanted = match found_by {
+        FoundBy::Anything => true,
+        FoundBy::Key => !is_empty || !is_refused,
+        FoundBy::Nothing => false,
+    };
+    if !is_wanted
+        && !error.problem.is_refusal()
+        && let Err(error) = terminate(api, caller, &id.to_string()).await
+    {
+        tracing::debug!(upload = %id, detail = error.detail, "left to expire");
+    }
+}
+
+/// By what a client finds an upload of which it was not told where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundBy {
+    /// By its content, or because it may be told yet.
+    Anything,
+    /// By the idempotency key under which it was begun, and begun anew if nothing has come.
+    Key,
+    /// Its client was never told where it is, and never will be.
+    Nothing,
+}
+
+impl FoundBy {
+    /// What there is of a creation, beside its content.
+    pub(super) fn of(claim: &Claim, is_found: bool) -> Self {
+        match claim.upload_key() {
+            Some(_) => Self::Key,
+            None if is_found => Self::Anything,
+            None => Self::Nothing,
+        }
+    }
 }
 
 /// Refuses what is announced to be larger than may be.
@@ -107,17 +193,18 @@ pub(super) fn over_limit(over: OverLimit) -> Problem {
 }
 
 /// Appends a body at `offset`, and makes the photo if it is the last.
+///
+/// What is wrong with the request is said before its body is read: who sent `Expect: 100-continue` has not even sent it.
 pub(super) async fn append(
     api: &Api,
     caller: &Caller,
     id: UploadId,
     offset: u64,
     content: Content,
-    lease: Lease,
 ) -> Result<Progress, Failed> {
     let held = match api.pipeline().hold_upload(id, &caller.owner, offset).await {
         Ok(held) => held,
-        Err(NotHeld::Closed(upload)) => return closed(api, upload, offset, content.bytes(), lease).await,
+        Err(NotHeld::Closed(upload)) => return closed(api, caller, upload, offset, content.bytes()).await,
         Err(NotHeld::Elsewhere(upload)) => return Err(elsewhere(upload, offset)),
         Err(NotHeld::Full) => return Err(over_limit(OverLimit::Bytes).into()),
         Err(NotHeld::Missing) => return Err(not_found(&id.to_string()).into()),
@@ -125,20 +212,39 @@ pub(super) async fn append(
     };
     check_fits(api, held.upload(), &content)?;
     let began = held.upload().clone();
+    let bytes = content.bytes();
     let deadlines = BodyDeadlines::of(api.options());
-    let chunk = Chunk {
-        bytes: content.bytes(),
-        // The upload's own limit is looked at with every byte.
-        body: body_bytes(content.body, content.end, deadlines, u64::MAX).boxed(),
-        check: content.check,
-        length: content.length,
-        last: content.last,
-    };
+    // The upload's own limit is looked at with every byte.
+    let body = body_bytes(content.body, content.end, deadlines, u64::MAX).boxed();
+    let (lease, body) = open(api, caller, &held, bytes, body).await?;
+    let check = content.digests.check();
+    let chunk = Chunk { bytes, body, check, length: content.length, last: content.last };
     let (outcome, lease) = api.pipeline().append_upload(held, chunk, lease).await;
     match (outcome, lease) {
         (Ok(upload), Some(lease)) => finish(api, upload, lease).await,
         (Ok(upload), None) => Ok(Progress { upload, photo: None }),
         (Err(error), _) => Err(append_failed(api, began, error).await),
+    }
+}
+
+/// A lease for what is to be appended, once its first bytes are there: until then a slow client holds up nobody but itself,
+/// and not even that, since a later request takes the upload over.
+async fn open(
+    api: &Api,
+    caller: &Caller,
+    held: &Held,
+    bytes: Option<u64>,
+    body: Body,
+) -> Result<(Lease, Body), Failed> {
+    let upload = || Box::new(held.upload().clone());
+    tokio::select! {
+        biased;
+        () = held.stopped() => {
+            Err(append_failed(api, held.upload().clone(), AppendError::Stopped(upload())).await)
+        }
+        opened = api.open(caller, Announced { bytes, shape: Shape::Piece }, body) => {
+            opened.map_err(|problem| Failed { problem, upload: Some(upload()) })
+        }
     }
 }
 
@@ -188,10 +294,10 @@ fn elsewhere(upload: Upload, offset: u64) -> Failed {
 /// last answer.
 async fn closed(
     api: &Api,
+    caller: &Caller,
     upload: Upload,
     offset: u64,
     bytes: Option<u64>,
-    lease: Lease,
 ) -> Result<Progress, Failed> {
     match (&upload.kind, &upload.state) {
         (Kind::Final { .. }, _) => {
@@ -200,7 +306,7 @@ async fn closed(
         }
         (_, State::Refused { code, detail }) => Err(refused_before(code, detail).into()),
         (_, State::Finishing | State::Done { .. }) if offset == upload.offset && bytes == Some(0) => {
-            finish(api, upload, lease).await
+            whole(api, caller, upload).await
         }
         _ if offset != upload.offset => Err(elsewhere(upload, offset)),
         (_, State::Finishing) => {
@@ -239,13 +345,8 @@ async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
                 "the upload came in so many small requests that no more fit: begin again with larger ones";
             Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(Box::new(began)) }
         }
-        AppendError::ChecksumMismatch => {
-            let detail =
-                "the bytes are not those of the checksum, and none of them were kept; send them again";
-            Failed {
-                problem: Problem::new("upload-checksum-mismatch", detail),
-                upload: Some(Box::new(began)),
-            }
+        AppendError::OtherBytes(error) => {
+            Failed { problem: other_bytes(error), upload: Some(Box::new(began)) }
         }
         AppendError::Cut(upload, error) => {
             let mut problem = Problem::from(error);
@@ -259,6 +360,17 @@ async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
         AppendError::Stopped(upload) => Failed { problem: taken_over(), upload: Some(upload) },
         AppendError::LeaseLost => taken_over().into(),
         AppendError::Store(error) => Problem::from(error).into(),
+    }
+}
+
+/// The bytes of a request are not those that a digest of it announces.
+fn other_bytes(error: BodyError) -> Problem {
+    let detail = format!("{error}; none of them were kept, send them again, or mend the digest");
+    match &error {
+        BodyError::Mismatch { header: UPLOAD_CHECKSUM, .. } => {
+            Problem::new("upload-checksum-mismatch", detail)
+        }
+        _ => Problem { detail, ..error.into() },
     }
 }
 

@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::idempotency::{self, UploadKey};
 use super::photos::Failure;
 use super::subspaces::{DIRECT_UPLOADS, DIRECT_UPLOADS_DUE, DIRECT_UPLOADS_OPEN};
 use super::{
@@ -226,6 +227,8 @@ pub struct OpenLimits {
 pub enum Opened {
     /// It is open.
     New,
+    /// An earlier attempt at the same request has opened this one, which may have ended, or gone, since.
+    Before(UploadId),
     /// The owner has so many open already.
     TooMany(u64),
     /// The owner's open ones have so many bytes already.
@@ -238,14 +241,24 @@ pub fn upload_key(id: UploadId) -> ObjectKey {
     ObjectKey::from_stored(format!("{}/{id}", ObjectKind::Upload.prefix()))
 }
 
-/// Opens an upload. The limits are looked at without a conflict, so that uploads opened at the same moment do not wait
+/// Opens an upload, bound to the request under a key that opens it. The limits are looked at without a conflict, so that uploads opened at the same moment do not wait
 /// for each other: those may go beyond by as many as there are.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn open(tx: &Transaction, upload: &DirectUpload, limits: OpenLimits) -> Result<Opened, StoreError> {
+pub async fn open(
+    tx: &Transaction,
+    upload: &DirectUpload,
+    limits: OpenLimits,
+    key: Option<&UploadKey>,
+) -> Result<Opened, StoreError> {
     if get(tx, upload.id).await?.is_some() {
         return Ok(Opened::New); // An earlier run of this transaction has committed.
+    }
+    if let Some(key) = key
+        && let Some(earlier) = idempotency::upload_of(tx, key).await?
+    {
+        return Ok(Opened::Before(earlier));
     }
     if upload.source.upload_key().is_some() {
         let (uploads, bytes) = open_of(tx, &upload.owner).await?;
@@ -259,6 +272,9 @@ pub async fn open(tx: &Transaction, upload: &DirectUpload, limits: OpenLimits) -
     }
     tx.set(&due_key(upload), &[])?;
     put(tx, upload)?;
+    if let Some(key) = key {
+        idempotency::bind_upload(tx, key, upload.id).await?;
+    }
     Ok(Opened::New)
 }
 
@@ -286,19 +302,23 @@ fn count(tx: &Transaction, upload: &DirectUpload, by: i64) -> Result<(), StoreEr
     tx.atomic_add(&counter(&upload.owner, "bytes"), bytes.saturating_mul(by))
 }
 
-/// Notes the object store's id of an upload in parts; false where the upload is not open any more.
+/// Notes the object store's id of an upload in parts. The one that counts, which is another where somebody has begun the
+/// same upload's parts before; `None` where the upload is not open any more.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn begun(tx: &Transaction, id: UploadId, begun: &str) -> Result<bool, StoreError> {
+pub async fn begun(tx: &Transaction, id: UploadId, begun: &str) -> Result<Option<String>, StoreError> {
     let Some(mut upload) = get(tx, id).await?.filter(|upload| upload.state == State::Open) else {
-        return Ok(false);
+        return Ok(None);
     };
     if let Some(parts) = &mut upload.parts {
+        if let Some(earlier) = &parts.upload {
+            return Ok(Some(earlier.clone()));
+        }
         parts.upload = Some(begun.to_owned());
     }
     put(tx, &upload)?;
-    Ok(true)
+    Ok(Some(begun.to_owned()))
 }
 
 /// What became of a claim.

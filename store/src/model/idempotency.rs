@@ -2,8 +2,9 @@
 //!
 //! A client names a request by a key of its own. All attempts at that request are one **series**. What the series has made
 //! is bound to it in the transaction that makes it, so that no crash comes between the two: a photo by its number in the
-//! request ([`Bound`]); anything else by having the series' id, or an id that follows from it, which the transaction that
-//! creates it finds there at the next attempt. The answer to a small request is kept, too ([`finish`]).
+//! request ([`Bound`]); an upload, resumable or direct, by its id in the key's record ([`UploadKey`]); anything else by having
+//! the series' id, or an id that follows from it, which the transaction that creates it finds there at the next attempt.
+//! The answer to a small request is kept, too ([`finish`]).
 //!
 //! Beside that stands a mark of the attempt that is under way, so that a second one at the same time is told to wait. It
 //! makes nothing exact, and may be void: it carries the epoch of the node that works on it, and a time at which that node
@@ -16,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::photos::{self, Created, Creation, Photo};
 use super::subspaces::{COUNTS, IDEMPOTENCY, IDEMPOTENCY_BY_EXPIRY, IDEMPOTENCY_PHOTOS};
-use super::{ContentHash, Epoch, JobId, LeaseId, OwnerId, SeriesId, Timestamp, chunks, nodes, record};
+use super::{
+    ContentHash, Epoch, JobId, LeaseId, OwnerId, SeriesId, Timestamp, UploadId, chunks, direct, nodes,
+    record, uploads,
+};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 
@@ -55,6 +59,8 @@ pub struct Attempt {
 pub enum Begun {
     /// To be carried out as a part of this series. What was bound to it before is there.
     Go(SeriesId),
+    /// To be carried out in so far as an earlier attempt has not: that has made this upload, which may have gone since.
+    GoOn(SeriesId, UploadId),
     /// Nothing: this was answered.
     Answered(Answer),
     /// To wait: another attempt is under way, which is over at this time at the latest.
@@ -83,6 +89,16 @@ struct Remembered {
     fingerprint: ContentHash,
     expires: Timestamp,
     stage: Stage,
+    /// The upload that it has made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload: Option<UploadId>,
+}
+
+impl Remembered {
+    /// What an attempt at the same request is to do.
+    fn go(&self) -> Begun {
+        self.upload.map_or(Begun::Go(self.series), |upload| Begun::GoOn(self.series, upload))
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +123,15 @@ pub struct PhotoKey {
     pub number: u64,
     /// Digest of what the client said of it beside its bytes.
     pub parameters: ContentHash,
+}
+
+/// The place of an upload in a request under a key, which makes one at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadKey {
+    /// The request.
+    pub request: Keyed,
+    /// Its series.
+    pub series: SeriesId,
 }
 
 /// A photo that a request under a key has made, or found to be there.
@@ -178,6 +203,7 @@ async fn begin_series(
         fingerprint: request.fingerprint,
         expires: attempt.expires,
         stage: in_progress(attempt),
+        upload: None,
     };
     put(tx, request, &known, None).await?;
     tx.atomic_add(&count_key(&request.owner), 1)?;
@@ -194,7 +220,7 @@ async fn again(
     let series = known.series;
     match &known.stage {
         Stage::Answered(answer) => return Ok(Begun::Answered(answer.clone())),
-        Stage::InProgress { attempt: id, .. } if *id == attempt.id => return Ok(Begun::Go(series)),
+        Stage::InProgress { attempt: id, .. } if *id == attempt.id => return Ok(known.go()),
         // Whatever the mark says, there is nothing left to do but to answer.
         _ if request.single && tx.get(&photo_key(series, 0)).await?.is_some() => {
             return Ok(Begun::Go(series));
@@ -207,7 +233,7 @@ async fn again(
     let before = std::mem::replace(&mut known.expires, attempt.expires);
     known.stage = in_progress(attempt);
     put(tx, request, &known, Some(before)).await?;
-    Ok(Begun::Go(series))
+    Ok(known.go())
 }
 
 /// Whether a key belongs to the request that is known under it, so that no other may have it.
@@ -215,6 +241,7 @@ async fn is_taken(tx: &Transaction, attempt: &Attempt, known: &Remembered) -> Re
     match known.stage {
         Stage::Answered(_) => Ok(true),
         Stage::InProgress { epoch, until, .. } if is_at_it(tx, epoch, until, attempt.now).await? => Ok(true),
+        Stage::InProgress { .. } | Stage::Open if known.upload.is_some() => Ok(true),
         Stage::InProgress { .. } | Stage::Open => has_photos(tx, known.series).await,
     }
 }
@@ -257,7 +284,7 @@ pub async fn finish(
 }
 
 /// Ends an attempt without an answer that is kept: the request may be tried again. With `forget`, of a request that has
-/// certainly made nothing, the key is free for any other. A second run finds it done.
+/// certainly made nothing, or an upload that was refused, the key is free for any other. A second run finds it done.
 ///
 /// # Errors
 /// Those of the engine.
@@ -273,7 +300,7 @@ pub async fn release(
         Stage::InProgress { attempt: at_it, .. } if at_it == attempt => {}
         _ => return Ok(()), // Another attempt's, by now.
     }
-    if forget && !has_photos(tx, known.series).await? {
+    if forget && !has_photos(tx, known.series).await? && !is_standing(tx, known.upload).await? {
         tx.clear(&expiry_key(known.expires, known.series))?;
         tx.atomic_add(&count_key(&request.owner), -1)?;
         return chunks::clear(tx, &key_of(request)).await;
@@ -281,6 +308,38 @@ pub async fn release(
     known.stage = Stage::Open;
     let before = std::mem::replace(&mut known.expires, expires);
     put(tx, request, &known, Some(before)).await
+}
+
+/// Whether there is more of an upload that was made than that it came to nothing.
+async fn is_standing(tx: &Transaction, upload: Option<UploadId>) -> Result<bool, StoreError> {
+    let Some(id) = upload else { return Ok(false) };
+    match uploads::get(tx, id).await? {
+        Some(upload) => {
+            Ok(!matches!(upload.state, uploads::State::Refused { .. } | uploads::State::Terminated))
+        }
+        None => Ok(direct::get(tx, id).await?.is_some()),
+    }
+}
+
+/// The upload that an earlier attempt has made, or an earlier run of this transaction. It may have gone since.
+pub(super) async fn upload_of(tx: &Transaction, key: &UploadKey) -> Result<Option<UploadId>, StoreError> {
+    Ok(of_series(tx, key).await?.and_then(|known| known.upload))
+}
+
+/// Binds an upload that is made in the same transaction.
+pub(super) async fn bind_upload(
+    tx: &Transaction,
+    key: &UploadKey,
+    upload: UploadId,
+) -> Result<(), StoreError> {
+    // Otherwise it took so long that it was forgotten, and who comes with the key now comes with another series.
+    let Some(mut known) = of_series(tx, key).await? else { return Ok(()) };
+    known.upload = Some(upload);
+    put(tx, &key.request, &known, None).await
+}
+
+async fn of_series(tx: &Transaction, key: &UploadKey) -> Result<Option<Remembered>, StoreError> {
+    Ok(get(tx, &key.request).await?.filter(|known| known.series == key.series))
 }
 
 /// The photo that an earlier attempt has made in this place.

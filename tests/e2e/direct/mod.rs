@@ -1,5 +1,6 @@
 //! Photos that clients send to the bucket by themselves, and events of the bucket.
 
+mod keys;
 mod queue;
 
 use std::time::{Duration, Instant};

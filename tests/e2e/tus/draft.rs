@@ -1,8 +1,11 @@
 //! The IETF's draft, at interop versions 6 and 8.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use darkroom_tests::{Answer, Client, Daemon};
 use hyper::{Method, StatusCode};
+use sha2::Digest;
 
 use super::{became, photo_of};
 
@@ -78,6 +81,44 @@ async fn a_whole_file_in_one_request_is_a_photo() {
     let text =
         client.send(Method::POST, "/v1/uploads", &headers, "no photo at all, but some text".repeat(9)).await;
     assert_eq!((text.problem().as_str(), text.header("upload-complete")), ("unsupported-image", "?1"));
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_those_of_their_digest_are_not_kept() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(4, 60_000);
+    let digest = |bytes: &[u8]| format!("sha-256=:{}:", STANDARD.encode(sha2::Sha256::digest(bytes)));
+    let begin = async |complete: &str, name: &str, of: &[u8], bytes: &[u8]| {
+        let headers = [(VERSION, "8"), ("upload-complete", complete), (name, &digest(of))];
+        client.send(Method::POST, "/v1/uploads", &headers, Bytes::copy_from_slice(bytes)).await
+    };
+    // Of a first request that is the whole file both are the same; nothing is left of it.
+    for name in ["content-digest", "repr-digest"] {
+        let refused = begin("?1", name, &photo[1..], &photo).await;
+        assert_eq!((refused.status.as_u16(), &*refused.problem()), (422, "digest-mismatch"), "{refused:?}");
+    }
+    let begun = begin("?0", "content-digest", &photo[..20_000], &photo[..20_000]).await;
+    assert_eq!(begun.header("upload-offset"), "20000", "{begun:?}");
+    let path = begun.header("location");
+    let append = async |of: &[u8]| {
+        let digest = digest(of);
+        let headers = [
+            (VERSION, "8"),
+            PARTIAL,
+            ("upload-offset", "20000"),
+            ("upload-complete", "?1"),
+            ("content-digest", &digest),
+        ];
+        client.send(Method::PATCH, path, &headers, photo.slice(20_000..)).await
+    };
+    let refused = append(&photo).await;
+    assert_eq!((refused.status.as_u16(), &*refused.problem()), (422, "digest-mismatch"), "{refused:?}");
+    assert_eq!((refused.header("upload-offset"), refused.header("upload-complete")), ("20000", "?0"));
+    let stands = client.send(Method::HEAD, path, &[(VERSION, "8")], Bytes::new()).await;
+    assert_eq!(stands.header("upload-offset"), "20000");
+    let last = append(&photo[20_000..]).await;
+    became(&client, last.header("photo-location"), &photo).await;
 }
 
 #[tokio::test]

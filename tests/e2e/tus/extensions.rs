@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use darkroom_tests::{Client, Daemon, Setup};
 use hyper::{Method, StatusCode};
+use sha2::Digest;
 
 use super::{TUS, append_rest, became, create, head, offset, patch, patch_with, photo_of};
 
@@ -32,6 +33,32 @@ async fn bytes_that_are_not_those_of_their_checksum_are_not_kept() {
 }
 
 /// A partial upload of these bytes; its path.
+#[tokio::test]
+async fn bytes_that_are_not_those_of_their_digest_are_not_kept() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(9, 60_000);
+    let path = create(&client, photo.len(), &[]).await;
+    assert_eq!(patch(&client, &path, 0, &photo[..20_000]).await.status, StatusCode::NO_CONTENT);
+    let sha256 = |bytes: &[u8]| format!("sha-256=:{}:", STANDARD.encode(sha2::Sha256::digest(bytes)));
+    let md5 = |bytes: &[u8]| STANDARD.encode(md5::Md5::digest(bytes));
+    let (piece, other) = (&photo[20_000..40_000], &photo[..20_000]);
+    for (name, wrong) in [("content-digest", sha256(other)), ("content-md5", md5(other))] {
+        let refused = patch_with(&client, &path, 20_000, piece, &[(name, &wrong)]).await;
+        assert_eq!((refused.status.as_u16(), &*refused.problem()), (422, "digest-mismatch"), "{refused:?}");
+        let detail = refused.json()["detail"].as_str().unwrap().to_lowercase();
+        assert!(detail.starts_with(name) && detail.contains(&wrong.to_lowercase()), "{detail}");
+        assert_eq!((refused.header("upload-offset"), offset(&client, &path).await), ("20000", 20_000));
+        let malformed = patch_with(&client, &path, 20_000, piece, &[(name, "nonsense")]).await;
+        assert_eq!(malformed.problem(), "digest-malformed");
+    }
+    let right = [("content-digest", &*sha256(piece)), ("content-md5", &*md5(piece))];
+    let taken = patch_with(&client, &path, 20_000, piece, &right).await;
+    assert_eq!(taken.header("upload-offset"), "40000", "{taken:?}");
+    let last = append_rest(&client, &path, &photo, 40_000, 20_000).await;
+    became(&client, last.header("photo-location"), &photo).await;
+}
+
 async fn part(client: &Client, bytes: &[u8]) -> String {
     let path = create(client, bytes.len(), &[("upload-concat", "partial")]).await;
     let last = patch(client, &path, 0, bytes).await;

@@ -2,13 +2,14 @@
 //!
 //! - `core`: creation, offsets, the photo at the end. `broken`: cut and hanging connections, and `kill -9`.
 //! - `extensions`: checksum, concatenation, expiration, termination. `refusals`: what is refused, and how.
-//! - `draft`: the IETF's draft. `s3`: the same on S3. `browsers`: pages of other sites.
+//! - `keys`: uploads that are begun under an idempotency key. `draft`: the IETF's draft. `s3`: the same on S3. `browsers`: pages of other sites.
 
 mod broken;
 mod browsers;
 mod core;
 mod draft;
 mod extensions;
+mod keys;
 mod refusals;
 mod s3;
 

@@ -1,9 +1,10 @@
 //! Many partial uploads become one: their pieces change hands, and no byte is copied.
 
+use super::super::idempotency::{self, UploadKey};
 use super::super::{OwnerId, Timestamp, UploadId};
 use super::record::{
-    Kind, Limits, OverLimit, State, Upload, count, get, insert, look_at, over_limit, pieces, pieces_of, put,
-    put_piece,
+    Before, Kind, Limits, OverLimit, State, Upload, count, get, insert, look_at, made_before, over_limit,
+    pieces, pieces_of, put, put_piece,
 };
 use crate::StoreError;
 use crate::metadata::Transaction;
@@ -38,16 +39,34 @@ pub enum Joined {
     TooManyPieces(u64),
     /// A limit on what is open.
     Over(OverLimit),
+    /// An earlier attempt at the same request has joined them, and the whole has gone since.
+    Gone,
 }
 
-/// Makes `whole`, of kind [`Kind::Final`], out of its parts. Its length, offset and pieces are theirs.
+/// Makes `whole`, of kind [`Kind::Final`], out of its parts, bound to the request under a key that makes it. Its length,
+/// offset and pieces are theirs.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn join(tx: &Transaction, whole: &Upload, keep_to: &Join) -> Result<Joined, StoreError> {
-    if let Some(whole) = get(tx, whole.id).await? {
-        return Ok(Joined::Done(whole)); // An earlier run of this transaction has committed.
+pub async fn join(
+    tx: &Transaction,
+    whole: &Upload,
+    keep_to: &Join,
+    key: Option<&UploadKey>,
+) -> Result<Joined, StoreError> {
+    match made_before(tx, whole.id, key).await? {
+        Before::Not => {}
+        Before::There(whole) => return Ok(Joined::Done(whole)),
+        Before::Gone => return Ok(Joined::Gone),
     }
+    let joined = join_now(tx, whole, keep_to).await?;
+    if let (Joined::Done(whole), Some(key)) = (&joined, key) {
+        idempotency::bind_upload(tx, key, whole.id).await?;
+    }
+    Ok(joined)
+}
+
+async fn join_now(tx: &Transaction, whole: &Upload, keep_to: &Join) -> Result<Joined, StoreError> {
     let Kind::Final { parts: ids } = &whole.kind else { return Ok(Joined::Missing(whole.id)) };
     let mut parts: Vec<Upload> = Vec::with_capacity(ids.len());
     for id in ids {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::batches::{self, NotAdmitted};
+use super::super::idempotency::{self, UploadKey};
 use super::super::jobs::Lease;
 use super::super::subspaces::{UPLOAD_COUNTS, UPLOAD_PIECES, UPLOADS, UPLOADS_BY_CONTENT, UPLOADS_BY_EXPIRY};
 use super::super::{BatchId, ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, UploadId, record};
@@ -203,6 +204,8 @@ pub enum NotBegun {
     Over(OverLimit),
     /// The batch that it names would not take its photo.
     Batch(NotAdmitted),
+    /// An earlier attempt at the same request has begun it, and it has gone since.
+    Gone,
 }
 
 /// What is open.
@@ -223,7 +226,8 @@ pub async fn get(tx: &Transaction, id: UploadId) -> Result<Option<Upload>, Store
     tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
 }
 
-/// Makes an upload durable. A second run finds its own.
+/// Makes an upload durable, bound to the request under a key that makes it. The upload as it is: a second run finds its
+/// own, and another attempt at the same request that of the first.
 ///
 /// # Errors
 /// Those of the engine.
@@ -231,9 +235,12 @@ pub async fn create(
     tx: &Transaction,
     upload: &Upload,
     limits: &Limits,
-) -> Result<Result<(), NotBegun>, StoreError> {
-    if get(tx, upload.id).await?.is_some() {
-        return Ok(Ok(())); // An earlier run of this transaction has committed.
+    key: Option<&UploadKey>,
+) -> Result<Result<Upload, NotBegun>, StoreError> {
+    match made_before(tx, upload.id, key).await? {
+        Before::Not => {}
+        Before::There(found) => return Ok(Ok(found)),
+        Before::Gone => return Ok(Err(NotBegun::Gone)),
     }
     if let Some(over) = over_limit(tx, &upload.owner, limits).await? {
         return Ok(Err(NotBegun::Over(over)));
@@ -244,7 +251,34 @@ pub async fn create(
         return Ok(Err(NotBegun::Batch(why)));
     }
     insert(tx, upload)?;
-    Ok(Ok(()))
+    if let Some(key) = key {
+        idempotency::bind_upload(tx, key, upload.id).await?;
+    }
+    Ok(Ok(upload.clone()))
+}
+
+/// What there is already of an upload that is to be made.
+pub(super) enum Before {
+    /// Nothing.
+    Not,
+    /// All of it.
+    There(Upload),
+    /// It was made, and is no more.
+    Gone,
+}
+
+/// What an earlier run of this transaction has made, or an earlier attempt at the same request.
+pub(super) async fn made_before(
+    tx: &Transaction,
+    id: UploadId,
+    key: Option<&UploadKey>,
+) -> Result<Before, StoreError> {
+    if let Some(own) = get(tx, id).await? {
+        return Ok(Before::There(own));
+    }
+    let Some(key) = key else { return Ok(Before::Not) };
+    let Some(earlier) = idempotency::upload_of(tx, key).await? else { return Ok(Before::Not) };
+    Ok(get(tx, earlier).await?.map_or(Before::Gone, Before::There))
 }
 
 pub(super) async fn over_limit(
