@@ -18,9 +18,10 @@ pub(super) enum Doing {
     Finishing,
 }
 
-/// Everything in hand. Cheap to clone.
+/// Everything in hand. Cheap to clone. An upload may be in more than one hand: whoever comes later takes nobody's place, so
+/// that a request which turns out to be in vain leaves no other unknown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<UploadId, Work>>>);
+pub(crate) struct Registry(Arc<Mutex<HashMap<UploadId, Vec<Work>>>>);
 
 /// One request's work, as others see it.
 #[derive(Clone, Debug)]
@@ -31,6 +32,10 @@ pub(super) struct Work {
 }
 
 impl Work {
+    fn new(doing: Doing) -> Self {
+        Self { doing, stop: CancellationToken::new(), ended: CancellationToken::new() }
+    }
+
     /// Has it stop, and resolves when it has.
     pub(super) async fn stop(&self) {
         self.stop.cancel();
@@ -61,9 +66,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.registry.all();
-        // A later one may have taken the place.
-        if all.get(&self.id).is_some_and(|work| work.ended == self.work.ended) {
-            all.remove(&self.id);
+        if let Some(works) = all.get_mut(&self.id) {
+            works.retain(|work| work.ended != self.work.ended);
+            if works.is_empty() {
+                all.remove(&self.id);
+            }
         }
         drop(all);
         self.work.ended.cancel();
@@ -71,36 +78,73 @@ impl Drop for Place {
 }
 
 impl Registry {
-    /// What is done with the upload now.
-    pub(super) fn of(&self, id: UploadId) -> Option<Work> {
-        self.all().get(&id).cloned()
+    /// Who adds bytes to the upload now: most often one, at most.
+    pub(super) fn appending(&self, id: UploadId) -> Vec<Work> {
+        let all = self.all();
+        let works = all.get(&id).into_iter().flatten();
+        works.filter(|work| work.doing == Doing::Appending).cloned().collect()
     }
 
-    /// Takes the place, whoever had it.
-    pub(super) fn enter(&self, id: UploadId, doing: Doing) -> Place {
-        let work = Work { doing, stop: CancellationToken::new(), ended: CancellationToken::new() };
-        self.all().insert(id, work.clone());
-        Place { registry: self.clone(), id, work }
+    /// Who makes the upload's photo now.
+    pub(super) fn finishing(&self, id: UploadId) -> Option<Work> {
+        finishing(&self.all(), id)
     }
 
-    /// Takes the place for finishing, unless somebody is finishing already: that one's work.
+    /// A place for adding bytes.
+    pub(super) fn enter(&self, id: UploadId) -> Place {
+        self.place(&mut self.all(), id, Doing::Appending)
+    }
+
+    /// The place for finishing, unless somebody is finishing already: that one's work.
     pub(super) fn enter_finishing(&self, id: UploadId) -> Result<Place, Work> {
         let mut all = self.all();
-        if let Some(work) = all.get(&id).filter(|work| work.doing == Doing::Finishing) {
-            return Err(work.clone());
+        match finishing(&all, id) {
+            Some(work) => Err(work),
+            None => Ok(self.place(&mut all, id, Doing::Finishing)),
         }
-        let stop = CancellationToken::new();
-        let work = Work { doing: Doing::Finishing, stop, ended: CancellationToken::new() };
-        all.insert(id, work.clone());
-        Ok(Place { registry: self.clone(), id, work })
+    }
+
+    fn place(&self, all: &mut HashMap<UploadId, Vec<Work>>, id: UploadId, doing: Doing) -> Place {
+        let work = Work::new(doing);
+        all.entry(id).or_default().push(work.clone());
+        Place { registry: self.clone(), id, work }
     }
 
     /// Has everybody stop who adds bytes.
     pub(crate) fn stop_all(&self) {
-        self.all().values().for_each(|work| work.stop.cancel());
+        self.all().values().flatten().for_each(|work| work.stop.cancel());
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<UploadId, Work>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<UploadId, Vec<Work>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn finishing(all: &HashMap<UploadId, Vec<Work>>, id: UploadId) -> Option<Work> {
+    all.get(&id)?.iter().find(|work| work.doing == Doing::Finishing).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_would_append_takes_no_place_from_who_finishes() {
+        let (registry, id) = (Registry::default(), UploadId::new());
+        let finisher = registry.enter_finishing(id).unwrap();
+        drop(registry.enter(id));
+        assert!(registry.enter_finishing(id).is_err(), "one is finishing already");
+        drop(finisher);
+        assert!(registry.finishing(id).is_none() && registry.enter_finishing(id).is_ok());
+        assert!(registry.all().is_empty(), "nothing stays");
+    }
+
+    #[test]
+    fn who_comes_in_vain_leaves_the_others_to_be_stopped() {
+        let (registry, id) = (Registry::default(), UploadId::new());
+        let first = registry.enter(id);
+        drop(registry.enter(id));
+        registry.appending(id).iter().for_each(|work| work.stop.cancel());
+        assert!(first.stopping().is_cancelled());
     }
 }

@@ -8,12 +8,16 @@ use hyper::HeaderMap;
 
 use super::invalid_header;
 use crate::Api;
+use crate::batches::refusals::shortened;
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, header};
 use crate::upload::intake::{Intake, PARAMETERS};
 
 const NAME: &str = "Upload-Metadata";
+/// Bytes of a media type that are looked at: its two names have at most 127 each (RFC 6838, section 4.2), and no more is
+/// asked of it.
+const TYPE_BYTES_MAX: usize = 255;
 
 /// What is wished of the photo, by the header and by the query, which go together.
 ///
@@ -38,8 +42,16 @@ pub(super) fn wishes(
         }
         wishes.as_sent = Some(as_sent.to_owned());
     }
+    // As long as that of any other photo: what stands in a record has a bound.
+    wishes.name = wishes.name.map(|name| shortened(name, api.options().batches.name_bytes_max));
+    wishes.declared_type = wishes.declared_type.as_deref().map(declared);
     (wishes.batch, wishes.allow_duplicate) = (intake.batch, intake.allow_duplicate);
     Ok(wishes)
+}
+
+/// A media type that a client declares, as it is kept.
+pub(super) fn declared(value: &str) -> String {
+    shortened(value.to_owned(), TYPE_BYTES_MAX)
 }
 
 /// One pair. Keys that are not known are told back, and say nothing here: clients send many of their own.
