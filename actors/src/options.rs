@@ -75,6 +75,10 @@ pub struct PipelineOptions {
     pub dead_jobs_age_max: Duration,
     /// How many letters of jobs that were given up are kept, the newest.
     pub dead_jobs_max: u64,
+    /// Bytes that are kept of a file's name.
+    pub name_bytes_max: usize,
+    /// Files of one batch that were refused and are kept as items: further ones are only counted.
+    pub refused_kept_max: u64,
     /// Photos that may wait for processing; beyond that uploads are refused.
     pub backlog_photos_max: u64,
     /// What each owner may have.
@@ -122,6 +126,8 @@ impl Default for PipelineOptions {
             interruption_pause_max: Duration::from_secs(20),
             dead_jobs_age_max: Duration::from_secs(30 * 24 * 3600),
             dead_jobs_max: 10_000,
+            name_bytes_max: 255,
+            refused_kept_max: 10_000,
             backlog_photos_max: 1_000_000,
             quota: Quota::default(),
             admission_wait_max: Duration::from_millis(300),

@@ -9,7 +9,7 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, nodes, photos};
+use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, file_name, nodes, photos};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
@@ -222,7 +222,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`IngestError`]; then nothing of it is left behind.
-    pub async fn ingest(&self, upload: Upload) -> Result<Ingested, IngestError> {
+    pub async fn ingest(&self, mut upload: Upload) -> Result<Ingested, IngestError> {
+        let name_bytes_max = self.options().name_bytes_max;
+        upload.name = upload.name.and_then(|name| file_name::tidied(&name, name_bytes_max));
         let ingestor = match &*self.0.health.borrow() {
             Health::Running(running) => running.ingestor.clone(),
             Health::Restarting | Health::Dead => return Err(IngestError::Restarting),

@@ -11,6 +11,16 @@ use serde_json::Value;
 pub struct PhotoView {
     /// Its id.
     pub id: String,
+    /// The file's name, as [`file_name::tidied`] left it. It is its owner's: a name may tell who is in a picture, and
+    /// where. Today there is one owner, who sees it everywhere; once there is identity, that decides who else does,
+    /// here and for the batch.
+    ///
+    /// [`file_name::tidied`]: darkroom_store::model::file_name::tidied
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The batch in which it is counted. That may be gone: the photo stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<String>,
     /// `processing`, `ready` or `failed`.
     pub state: State,
     /// Media type of the original, by its bytes.
@@ -155,6 +165,8 @@ impl PhotoView {
         let failure = photo.failure.as_ref().filter(|_| photo.state == State::Failed);
         Self {
             id: photo.id.to_string(),
+            name: photo.name.clone(),
+            batch_id: photo.batch.map(|batch| batch.to_string()),
             state: photo.state,
             media_type: photo.original.media_type.clone(),
             width: photo.original.width,

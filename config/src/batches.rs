@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use darkroom_actors::PipelineOptions;
 use darkroom_api::BatchOptions;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ section! {
         keep: Duration = BatchOptions::default().keep,
         open_max: usize = BatchOptions::default().open_max,
         name_bytes_max: usize = BatchOptions::default().name_bytes_max,
-        refused_max: u64 = BatchOptions::default().refused_max,
+        refused_max: u64 = PipelineOptions::default().refused_kept_max,
         check_max: usize = BatchOptions::default().check_max,
         checks_at_once: usize = BatchOptions::default().checks_at_once,
         subscribers_max: usize = BatchOptions::default().subscribers_max,
@@ -34,7 +35,6 @@ impl Batches {
             keep: self.keep,
             open_max: self.open_max,
             name_bytes_max: self.name_bytes_max,
-            refused_max: self.refused_max,
             check_max: self.check_max,
             checks_at_once: self.checks_at_once,
             subscribers_max: self.subscribers_max,

@@ -377,6 +377,8 @@ impl Config {
             network_slots: self.pipeline.network_slots,
             attempts_max: self.pipeline.attempts_max,
             lease_duration: self.pipeline.lease_duration,
+            name_bytes_max: self.batches.name_bytes_max,
+            refused_kept_max: self.batches.refused_max,
             backlog_photos_max: self.pipeline.backlog_photos_max,
             quota: self.quota(),
             admission_wait_max: self.limits.admission_wait,

@@ -154,7 +154,8 @@ enum Jobs {
 
 #[derive(Subcommand)]
 enum BucketCommand {
-    /// Give the bucket the lifecycle rules of the configuration: shows what would change, and asks.
+    /// Give the bucket the lifecycle rules of the configuration, and let pages of `http.cors_origins` put into it: shows
+    /// what would change, and asks.
     ///
     /// Speaks to the bucket alone: whether a daemon runs makes no difference, and any machine will do.
     Apply {

@@ -24,6 +24,9 @@ use crate::{admin, health, lock, telemetry};
 /// What answers that are being sent get even when the deadline has passed.
 const REQUESTS_GRACE: Duration = Duration::from_secs(1);
 
+/// How long the runtime's threads get to end what they are at. They need milliseconds, unless a disk hangs.
+const THREADS_GRACE: Duration = Duration::from_secs(2);
+
 /// What whoever starts a daemon on a data directory that has one can do.
 const STARTED_TWICE: &str = "perhaps in another terminal, or as a service. Only one at a time may use it: stop that one \
                              first, or give this one a directory and a port of its own, as in `darkroomd serve --data \
@@ -39,8 +42,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         .build()
         .context("could not start the runtime")?;
     let result = runtime.block_on(serve(config));
-    // A closure on the compute pool or a file call may still run; it holds nothing that must be finished.
-    runtime.shutdown_background();
+    // FoundationDB's client library takes itself apart when the process ends, and whoever is still inside it then dies
+    // with a signal: so the runtime's threads end first. A file call may take longer; it holds nothing that must be
+    // finished.
+    runtime.shutdown_timeout(THREADS_GRACE);
     result
 }
 

@@ -58,6 +58,36 @@ async fn a_closed_store_refuses_and_ends_its_watches() {
     engines::run(Engine::FoundationDb, case).await;
 }
 
+/// A process of its own, because the library's thread ends with the process: in one that looks at what is gone already
+/// it dies, and the process with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_ends_in_order_while_somebody_holds_a_closed_store() {
+    const INSIDE: &str = "DARKROOM_TEST_ENDING";
+    let Ok(cluster_file) = std::env::var("DARKROOM_TEST_FDB_CLUSTER_FILE") else { return };
+    if std::env::var_os(INSIDE).is_none() {
+        let test = std::env::current_exe().expect("this test");
+        for round in 0..5 {
+            let mut process = std::process::Command::new(&test);
+            process.args(["--exact", "a_process_ends_in_order_while_somebody_holds_a_closed_store"]);
+            let ended = process.env(INSIDE, "1").output().expect("a process");
+            assert!(ended.status.success(), "round {round}: {ended:?}");
+        }
+        return;
+    }
+    let options = FoundationDbOptions {
+        cluster_file: cluster_file.into(),
+        prefix: format!("test/{:016x}/", rand::random::<u64>()),
+        ..FoundationDbOptions::default()
+    };
+    let metadata = Metadata::open_foundationdb(options).await.expect("open");
+    set(&metadata, b"k").await.expect("set");
+    let everything = &KeyRange::all();
+    metadata.transact("clear", |tx| async move { tx.clear_range(everything) }).await.expect("clear");
+    metadata.close().await;
+    // As a thread does that nobody waits for.
+    std::mem::forget(metadata);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_that_nobody_waits_for_commits_too() {
     let case = |place: Place| async move {

@@ -9,11 +9,14 @@
 use std::time::Duration;
 
 use darkroom_store::metadata::Metadata;
+use darkroom_store::model::batches::{self, Batch, Counts, ItemState, Opening, Refusal};
 use darkroom_store::model::direct::{
     self, Claim, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, Standing, State, Swept,
 };
 use darkroom_store::model::photos::{self, Failure};
-use darkroom_store::model::{Epoch, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects};
+use darkroom_store::model::{
+    BatchId, Epoch, ItemId, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects,
+};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -36,6 +39,7 @@ cases! { crate::run:
     a_settled_upload_is_buried_again_when_its_urls_have_ended,
     what_is_being_finished_is_not_swept,
     a_found_object_is_never_buried,
+    a_refused_upload_is_one_item_of_its_batch,
 }
 
 async fn run<F, Fut>(engine: Engine, case: F)
@@ -152,7 +156,7 @@ async fn an_owner_opens_up_to_the_limits_and_what_is_settled_does_not_count(stor
     assert!(matches!(tx!(store, |tx| direct::abort(&tx, first, NOW).await), Claimed::Ours(_)));
     let claim = store.new_claim();
     store.claim(second, claim, NOW).await;
-    assert!(tx!(store, |tx| direct::refuse(&tx, second, claim.id, &failure(), NOW).await));
+    assert!(tx!(store, |tx| direct::refuse(&tx, second, claim.id, &failure(), None, NOW).await));
     assert_eq!(store.counted().await, (1, 50));
     assert_eq!(store.open(900).await.0, Opened::New);
 }
@@ -268,10 +272,67 @@ async fn a_found_object_is_never_buried(store: Store) {
     assert_eq!(store.counted().await, (0, 0));
     let (id, claim) = (settled.id, store.new_claim());
     store.claim(id, claim, NOW).await;
-    tx!(store, |tx| direct::refuse(&tx, id, claim.id, &failure(), NOW).await);
+    tx!(store, |tx| direct::refuse(&tx, id, claim.id, &failure(), None, NOW).await);
     let due = Timestamp(NOW.0 + 2000);
     assert_eq!(store.sweep(id, due).await, Swept::Buried);
     // Whoever is told of it again may try again.
     assert_eq!(store.sweep(open.id, due).await, Swept::Forgotten);
     assert!(store.buried().await.is_empty());
+}
+
+async fn a_refused_upload_is_one_item_of_its_batch(store: Store) {
+    for is_open in [true, false] {
+        let batch = Batch {
+            id: BatchId::new(),
+            owner: OwnerId::open(),
+            name: None,
+            standing: batches::Standing::Open,
+            expected: None,
+            expected_bytes: None,
+            created: NOW,
+            keep_ms: 10_000,
+            ended: None,
+        };
+        let opening = &Opening { batch: batch.clone(), open_max: 10 };
+        tx!(store, |tx| batches::open(&tx, opening).await);
+        if !is_open {
+            tx!(store, |tx| batches::close(&tx, opening.batch.id, &OwnerId::open(), NOW).await);
+        }
+        let (_, id) = store.open(7).await;
+        let claim = store.new_claim();
+        store.claim(id, claim, NOW).await;
+        let noted = &Refusal {
+            batch: batch.id,
+            owner: OwnerId::open(),
+            item: ItemId(id.0),
+            name: Some("notes.txt".to_owned()),
+            bytes: Some(7),
+            problem: Failure { detail: "ö".repeat(2000), ..failure() },
+            now: NOW,
+            kept_max: 10,
+        };
+        let why = &failure();
+        // Another one's claim notes nothing.
+        let not_ours = Uuid::new_v4();
+        assert!(!tx!(store, |tx| direct::refuse(&tx, id, not_ours, why, Some(noted), NOW).await));
+        assert!(tx!(store, |tx| direct::refuse(&tx, id, claim.id, why, Some(noted), NOW).await));
+        assert!(matches!(store.get(id).await.unwrap().state, State::Refused { .. }));
+        let progress = tx!(store, |tx| batches::progress(&tx, opening.batch.clone(), Timestamp(0)).await);
+        let listed = tx!(store, |tx| batches::list_items(&tx, opening.batch.id, None, None, 10).await);
+        let refused = u64::from(is_open);
+        assert_eq!(
+            progress.counts,
+            Counts { refused, ..Counts::default() },
+            "what is closed is told no more"
+        );
+        assert_eq!(listed.items.len() as u64, refused);
+        for (item_id, item) in listed.items {
+            assert_eq!(
+                (item_id.0, item.state, item.name.as_deref()),
+                (id.0, ItemState::Refused, Some("notes.txt"))
+            );
+            let problem = item.outcome.problem.unwrap();
+            assert_eq!((problem.code.as_str(), problem.detail.len()), ("empty-image", 1000), "cut");
+        }
+    }
 }

@@ -35,6 +35,7 @@ cases! { crate::run:
     a_creation_that_runs_twice_makes_one_photo,
     a_creation_without_its_intent_changes_nothing,
     equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it,
+    whichever_of_equal_photos_is_deleted_the_bytes_stay_known,
     a_collection_that_races_with_a_new_reference_loses,
     only_the_holder_publishes_and_twice_is_once,
     a_variant_whose_intent_is_gone_is_not_published,
@@ -189,6 +190,34 @@ async fn equal_content_is_stored_once_and_kept_for_as_long_as_anyone_has_it(stor
     assert!(store.tombstones().await.contains(&first.original.object));
     assert!(!tx!(store, |tx| photos::delete(&tx, first.id, NOW, 0).await).unwrap(), "deleted already");
     assert_eq!(store.count(State::Processing).await, 0);
+}
+
+async fn whichever_of_equal_photos_is_deleted_the_bytes_stay_known(store: Store) {
+    let (first, _) = store.created(b"same").await;
+    let mut doubles = Vec::new();
+    for _ in 0..2 {
+        let creation = Creation { allow_duplicate: true, ..store.creation(b"same").await };
+        let Created::New(double) = store.create(&creation).await else {
+            panic!("a photo of its own was wanted")
+        };
+        doubles.push(double.id);
+    }
+    let store = &store;
+    let known = || async {
+        let creation = store.creation(b"same").await;
+        match store.create(&creation).await {
+            Created::Duplicate(photo) => photo.id,
+            other => panic!("the owner has these bytes: {other:?}"),
+        }
+    };
+    let delete = |id| async move { tx!(store, |tx| photos::delete(&tx, id, NOW, 0).await).unwrap() };
+    assert_eq!(known().await, first.id, "the first is the one that is told of");
+    assert!(delete(doubles[1]).await);
+    assert_eq!(known().await, first.id);
+    assert!(delete(first.id).await);
+    assert_eq!(known().await, doubles[0], "and then the next that is left");
+    assert!(delete(doubles[0]).await);
+    assert!(matches!(store.create(&store.creation(b"same").await).await, Created::New(_)));
 }
 
 async fn a_collection_that_races_with_a_new_reference_loses(store: Store) {

@@ -1,8 +1,9 @@
 //! Memory stays within the budgets, whatever arrives.
 
+use bytes::Bytes;
 use darkroom_tests::{Daemon, Setup, photos, scale};
 use futures_util::StreamExt;
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
 const MIB: u64 = 1 << 20;
 
@@ -86,4 +87,42 @@ async fn stalled(client: &darkroom_tests::Client, photo: &[u8]) -> tokio::net::T
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&photo[..photo.len() / 2]).await.unwrap();
     stream
+}
+
+/// Reads of one file go round among all threads that block, of which there are as many as there was work at once.
+#[tokio::test]
+async fn a_large_original_is_not_held_by_every_thread_that_reads_a_piece_of_it() {
+    const THREADS: u64 = 48;
+    let daemon = Daemon::start();
+    let client = &daemon.client();
+    // What follows the end marker belongs to the file, not to the picture.
+    let behind = |seed: u64, bytes: usize| -> Bytes {
+        let mut file = photos::photo(seed, 320, 240).to_vec();
+        file.resize(bytes, 7);
+        file.into()
+    };
+    let large = behind(1, 40 << 20);
+    let photo = client.upload_settled(&large).await;
+    let busy = (0..THREADS).map(|seed| {
+        let begun = behind(2 + seed, 1 << 20);
+        async move {
+            let headers = [
+                ("tus-resumable", "1.0.0"),
+                ("content-type", "application/offset+octet-stream"),
+                ("upload-length", "8000000"),
+            ];
+            for _ in 0..3 {
+                let answer = client.send(Method::POST, "/v1/uploads", &headers, begun.clone()).await;
+                assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+            }
+        }
+    });
+    futures_util::future::join_all(busy).await;
+    let before = daemon.memory_peak();
+    let original = client.hash_of(photo["original"]["url"].as_str().unwrap()).await;
+    assert_eq!(original, (large.len() as u64, blake3::hash(&large)));
+    let grown = daemon.memory_peak() - before;
+    println!("{} MiB more at the peak, of {} MiB", grown / MIB, large.len() as u64 / MIB);
+    // Where each thread kept what it read, this was over 200 MiB.
+    assert!(grown < 64 * MIB, "{} MiB more at the peak", grown / MIB);
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use darkroom_tests::daemon::{binary, run_as};
-use darkroom_tests::{Client, Daemon, Setup, photos};
+use darkroom_tests::{Client, Cutting, Daemon, Setup, Weather, photos};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -249,4 +250,226 @@ async fn without_a_daemon_the_store_is_opened_and_left_in_order() {
         Command::new(binary()).args(["import", folder, "--data"]).arg(nothing.path()).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && error.contains("there is no darkroom store"), "{error}");
+}
+
+/// So large that an import is in the middle of it for a while.
+const LARGE: usize = 40 << 20;
+/// How much of it has left when something happens to it.
+const MIDDLE: u64 = 6 << 20;
+
+/// A folder with a photo of [`LARGE`] bytes: what follows the end marker belongs to the file, not to the picture.
+fn folder_of_large() -> (TempDir, PathBuf, blake3::Hash) {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("large.jpg");
+    let mut bytes = photos::photo(1, 320, 240).to_vec();
+    let mut filler = blake3::Hasher::new().update(b"behind the picture").finalize_xof();
+    let begin = bytes.len();
+    bytes.resize(LARGE, 0);
+    filler.fill(&mut bytes[begin..]);
+    fs::write(&path, &bytes).unwrap();
+    (home, path, blake3::hash(&bytes))
+}
+
+/// A network that holds back what it carries for a moment.
+async fn slow(daemon: &Daemon) -> Cutting {
+    Cutting::start(daemon.url(), Weather { delay_max: Duration::from_millis(3), ..Weather::fair() }).await
+}
+
+fn importing_over(network: &Cutting, daemon: &Daemon, folder: &Path, arguments: &[&str]) -> Child {
+    let url = network.url();
+    let arguments = [&["--url", &url], arguments].concat();
+    importing(daemon, folder, &arguments).spawn().unwrap()
+}
+
+/// The batches, the first one first: what was received, and which state they are in.
+async fn batches(client: &Client) -> Vec<(String, u64, String)> {
+    let listed = client.get("/v1/batches").await.json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let batch = |batch: &Value| {
+        (text(&batch["id"]), batch["counts"]["received"].as_u64().unwrap(), text(&batch["state"]))
+    };
+    let mut batches: Vec<_> = listed["items"].as_array().unwrap().iter().map(batch).collect();
+    batches.sort();
+    batches
+}
+
+/// Begins an import of the large file, and kills it in its middle.
+async fn broken_off(daemon: &Daemon, folder: &Path) {
+    let network = slow(daemon).await;
+    let mut child = importing_over(&network, daemon, folder, &["--resumable-from", "1MiB"]);
+    network.carried_at_least(MIDDLE).await;
+    child.kill().unwrap();
+    ended(child).await;
+    assert!(daemon.client().all().await.is_empty(), "it was not broken off");
+}
+
+#[tokio::test]
+async fn an_upload_that_another_import_ends_is_counted_once_where_it_began() {
+    let daemon = Daemon::start();
+    let (home, _, hash) = folder_of_large();
+    broken_off(&daemon, home.path()).await;
+    let told = import(&daemon, home.path(), &["--resumable-from", "1MiB", "--wait"]).await;
+    assert_eq!((told.status, told.count("sent")), (Some(0), 1), "{}", told.stderr);
+    assert!(told.summary["bytes_moved"].as_u64().unwrap() < LARGE as u64, "it went on: {:?}", told.summary);
+    assert_eq!((&told.summary["ready"], &told.summary["processing_failed"]), (&1.into(), &0.into()));
+    let batches = batches(&daemon.client()).await;
+    let [(first, 1, _), (second, 0, state)] = &batches[..] else { panic!("{batches:?}") };
+    assert_eq!((&told.summary["batch"], state.as_str()), (&second.as_str().into(), "closed"));
+    assert_eq!(told.files[0]["batch"], first.as_str());
+    assert!(told.stderr.contains(&format!("batch {first} counts 1 of these")), "{}", told.stderr);
+    let all = daemon.client().all().await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(
+        (&all[0]["blake3"], &all[0]["batch_id"]),
+        (&hash.to_hex().as_str().into(), &first.as_str().into())
+    );
+    assert_eq!((&all[0]["name"], &all[0]["state"]), (&"large.jpg".into(), &"ready".into()));
+    let again = import(&daemon, home.path(), &[]).await;
+    assert_eq!((again.count("have"), again.count("sent")), (1, 0));
+}
+
+#[tokio::test]
+async fn an_upload_whose_batch_is_over_is_sent_again_in_the_next_ones() {
+    let daemon = Daemon::start();
+    let (home, _, hash) = folder_of_large();
+    let client = daemon.client();
+    broken_off(&daemon, home.path()).await;
+    let first = batches(&client).await.remove(0).0;
+    client.send(hyper::Method::POST, &format!("/v1/batches/{first}/cancel"), &[], "").await;
+    let told = import(&daemon, home.path(), &["--resumable-from", "1MiB", "--wait"]).await;
+    assert_eq!(
+        (told.status, told.count("sent"), &told.summary["ready"]),
+        (Some(0), 1, &1.into()),
+        "{}",
+        told.stderr
+    );
+    let batches = batches(&client).await;
+    let [(_, 0, cancelled), (second, 1, closed)] = &batches[..] else { panic!("{batches:?}") };
+    assert_eq!((cancelled.as_str(), closed.as_str()), ("cancelled", "closed"));
+    let all = client.all().await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(
+        (&all[0]["blake3"], &all[0]["batch_id"]),
+        (&hash.to_hex().as_str().into(), &second.as_str().into())
+    );
+}
+
+/// What may happen to a file while it is sent.
+#[derive(Debug, Clone, Copy)]
+enum Happens {
+    Appended,
+    Truncated,
+    /// Its end becomes another, and its time of change is as before.
+    Altered,
+    Removed,
+}
+
+impl Happens {
+    fn to(self, path: &Path) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        let before = file.metadata().unwrap().modified().unwrap();
+        match self {
+            Self::Appended => file.set_len(LARGE as u64 + 1).unwrap(),
+            Self::Truncated => file.set_len(LARGE as u64 - 1).unwrap(),
+            Self::Altered => {
+                file.write_all_at(b"something else", LARGE as u64 - 14).unwrap();
+                file.set_modified(before).unwrap();
+            }
+            Self::Removed => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_is_no_photo_and_is_told_so() {
+    for resumable_from in ["1MiB", "1GiB"] {
+        for happens in [Happens::Appended, Happens::Truncated, Happens::Altered, Happens::Removed] {
+            let daemon = Daemon::start();
+            let (home, path, hash) = folder_of_large();
+            let network = slow(&daemon).await;
+            let arguments = ["--resumable-from", resumable_from];
+            let child = importing_over(&network, &daemon, home.path(), &arguments);
+            network.carried_at_least(MIDDLE).await;
+            happens.to(&path);
+            let told = ended(child).await;
+            let what = format!("{happens:?} from {resumable_from}: {}", told.stderr);
+            let all = daemon.client().all().await;
+            if let Happens::Removed = happens {
+                // It is open: what was hashed is what is sent.
+                assert_eq!((told.status, told.count("sent")), (Some(0), 1), "{what}");
+                assert_eq!(all[0]["blake3"], hash.to_hex().as_str());
+                continue;
+            }
+            assert_eq!((told.status, told.count("changed")), (Some(2), 1), "{what}");
+            assert!(told.stderr.contains("it changed while it was read or sent"), "{what}");
+            assert!(all.is_empty(), "{what}");
+            let left = batches(&daemon.client()).await;
+            assert!(matches!(&left[..], [(_, 0, state)] if state == "closed"), "{left:?}");
+            // Nothing of it is kept, and the next import sends what is there now.
+            daemon.client().sweep().await;
+            let pieces = darkroom_tests::daemon::files(&daemon.data().join("objects/uploads"));
+            assert!(pieces.is_empty(), "{pieces:?}");
+            let now = blake3::hash(&fs::read(&path).unwrap());
+            let again = import(&daemon, home.path(), &arguments).await;
+            assert_eq!(again.count("sent"), 1, "{}", again.stderr);
+            assert_eq!(daemon.client().all().await[0]["blake3"], now.to_hex().as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_file_that_would_have_to_be_sent_again_is_reported_and_nothing_is_left() {
+    for resumable_from in ["1MiB", "1GiB"] {
+        let daemon = Daemon::start();
+        let (home, path, _) = folder_of_large();
+        fs::write(home.path().join("small.jpg"), photos::photo(2, 64, 48)).unwrap();
+        let network = slow(&daemon).await;
+        let child = importing_over(&network, &daemon, home.path(), &["--resumable-from", resumable_from]);
+        network.carried_at_least(MIDDLE).await;
+        fs::remove_file(&path).unwrap();
+        network.cut_all();
+        let told = ended(child).await;
+        assert_eq!(
+            (told.status, told.count("unreadable"), told.count("sent")),
+            (Some(2), 1, 1),
+            "{}",
+            told.stderr
+        );
+        assert!(told.stderr.contains("large.jpg"), "{}", told.stderr);
+        assert_exact(&daemon.client(), 1).await;
+        daemon.client().sweep().await;
+        let pieces = darkroom_tests::daemon::files(&daemon.data().join("objects/uploads"));
+        assert!(pieces.is_empty(), "{pieces:?}");
+    }
+}
+
+#[tokio::test]
+async fn loops_pipes_sockets_and_closed_folders_end_no_import() {
+    let daemon = Daemon::start();
+    let home = folder_of(6);
+    let at = |name: &str| home.path().join(name);
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink(home.path(), at("1/up")).unwrap();
+    symlink(at("1"), at("2/aside")).unwrap();
+    symlink(at("3/self"), at("3/self")).unwrap();
+    let pipe = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, at("4/pipe.jpg"), pipe, 0o644.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("4/socket.png")).unwrap();
+    fs::set_permissions(at("5"), fs::Permissions::from_mode(0o000)).unwrap();
+    let mut command = importing(&daemon, home.path(), &["--url", daemon.url(), "--follow"]);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        // Who may read everything finds no folder closed.
+        command.uid(65_534).gid(65_534);
+    }
+    let told = ended(command.spawn().unwrap()).await;
+    fs::set_permissions(at("5"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(told.status, Some(2), "{}", told.stderr);
+    // Four of them are found again by another way, as the same bytes.
+    assert_eq!(told.count("sent"), 5, "{:?}", told.files);
+    assert_eq!(told.count("unreadable"), 2, "{:?}", told.files);
+    assert_eq!((told.state_of("5"), told.state_of("3/self")), ("unreadable", "unreadable"));
+    assert_eq!(told.summary["passed_over"], 2);
+    assert!(told.stderr.contains("2 pipes, sockets and devices"), "{}", told.stderr);
+    assert_exact(&daemon.client(), 5).await;
 }

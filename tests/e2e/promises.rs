@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=edge");
 /// A photo of its own at each upload that is carried out.
-const ALLOW: &str = "/v1/photos?duplicate=allow";
+pub(super) const ALLOW: &str = "/v1/photos?duplicate=allow";
 
 fn sha256(bytes: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(bytes)))
@@ -59,23 +59,29 @@ async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: &Byte
 }
 
 /// Under a key.
-async fn keyed(client: &Client, path: &str, key: &str, body: &Bytes) -> Answer {
+pub(super) async fn keyed(client: &Client, path: &str, key: &str, body: &Bytes) -> Answer {
     post(client, path, &[("idempotency-key", key)], body).await
 }
 
-fn assert_same(again: &Answer, first: &Answer) {
+pub(super) fn assert_same(again: &Answer, first: &Answer) {
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     assert_eq!(again.header("location"), first.header("location"));
 }
 
 /// A request of which only the head and a piece of the body has been sent.
-struct Halfway {
+pub(super) struct Halfway {
     stream: TcpStream,
     rest: Bytes,
 }
 
 impl Halfway {
-    async fn send(client: &Client, path: &str, headers: &[(&str, &str)], body: &Bytes, cut: usize) -> Self {
+    pub(super) async fn send(
+        client: &Client,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Bytes,
+        cut: usize,
+    ) -> Self {
         let mut stream = TcpStream::connect(client.address()).await.unwrap();
         let mut head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
@@ -87,7 +93,7 @@ impl Halfway {
     }
 
     /// The status of its answer.
-    async fn finish(mut self) -> u16 {
+    pub(super) async fn finish(mut self) -> u16 {
         self.stream.write_all(&self.rest).await.unwrap();
         let mut start = [0; 12];
         self.stream.read_exact(&mut start).await.unwrap();
@@ -96,7 +102,7 @@ impl Halfway {
 }
 
 /// Sends until the answer has this status: under another the request changes nothing.
-async fn until(status: StatusCode, send: impl AsyncFn() -> Answer) -> Answer {
+pub(super) async fn until(status: StatusCode, send: impl AsyncFn() -> Answer) -> Answer {
     let began = Instant::now();
     loop {
         let answer = send().await;
@@ -109,7 +115,7 @@ async fn until(status: StatusCode, send: impl AsyncFn() -> Answer) -> Answer {
 }
 
 /// Waits until a request is being carried out under a key.
-async fn claimed(client: &Client) {
+pub(super) async fn claimed(client: &Client) {
     let began = Instant::now();
     while client.metric("darkroom_idempotent_requests_total{outcome=\"claimed\"}").await < 1.0 {
         assert!(began.elapsed() < PATIENCE, "no key is ever claimed");

@@ -443,7 +443,8 @@ async fn a_bucket_that_cannot_be_used_is_told_at_the_start() {
 fn the_buckets_rules_are_shown_before_they_are_changed() {
     let server = Server::start();
     let home = tempfile::tempdir().unwrap();
-    let setup = on(&server, "lifecycle_originals_days = 30");
+    let setup =
+        on(&server, "lifecycle_originals_days = 30\n[http]\ncors_origins = ['https://photos.example']");
     std::fs::write(home.path().join("darkroom.toml"), &setup.config).unwrap();
     let apply = |arguments: &[&str]| {
         let output = run_as(&setup, &home, arguments);
@@ -453,6 +454,7 @@ fn the_buckets_rules_are_shown_before_they_are_changed() {
         let (applied, shown) = apply(&["bucket", "apply"]);
         assert!(!applied && shown.contains("+ darkroom-abort-uploads"), "look {look}: {shown}");
         assert!(shown.contains("+ darkroom-colder-originals, under originals/"), "look {look}: {shown}");
+        assert!(shown.contains("+ darkroom-uploads: pages of https://photos.example may PUT"), "{shown}");
     }
     let (applied, shown) = apply(&["bucket", "apply", "--yes"]);
     assert!(applied && shown.contains("applied"), "{shown}");

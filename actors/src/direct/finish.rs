@@ -3,9 +3,10 @@
 //! Whoever is told that it is there may begin: its client, or an event of the bucket, again and again. One at a time
 //! does the work, in a task that goes on when the one who asked has gone.
 
+use darkroom_store::model::batches::Refusal;
 use darkroom_store::model::direct::{self, Claim, Claimed, DirectUpload, Source, State};
 use darkroom_store::model::photos::{self, Failure};
-use darkroom_store::model::{Timestamp, UploadId};
+use darkroom_store::model::{ItemId, Timestamp, UploadId, file_name};
 use darkroom_store::objects::s3::{Bucket, Completion, FoundObject};
 use darkroom_store::objects::{ObjectKind, ObjectReader};
 use futures_util::{StreamExt, stream};
@@ -99,7 +100,8 @@ impl Pipeline {
         self.refuse(&upload, claim, failure).await
     }
 
-    /// Nothing will come of it: what was put is deleted, and the record says why.
+    /// Nothing will come of it: what was put is deleted, the record says why, and so does an item of its batch, in the
+    /// same transaction. Whoever asks for the upload later finds it over, and would not come here again.
     async fn refuse(
         &self,
         upload: &DirectUpload,
@@ -107,7 +109,8 @@ impl Pipeline {
         failure: Failure,
     ) -> Result<Ingested, DirectError> {
         let (id, now, why) = (upload.id, Timestamp::now(), &failure);
-        let refuse = |tx| async move { direct::refuse(&tx, id, claim, why, now).await };
+        let refusal = &self.refusal_in_batch(upload, why, now);
+        let refuse = |tx| async move { direct::refuse(&tx, id, claim, why, refusal.as_ref(), now).await };
         if self.metadata().transact("refuse direct upload", refuse).await? {
             note("refused");
             if let Err(error) = abort_parts(self.bucket()?, upload).await {
@@ -115,6 +118,26 @@ impl Pipeline {
             }
         }
         Err(DirectError::Refused(failure))
+    }
+
+    /// What a batch is to keep of an upload that is refused, if it names one.
+    pub(super) fn refusal_in_batch(
+        &self,
+        upload: &DirectUpload,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Option<Refusal> {
+        let options = self.options();
+        Some(Refusal {
+            batch: upload.batch?,
+            owner: upload.owner.clone(),
+            item: ItemId(upload.id.0),
+            name: upload.name.as_deref().and_then(|name| file_name::tidied(name, options.name_bytes_max)),
+            bytes: Some(upload.bytes),
+            problem: failure.clone(),
+            now,
+            kept_max: options.refused_kept_max,
+        })
     }
 
     async fn take_in(

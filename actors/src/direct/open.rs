@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use darkroom_store::model::batches;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
 use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
 
+use super::error::refusal;
 use super::options::{DirectOptions, PUT_BYTES_MAX};
 use super::{DirectError, hex, sweep};
 use crate::error::{BodyError, IngestError};
@@ -75,10 +77,12 @@ impl Pipeline {
     ) -> Result<DirectUpload, DirectError> {
         let bucket = self.bucket()?;
         let (options, limit) = (self.direct_options(), self.options().upload_bytes_max);
-        if new.bytes > limit {
-            return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
-        }
         let mut upload = record(options, new, self.objects().late_put_max());
+        if upload.bytes > limit {
+            let error = IngestError::Body(BodyError::TooLarge { limit });
+            self.refused_unopened(&upload, &error).await;
+            return Err(error.into());
+        }
         if let Some(earlier) = self.open_record(&upload, key.as_ref()).await? {
             upload = self.direct_upload(&upload.owner, earlier).await?;
             if has_begun(&upload) {
@@ -108,6 +112,23 @@ impl Pipeline {
         Ok(upload)
     }
 
+    /// Notes in the batch that an upload was not even opened because its file can be no photo. Its client is told in any
+    /// case: what goes wrong here goes to the log.
+    async fn refused_unopened(&self, upload: &DirectUpload, error: &IngestError) {
+        let Some(failure) = refusal(error) else { return };
+        let Some(refusal) = &self.refusal_in_batch(upload, &failure, upload.created) else { return };
+        let note = |tx| async move { batches::refused(&tx, refusal).await };
+        match self.metadata().transact("note refused file", note).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
+                tracing::debug!(batch = %refusal.batch, %why, "a refused direct upload is not noted");
+            }
+            Err(error) => {
+                tracing::warn!(batch = %refusal.batch, %error, "a refused file could not be noted in its batch");
+            }
+        }
+    }
+
     /// Makes the record of an upload; or the id of the one that an earlier attempt has opened under the same key.
     pub(super) async fn open_record(
         &self,
@@ -120,6 +141,7 @@ impl Pipeline {
         match self.metadata().transact("open direct upload", open).await? {
             Opened::New => Ok(None),
             Opened::Before(earlier) => Ok(Some(earlier)),
+            Opened::NotAdmitted(why) => Err(IngestError::from(why).into()),
             Opened::TooMany(open) => Err(DirectError::TooMany { open, max: limits.uploads_max }),
             Opened::TooLarge(open) => Err(DirectError::TooManyBytes { open, max: limits.bytes_max }),
         }

@@ -16,10 +16,8 @@ pub struct BatchOptions {
     pub keep: Duration,
     /// Open ones of one owner.
     pub open_max: usize,
-    /// Longest name of a batch, and of a file in its items, in bytes.
+    /// Longest name of a batch, in bytes. What is kept of a file's name is the pipeline's to say, and is as long.
     pub name_bytes_max: usize,
-    /// Refused files that a batch keeps as items. Further ones are only counted.
-    pub refused_max: u64,
     /// Files in one check.
     pub check_max: usize,
     /// Checks at once: the body of each is held in memory.
@@ -40,7 +38,6 @@ impl Default for BatchOptions {
             keep: Duration::from_secs(7 * 24 * 3600),
             open_max: 100,
             name_bytes_max: 255,
-            refused_max: 10_000,
             check_max: 1000,
             checks_at_once: 16,
             subscribers_max: 200,

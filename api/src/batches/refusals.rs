@@ -2,13 +2,10 @@
 
 use darkroom_store::model::batches::{self, Refusal};
 use darkroom_store::model::photos::Failure;
-use darkroom_store::model::{BatchId, ItemId, OwnerId, Timestamp};
+use darkroom_store::model::{BatchId, ItemId, OwnerId, Timestamp, file_name};
 
 use crate::Api;
 use crate::problem::Problem;
-
-/// Bytes of a problem's sentence that an item keeps.
-const DETAIL_BYTES_MAX: usize = 1000;
 
 /// A file that was refused.
 #[derive(Clone, Debug)]
@@ -32,19 +29,16 @@ fn is_of_the_file(problem: &Problem) -> bool {
 /// to the log.
 pub async fn note(api: &Api, owner: &OwnerId, file: RefusedFile, problem: &Problem) {
     let Some(batch) = file.batch.filter(|_| is_of_the_file(problem)) else { return };
-    let options = &api.options().batches;
+    let options = api.pipeline().options();
     let refusal = &Refusal {
         batch,
         owner: owner.clone(),
         item: file.item,
-        name: file.name.map(|name| shortened(name, options.name_bytes_max)),
+        name: file.name.and_then(|name| file_name::tidied(&name, options.name_bytes_max)),
         bytes: file.bytes,
-        problem: Failure {
-            code: problem.code().to_owned(),
-            detail: shortened(problem.detail.clone(), DETAIL_BYTES_MAX),
-        },
+        problem: Failure { code: problem.code().to_owned(), detail: problem.detail.clone() },
         now: Timestamp::now(),
-        kept_max: options.refused_max,
+        kept_max: options.refused_kept_max,
     };
     let noted = api
         .pipeline()
@@ -56,12 +50,6 @@ pub async fn note(api: &Api, owner: &OwnerId, file: RefusedFile, problem: &Probl
         Ok(Err(why)) => tracing::debug!(%batch, %why, "a refused file is not noted"),
         Err(error) => tracing::warn!(%batch, %error, "a refused file could not be noted in its batch"),
     }
-}
-
-/// The first characters that have at most so many bytes.
-pub fn shortened(mut text: String, bytes_max: usize) -> String {
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text
 }
 
 #[cfg(test)]
@@ -78,12 +66,5 @@ mod tests {
         for code in ["body-incomplete", "body-timeout", "overloaded", "digest-mismatch", "batch-closed"] {
             assert!(!noted(code), "{code}");
         }
-    }
-
-    #[test]
-    fn names_are_cut_between_characters() {
-        assert_eq!(shortened("größe".to_owned(), 4), "grö");
-        assert_eq!(shortened("größe".to_owned(), 3), "gr");
-        assert_eq!(shortened("a".to_owned(), 9), "a");
     }
 }

@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use tokio::time::Instant;
 
 use crate::batches::admitted;
-use crate::batches::refusals::{self, RefusedFile, shortened};
+use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
@@ -108,7 +108,6 @@ impl Intake {
             return Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) });
         }
         self.check_batch(api).await?;
-        let name = name.map(|name| shortened(name, api.options().batches.name_bytes_max));
         let upload = Upload {
             declared_type,
             name: name.clone(),

@@ -61,6 +61,7 @@ impl Report {
     /// Whether the batch accounts for every photo.
     ///
     /// A photo whose acknowledgement was lost is sent again, and is a duplicate then: it is received twice and ready once.
+    /// That acknowledgement may be lost too, so that the batch counts more of them than were seen.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let (uploads, counts) = (&self.uploads, &self.batch.counts);
         if uploads.failures > 0 {
@@ -70,10 +71,9 @@ impl Report {
                 uploads.first_failure.as_deref().unwrap_or_default()
             );
         }
-        let received = self.photos + uploads.duplicates;
         let whole = counts.ready == self.photos
-            && counts.duplicates == uploads.duplicates
-            && counts.received == received
+            && counts.duplicates >= uploads.duplicates
+            && counts.received == counts.ready + counts.duplicates
             && counts.processing == 0;
         if whole {
             return Ok(());

@@ -1,8 +1,9 @@
 //! `darkroom-bench overload`: far more uploads than a server can process, at a fixed rate of arrival, and GETs beside.
 //!
 //! `schedule` says when requests are due, `open` sends them, `capacity` measures what the server does without the storm,
-//! before it and after, `report` adds up and prints.
+//! before it and after, `report` adds up and prints, `bounds` judges.
 
+mod bounds;
 mod capacity;
 mod open;
 mod report;
@@ -20,6 +21,7 @@ use crate::unique::Unique;
 use crate::upload::load::Amount;
 use crate::upload::report::own_cpu_seconds;
 use crate::upload::{progress, ready};
+use bounds::Bounds;
 use capacity::Bench;
 use open::Storm;
 use report::{Report, Settled};
@@ -63,6 +65,8 @@ pub(crate) struct OverloadArgs {
     /// How long to wait at most until all acknowledged photos are ready, in seconds.
     #[arg(long, default_value_t = 3600.0)]
     drain_seconds_max: f64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Print JSON instead of lines, and no progress.
     #[arg(long)]
     json: bool,
@@ -87,14 +91,15 @@ impl FromStr for Rate {
     }
 }
 
-/// Measures, overloads, waits, measures again, and prints. An error if an acknowledged photo is not ready in the end.
+/// Measures, overloads, waits, measures again, and prints. An error if an acknowledged photo is not ready in the end, or a
+/// figure is beyond its bounds.
 pub(crate) fn run(args: &OverloadArgs) -> anyhow::Result<()> {
     let server = Server::of(&args.server)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let report = runtime.block_on(measure(args, &server))?;
     report.print(args.json)?;
-    report.check()
+    args.bounds.check(&report)
 }
 
 async fn measure(args: &OverloadArgs, server: &Server) -> anyhow::Result<Report> {
@@ -121,11 +126,11 @@ async fn measure(args: &OverloadArgs, server: &Server) -> anyhow::Result<Report>
     let answers = open::run(storm.clone()).await;
     let (stormed, cpu) = (began.elapsed(), own_cpu_seconds() - cpu);
     bench.skip_to(storm.first_photo + (rate * args.seconds).ceil() as u64 + 1);
-    let memory = watch.and_then(Watch::end);
     let longest = Duration::from_secs_f64(args.drain_seconds_max.max(0.0));
     let bar = progress(args.json, Amount::Uploads(answers.ids.len() as u64), "acknowledged photos ready");
     let settled = ready::wait(&server.target, answers.ids.clone(), longest, bar.clone()).await;
     bar.finish_and_clear();
+    let memory = watch.and_then(Watch::end);
     let drained = began.elapsed().saturating_sub(stormed);
     let after = bench.capacity(args.capacity_photos).await?;
     Ok(Report::new(&storm, &answers, stormed, cpu)

@@ -53,7 +53,8 @@ pub(super) struct Answers {
     /// Requests without an answer: the connection could not be opened, or broke.
     pub(super) broken: u64,
     pub(super) first_break: Option<String>,
-    /// Requests that were due and could not be sent before the time was over.
+    /// Requests that were due and could not be sent before the time was over. They count as GETs or refusals that took
+    /// until then, which is less than they would have taken.
     pub(super) unsent: u64,
     /// Answers of refusal without a problem that says when to come back.
     pub(super) unreadable: u64,
@@ -168,6 +169,7 @@ async fn upload(storm: Arc<Storm>, schedule: Arc<Schedule>) -> Answers {
         sleep_until(due).await;
         if schedule.is_over() {
             answers.unsent += 1;
+            answers.refused.record(due, due);
             continue;
         }
         let sent = Instant::now();
@@ -192,6 +194,7 @@ async fn get(storm: Arc<Storm>, schedule: Arc<Schedule>) -> Answers {
         sleep_until(due).await;
         if schedule.is_over() {
             answers.unsent += 1;
+            answers.got.record(due, due);
             continue;
         }
         let sent = Instant::now();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::bail;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -19,34 +18,34 @@ pub(super) struct Report {
     uploads_per_second: f64,
     gets_per_second: f64,
     connections: u16,
-    statuses: BTreeMap<String, u64>,
-    broken: u64,
-    first_break: Option<String>,
+    pub(super) statuses: BTreeMap<String, u64>,
+    pub(super) broken: u64,
+    pub(super) first_break: Option<String>,
     unsent: u64,
-    unreadable_refusals: u64,
-    get: Times,
-    refused: Times,
+    pub(super) unreadable_refusals: u64,
+    pub(super) get: Times,
+    pub(super) refused: Times,
     accepted: Times,
-    before: Option<Capacity>,
-    after: Option<Capacity>,
-    settled: Option<Settled>,
-    /// The server's, during the storm, if it is known which process it is.
-    memory: Option<Memory>,
+    pub(super) before: Option<Capacity>,
+    pub(super) after: Option<Capacity>,
+    pub(super) settled: Option<Settled>,
+    /// The server's, from the beginning of the storm until all is ready, if it is known which process it is.
+    pub(super) memory: Option<Memory>,
     generator_cpu_seconds: f64,
 }
 
 /// Latencies, from when a request was due and from when it was sent.
 #[derive(Debug, Clone, Serialize)]
-struct Times {
+pub(super) struct Times {
     count: u64,
-    from_due_ms: Quantiles,
+    pub(super) from_due_ms: Quantiles,
     from_sent_ms: Quantiles,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Quantiles {
+pub(super) struct Quantiles {
     p50: f64,
-    p99: f64,
+    pub(super) p99: f64,
     max: f64,
 }
 
@@ -54,8 +53,8 @@ struct Quantiles {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Settled {
     ready: u64,
-    failed_or_missing: u64,
-    unfinished: u64,
+    pub(super) failed_or_missing: u64,
+    pub(super) unfinished: u64,
     /// From the end of the storm.
     seconds: f64,
 }
@@ -135,18 +134,6 @@ impl Report {
     /// What the server held in it.
     pub(super) fn with_memory(self, memory: Option<Memory>) -> Self {
         Self { memory, ..self }
-    }
-
-    /// Whether every acknowledged photo is ready.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        match &self.settled {
-            Some(settled) if settled.failed_or_missing + settled.unfinished > 0 => bail!(
-                "of the acknowledged photos {} failed or are missing, and {} are still not ready",
-                settled.failed_or_missing,
-                settled.unfinished
-            ),
-            _ => Ok(()),
-        }
     }
 
     /// Prints to standard output.

@@ -59,13 +59,19 @@ async fn answer(
     Ok(response.status(status).body(Full::new(body.into())).unwrap())
 }
 
+const LINE: &str = "overload --rate 200 --gets 50 --seconds 2 --capacity-photos 6 --width 16 --height 16 --json \
+                    --get-p99-ms-max 1e9 --refused-p99-ms-max 1e9 --capacity-share-min 0";
+
 fn args() -> OverloadArgs {
+    parsed(LINE)
+}
+
+fn parsed(line: &str) -> OverloadArgs {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
         args: OverloadArgs,
     }
-    let line = "overload --rate 200 --gets 50 --seconds 2 --capacity-photos 6 --width 16 --height 16 --json";
     <Line as clap::Parser>::parse_from(line.split(' ')).args
 }
 
@@ -76,7 +82,7 @@ async fn measured() -> Report {
 #[tokio::test]
 async fn what_was_due_is_answered_and_accounted_for() {
     let report = measured().await;
-    report.check().unwrap();
+    args().bounds.check(&report).unwrap();
     report.print(false).unwrap();
     let json = serde_json::to_value(&report).unwrap();
     let count = |name: &str| json["statuses"][name].as_u64().unwrap_or(0);
@@ -91,11 +97,19 @@ async fn what_was_due_is_answered_and_accounted_for() {
 }
 
 #[tokio::test]
-async fn an_acknowledged_photo_that_is_gone_is_a_failure() {
+async fn what_is_beyond_its_bounds_is_a_failure_that_is_named() {
     let gone = ready::Finished { ready: 3, failed: 1, ..ready::Finished::default() };
-    let report = measured().await.with_settled(Settled::new(&gone, Duration::from_secs(1)));
-    let error = report.check().unwrap_err().to_string();
-    assert!(error.contains("1 failed or are missing"), "{error}");
+    let mut report = measured().await.with_settled(Settled::new(&gone, Duration::from_secs(1)));
+    let told = |report: &Report, line: &str| parsed(line).bounds.check(report).unwrap_err().to_string();
+    let error = told(&report, LINE);
+    assert!(error.contains("1 failed or are missing") && !error.contains("99th"), "{error}");
+    let error = told(&report, "overload --get-p99-ms-max 0 --refused-p99-ms-max 0 --capacity-share-min 1e9");
+    for part in ["GETs took", "refusals took", "after the storm"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    report.statuses.insert("GET 503".to_owned(), 2);
+    let error = told(&report, LINE);
+    assert!(error.contains("2 GETs were not answered"), "{error}");
 }
 
 #[test]

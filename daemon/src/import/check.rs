@@ -178,6 +178,8 @@ impl Checker {
                 self.tell(file.index, Outcome::Need { offset: offset.unwrap_or(0) }).await
             }
             (ReplyItem::Need { upload, .. }, Some(needed)) => {
+                // It is told as a path.
+                let upload = upload.and_then(|path| path.rsplit('/').next().map(ToOwned::to_owned));
                 // Senders that have ended take no more, because the import ends.
                 let _ = needed.send(Needed { file, upload }).await;
                 Ok(())

@@ -1,19 +1,22 @@
 //! Hashes files, several at once.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use blake3::{Hash, Hasher};
+use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Event, Outcome};
+use super::ledger::Event;
+use super::source::SourceError;
 use super::walk::Found;
 
 /// Bytes that are read and hashed at once.
@@ -66,10 +69,7 @@ pub(super) async fn hash_all(
                 let told = match hash(&file.path, &stop) {
                     Ok(Some((hash, state))) => hashed.blocking_send(Hashed { index, hash, state }).is_ok(),
                     Ok(None) => return,
-                    Err(error) => {
-                        let outcome = Outcome::Unreadable(error.to_string());
-                        events.blocking_send(Event::settled(index, outcome)).is_ok()
-                    }
+                    Err(error) => events.blocking_send(Event::settled(index, error.into())).is_ok(),
                 };
                 if !told {
                     return; // Whoever listened has given up.
@@ -80,28 +80,55 @@ pub(super) async fn hash_all(
     while running.join_next().await.is_some() {}
 }
 
-/// The digest of a file, and what the file was before it was read. None when stopped.
-fn hash(path: &Path, stop: &CancellationToken) -> io::Result<Option<(Hash, FileState)>> {
-    let mut file = File::open(path)?;
-    let state = FileState::of(&file.metadata()?);
+/// Opens a file, and nothing that only has the name of one: since it was found, a pipe may have taken its place, and opening
+/// that would wait for whoever writes into it.
+pub(super) fn open(path: &Path) -> io::Result<(File, FileState)> {
+    let no_file = || io::Error::other("it is not a file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(no_file());
+    }
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // A file server holds it for one of its clients, who gives it back when somebody waits.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path),
+        opened => opened,
+    }?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, FileState::of(&metadata))) } else { Err(no_file()) }
+}
+
+/// The digest of a file, and what the file was while it was read. None when stopped.
+///
+/// # Errors
+/// When it cannot be read, or is written to meanwhile: one that grows might never end.
+fn hash(path: &Path, stop: &CancellationToken) -> Result<Option<(Hash, FileState)>, SourceError> {
+    let (mut file, state) = open(path)?;
     let mut hasher = Hasher::new();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let length = match file.read(&mut piece) {
-            Ok(0) => return Ok(Some((hasher.finalize(), state))),
+            Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         if stop.is_cancelled() {
             return Ok(None);
         }
         hasher.update(&piece[..length]);
+        if hasher.count() > state.bytes {
+            return Err(SourceError::Changed);
+        }
     }
+    if hasher.count() != state.bytes || FileState::of(&file.metadata()?) != state {
+        return Err(SourceError::Changed);
+    }
+    Ok(Some((hasher.finalize(), state)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Outcome;
     use super::*;
 
     #[tokio::test]
@@ -127,5 +154,21 @@ mod tests {
         assert_eq!(all, (0..50).filter(|index| *index != 7).collect::<Vec<_>>());
         let event = told.recv().await.unwrap();
         assert!(matches!(event, Event::Settled { index: 7, outcome: Outcome::Unreadable(_) }), "{event:?}");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let pipe = home.path().join("a.jpg");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(open(&pipe).unwrap_err().to_string(), "it is not a file");
+        assert_eq!(open(home.path()).unwrap_err().to_string(), "it is not a file");
+    }
+
+    #[test]
+    fn what_is_said_to_be_a_file_and_never_ends_is_not_read_for_ever() {
+        // A file of the system that tells a length of 0 and has content all the same, as one has that grows.
+        let changed = hash(Path::new("/proc/self/maps"), &CancellationToken::new());
+        assert!(matches!(changed, Err(SourceError::Changed)), "{changed:?}");
     }
 }

@@ -28,8 +28,8 @@ const REASONS_MAX: usize = 100;
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was sent, and is a photo.
-    Sent { photo: String },
+    /// It was sent, and is a photo; of another batch than this import's, if one is named.
+    Sent { photo: String, elsewhere: Option<String> },
     /// It was sent, and the daemon had a photo of these bytes.
     Duplicate { photo: String },
     /// It has the bytes of another file of this import: what becomes of that one becomes of it.
@@ -42,7 +42,7 @@ pub(super) enum Outcome {
     Refused(Reason),
     /// It could not be sent.
     Failed(Reason),
-    /// It changed while it was sent, and nothing of it is there.
+    /// It changed while it was read or sent, and nothing of it is there.
     Changed,
     /// It could not be read.
     Unreadable(String),
@@ -101,9 +101,19 @@ pub(super) struct Group {
     pub(super) names: Vec<PathBuf>,
 }
 
+/// A photo that was sent, and is counted in the batch of an earlier import, which began to send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    pub(super) path: PathBuf,
+    pub(super) photo: String,
+    pub(super) batch: String,
+}
+
 /// The counts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// As many as an owner may have uploads in progress, at most.
+    pub(super) elsewhere: Vec<Elsewhere>,
     pub(super) counts: BTreeMap<Kind, Count>,
     /// By what is wrong and why.
     pub(super) groups: BTreeMap<(Kind, String), Group>,
@@ -160,6 +170,8 @@ struct Line<'l> {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<&'l str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     same_as: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,13 +263,17 @@ impl Ledger {
         let file = &self.files[index];
         self.known[index] = Some(kind);
         self.tally.add(kind, file.bytes);
+        if let Outcome::Sent { photo, elsewhere: Some(batch) } = outcome {
+            let (path, photo, batch) = (file.path.clone(), photo.clone(), batch.clone());
+            self.tally.elsewhere.push(Elsewhere { path, photo, batch });
+        }
         let same_as = match outcome {
             Outcome::SameAs(first) => Some(self.files[*first].path.display().to_string()),
             _ => None,
         };
         let reason = match outcome {
             Outcome::Refused(reason) | Outcome::Failed(reason) => Some(reason.clone()),
-            Outcome::Changed => Some(Reason::local("it changed while it was sent; import it again")),
+            Outcome::Changed => Some(Reason::local("it changed while it was read or sent; import it again")),
             Outcome::Unreadable(why) => Some(Reason::local(why.clone())),
             Outcome::SameAs(_) if kind.is_bad() && kind != Kind::NotSent => Some(Reason::local(
                 "it has the same bytes as another file of this import, of which this is said too",
@@ -272,8 +288,12 @@ impl Ledger {
             state: kind,
             bytes: file.bytes,
             photo: match outcome {
-                Outcome::Sent { photo } | Outcome::Duplicate { photo } => Some(photo),
+                Outcome::Sent { photo, .. } | Outcome::Duplicate { photo } => Some(photo),
                 Outcome::Have { photo } => photo.as_deref(),
+                _ => None,
+            },
+            batch: match outcome {
+                Outcome::Sent { elsewhere, .. } => elsewhere.as_deref(),
                 _ => None,
             },
             same_as,
@@ -350,7 +370,7 @@ mod tests {
             6,
             vec![
                 (1, Outcome::SameAs(0)),
-                (0, Outcome::Sent { photo: "p".to_owned() }),
+                (0, Outcome::Sent { photo: "p".to_owned(), elsewhere: Some("b".to_owned()) }),
                 (2, Outcome::Refused(refused)),
                 (3, Outcome::SameAs(2)),
                 (4, Outcome::Unreadable("permission denied".to_owned())),
@@ -359,6 +379,8 @@ mod tests {
         .await;
         assert_eq!(lines.len(), 6);
         assert_eq!((&lines[0]["state"], &lines[0]["photo"]), (&"sent".into(), &"p".into()));
+        assert_eq!((&lines[0]["batch"], &lines[1]["batch"]), (&"b".into(), &Value::Null));
+        assert_eq!(tally.elsewhere.len(), 1);
         assert_eq!((&lines[1]["state"], &lines[1]["same_as"]), (&"duplicate".into(), &"0.jpg".into()));
         assert_eq!((&lines[2]["code"], &lines[3]["same_as"]), (&"unsupported-image".into(), &"2.jpg".into()));
         assert_eq!((&lines[5]["path"], &lines[5]["state"]), (&"5.jpg".into(), &"not_sent".into()));

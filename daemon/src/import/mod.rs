@@ -196,7 +196,7 @@ impl Import<'_> {
         let tally = self.transfer(files, why, batch.clone()).await?;
         let processed = match &batch {
             Some(batch) if self.arguments.wait && !self.asker.stop.is_asked() => {
-                wait::wait(&self.asker, batch, Waiting::new(self.arguments.quiet)).await?
+                wait::wait(&self.asker, batch, &tally.elsewhere, Waiting::new(self.arguments.quiet)).await?
             }
             _ => None,
         };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ledger::{Count, Group, Kind, Tally};
 use super::stop::Why;
 use super::wait::Processed;
+use super::walk::NO_FILE;
 
 /// All that is known at the end.
 pub(super) struct Report {
@@ -128,6 +129,7 @@ impl Report {
         if let Some(batch) = &self.batch {
             let _ = writeln!(text, "  batch {batch}");
         }
+        self.elsewhere(&mut text);
         match &self.why {
             Some(Why::Interrupted) => text.push_str("interrupted: the same command sends what is missing\n"),
             Some(Why::Hopeless(why)) => {
@@ -136,6 +138,20 @@ impl Report {
             None => {}
         }
         text
+    }
+
+    /// Which of what was sent is not counted in this import's batch.
+    fn elsewhere(&self, text: &mut String) {
+        let mut batches = BTreeMap::<_, u64>::new();
+        for photo in &self.tally.elsewhere {
+            *batches.entry(&photo.batch).or_default() += 1;
+        }
+        for (batch, count) in batches {
+            let _ = writeln!(
+                text,
+                "  batch {batch} counts {count} of these: an earlier import began to send them"
+            );
+        }
     }
 
     fn speed(&self, sent: Count) -> String {
@@ -168,9 +184,12 @@ impl Report {
     }
 
     fn not_looked_at(&self, text: &mut String) {
-        let files: u64 = self.passed_over.values().sum();
+        if let Some(special) = self.passed_over.get(NO_FILE) {
+            let _ = writeln!(text, "  {:<18} {special} {NO_FILE}", "passed over");
+        }
+        let mut kinds: Vec<_> = self.passed_over.iter().filter(|(name, _)| *name != NO_FILE).collect();
+        let files: u64 = kinds.iter().map(|(_, count)| *count).sum();
         if files > 0 {
-            let mut kinds: Vec<_> = self.passed_over.iter().collect();
             kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
             let more = if kinds.len() > 5 { ", …" } else { "" };
             let kinds: Vec<_> = kinds.iter().take(5).map(|(name, count)| format!("{name} {count}")).collect();
@@ -228,6 +247,7 @@ pub(super) fn time(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Elsewhere;
     use super::super::patience::Reason;
     use super::*;
 
@@ -240,9 +260,13 @@ mod tests {
                 Reason { code: Some("unsupported-image".to_owned()), detail: "it is text".to_owned() };
             tally.explain(Kind::Refused, &reason, format!("{number}.txt").into());
         }
+        for photo in ["p1", "p2"] {
+            let (path, batch) = (photo.into(), "b0".to_owned());
+            tally.elsewhere.push(Elsewhere { path, photo: photo.to_owned(), batch });
+        }
         Report {
             tally,
-            passed_over: [(".txt".to_owned(), 4), (".xmp".to_owned(), 9)].into(),
+            passed_over: [(".txt".to_owned(), 4), (".xmp".to_owned(), 9), (NO_FILE.to_owned(), 1)].into(),
             links: 2,
             bytes_moved: 4 << 20,
             repeated: 1,
@@ -264,8 +288,10 @@ mod tests {
             "4.txt",
             "and 2 more",
             "13, no photos by their names (.xmp 9, .txt 4); --all",
+            "1 pipes, sockets and devices",
             "2 symbolic links",
-            "batch b1",
+            "batch b1\n",
+            "batch b0 counts 2 of these",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

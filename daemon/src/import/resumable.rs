@@ -1,6 +1,7 @@
 //! Sends a large file by tus 1.0 (<https://tus.io/protocols/resumable-upload>): what has arrived need not be sent again,
 //! neither after a broken connection nor by the next import.
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 
 use base64::Engine;
@@ -70,12 +71,27 @@ impl Sending {
         }
         match &outcome {
             Err(Unsent::Source(SourceError::Changed)) => journey.terminate().await,
-            Err(Unsent::GaveUp(GaveUp::Stopped | GaveUp::Failed(_))) if journey.upload.is_some() => {
+            // Nobody can send the rest of what was removed.
+            Err(Unsent::Source(SourceError::Unreadable(error))) if error.kind() == ErrorKind::NotFound => {
+                journey.terminate().await;
+            }
+            Err(unsent) if journey.upload.is_some() && self.may_go_on(unsent) => {
                 self.asker.client.meter.unfinished.store(true, Ordering::Relaxed);
             }
             _ => {}
         }
         outcome
+    }
+
+    /// Whether the next import may go on with an upload that this one leaves. What was refused is over, unless no file is
+    /// taken at the moment, and that ends the import.
+    fn may_go_on(&self, unsent: &Unsent) -> bool {
+        match unsent {
+            Unsent::Source(SourceError::Changed) => false,
+            Unsent::GaveUp(GaveUp::Refused(_)) => self.asker.stop.is_asked(),
+            Unsent::Source(SourceError::Unreadable(_))
+            | Unsent::GaveUp(GaveUp::Stopped | GaveUp::Failed(_)) => true,
+        }
     }
 }
 
@@ -206,7 +222,7 @@ impl Journey<'_> {
             let view: UploadView = serde_json::from_slice(&answer.body)
                 .map_err(|error| Unsent::failed(format!("what the daemon tells of an upload: {error}")))?;
             match (view.photo, view.problem) {
-                (Some(photo), _) => return Ok(Some(photo.outcome())),
+                (Some(photo), _) => return Ok(Some(photo.outcome(&self.sending.batch))),
                 (None, Some(problem)) => return Err(GaveUp::Refused(problem.into()).into()),
                 (None, None) => {
                     if !matches!(view.state.as_str(), "open" | "finishing") {

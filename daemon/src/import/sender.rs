@@ -60,8 +60,7 @@ impl Sending {
         let sent =
             if resumable { self.send_resumable(needed).await } else { self.send_whole(needed.file).await };
         sent.unwrap_or_else(|unsent| match unsent {
-            Unsent::Source(SourceError::Changed) => Outcome::Changed,
-            Unsent::Source(SourceError::Unreadable(error)) => Outcome::Unreadable(error.to_string()),
+            Unsent::Source(error) => error.into(),
             Unsent::GaveUp(GaveUp::Stopped) => Outcome::NotSent,
             Unsent::GaveUp(GaveUp::Refused(reason)) => {
                 self.end_without_batch(&reason);
@@ -99,7 +98,7 @@ impl Sending {
             if may_be_in
                 && let Some(photo) = check::photo_of(&self.asker, &self.files, &self.batch, &file).await?
             {
-                return Ok(Outcome::Sent { photo });
+                return Ok(Outcome::Sent { photo, elsewhere: None });
             }
         }
     }
@@ -157,12 +156,18 @@ pub(super) struct Photo {
     blake3: String,
     #[serde(default)]
     duplicate: bool,
+    batch_id: Option<String>,
 }
 
 impl Photo {
-    pub(super) fn outcome(self) -> Outcome {
+    /// What became of a file that was to be in this batch.
+    pub(super) fn outcome(self, batch: &str) -> Outcome {
         let photo = self.id;
-        if self.duplicate { Outcome::Duplicate { photo } } else { Outcome::Sent { photo } }
+        if self.duplicate {
+            return Outcome::Duplicate { photo };
+        }
+        // An upload that an earlier import began is counted in that one's batch.
+        Outcome::Sent { photo, elsewhere: self.batch_id.filter(|found| found != batch) }
     }
 }
 
@@ -176,7 +181,7 @@ impl Sending {
             ))
         })?;
         if photo.blake3 == file.hash.to_hex().as_str() {
-            return Ok(photo.outcome());
+            return Ok(photo.outcome(&self.batch));
         }
         let mut detail =
             format!("something on the way to the daemon altered its bytes, and made photo {}", photo.id);

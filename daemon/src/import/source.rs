@@ -15,7 +15,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::client::Meter;
-use super::digest::{FileState, Hashed};
+use super::digest::{self, FileState, Hashed};
+use super::ledger::Outcome;
 
 /// Bytes of one piece; of each file that is sent three are held at most.
 const PIECE_BYTES: u64 = 256 * 1024;
@@ -27,6 +28,21 @@ pub(super) enum SourceError {
     Changed,
     /// It cannot be read.
     Unreadable(io::Error),
+}
+
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<SourceError> for Outcome {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Changed => Self::Changed,
+            SourceError::Unreadable(error) => Self::Unreadable(error.to_string()),
+        }
+    }
 }
 
 /// A file that is being sent, in one request or many.
@@ -93,13 +109,15 @@ impl Source {
 
 impl Open {
     fn new(path: &std::path::Path, state: &FileState) -> Result<Self, SourceError> {
-        let file = File::open(path).map_err(SourceError::Unreadable)?;
-        let open = Self { file, hasher: Hasher::new(), position: 0 };
-        if open.state()? == *state { Ok(open) } else { Err(SourceError::Changed) }
+        let (file, found) = digest::open(path)?;
+        if found != *state {
+            return Err(SourceError::Changed);
+        }
+        Ok(Self { file, hasher: Hasher::new(), position: 0 })
     }
 
     fn state(&self) -> Result<FileState, SourceError> {
-        self.file.metadata().map(|metadata| FileState::of(&metadata)).map_err(SourceError::Unreadable)
+        Ok(FileState::of(&self.file.metadata()?))
     }
 
     /// Exactly so many bytes.
@@ -108,7 +126,7 @@ impl Open {
         match self.file.read_exact(&mut piece) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(SourceError::Changed),
-            Err(error) => return Err(SourceError::Unreadable(error)),
+            Err(error) => return Err(error.into()),
         }
         self.hasher.update(&piece);
         self.position += length;
@@ -217,5 +235,102 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.meter.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    const BYTES: u64 = 5 * PIECE_BYTES + 7;
+
+    fn content() -> Vec<u8> {
+        (0..BYTES).map(|at| (at % 251) as u8).collect()
+    }
+
+    fn file(home: &tempfile::TempDir) -> (PathBuf, Source) {
+        let path = home.path().join("a.jpg");
+        fs::write(&path, content()).unwrap();
+        let state = FileState::of(&fs::metadata(&path).unwrap());
+        let hashed = Hashed { index: 0, hash: blake3::hash(&content()), state };
+        (path.clone(), Source::new(path, &hashed))
+    }
+
+    /// Reads from `from` to the end, with `meanwhile` done after the first piece; how many bytes left, and how it ended.
+    fn sent(source: &mut Source, from: u64, meanwhile: impl FnOnce()) -> (u64, Result<(), SourceError>) {
+        let (pieces, mut taken) = mpsc::channel(1);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(move || source.read(from, BYTES, &pieces));
+            let mut bytes = taken.blocking_recv().unwrap().unwrap().len() as u64;
+            meanwhile();
+            while let Some(Ok(piece)) = taken.blocking_recv() {
+                bytes += piece.len() as u64;
+            }
+            (bytes, reading.join().unwrap())
+        })
+    }
+
+    fn modify(path: &Path, how: impl FnOnce(&File)) {
+        how(&File::options().write(true).open(path).unwrap());
+    }
+
+    #[test]
+    fn the_end_of_a_file_that_changes_while_it_is_sent_never_leaves() {
+        let at = SystemTime::now() - Duration::from_secs(60);
+        let longer = |path: &Path| modify(path, |file| file.set_len(BYTES + 1).unwrap());
+        let shorter = |path: &Path| modify(path, |file| file.set_len(BYTES - 1).unwrap());
+        let touched = |path: &Path| modify(path, |file| file.set_modified(at).unwrap());
+        // Its end becomes another, and its time is set back: only the digest tells.
+        let altered = |path: &Path| {
+            let before = fs::metadata(path).unwrap().modified().unwrap();
+            modify(path, |file| {
+                file.write_all_at(b"x", BYTES - 1).unwrap();
+                file.set_modified(before).unwrap();
+            });
+        };
+        let ways: [(&str, &dyn Fn(&Path)); 4] =
+            [("longer", &longer), ("shorter", &shorter), ("touched", &touched), ("altered", &altered)];
+        for (name, change) in ways {
+            // From its beginning, and from where an earlier request ended.
+            for from in [0, 2 * PIECE_BYTES] {
+                let home = tempfile::tempdir().unwrap();
+                let (path, mut source) = file(&home);
+                let (left, outcome) = sent(&mut source, from, || change(&path));
+                assert!(matches!(outcome, Err(SourceError::Changed)), "{name}: {outcome:?}");
+                assert!(left < BYTES - from, "{name}: all of it left");
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_is_removed_or_replaced_while_it_is_open_is_sent_as_it_was_hashed() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, mut source) = file(&home);
+        let (left, outcome) = sent(&mut source, 0, || fs::remove_file(&path).unwrap());
+        assert!(outcome.is_ok() && left == BYTES);
+        let (path, mut source) = file(&home);
+        let (left, outcome) = sent(&mut source, 0, || {
+            fs::write(home.path().join("new"), "another file").unwrap();
+            fs::rename(home.path().join("new"), &path).unwrap();
+        });
+        assert!(outcome.is_ok() && left == BYTES);
+        // To begin again it has to be opened again.
+        let (_, outcome) = sent_at_once(&mut source);
+        assert!(matches!(outcome, Err(SourceError::Changed)), "{outcome:?}");
+        fs::remove_file(&path).unwrap();
+        let (_, outcome) = sent_at_once(&mut source);
+        assert!(matches!(outcome, Err(SourceError::Unreadable(_))), "{outcome:?}");
+    }
+
+    /// Reads all of it, and takes what comes: there may be nothing.
+    fn sent_at_once(source: &mut Source) -> (bool, Result<(), SourceError>) {
+        let (pieces, mut taken) = mpsc::channel(8);
+        let outcome = source.read(0, BYTES, &pieces);
+        (taken.try_recv().is_ok_and(|piece| piece.is_ok()), outcome)
     }
 }

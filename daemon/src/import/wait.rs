@@ -7,7 +7,7 @@ use hyper::Method;
 use serde::Deserialize;
 
 use super::ask::Asker;
-use super::ledger::{Group, Kind, Tally};
+use super::ledger::{Elsewhere, Group, Kind, Tally};
 use super::patience::{GaveUp, Reason};
 use super::progress::Waiting;
 
@@ -57,55 +57,110 @@ struct Failure {
     detail: String,
 }
 
-/// Waits, and reads which failed. None when the import is to end before.
+/// A photo, as far as it is looked at. Without a state: it is gone.
+#[derive(Default, Deserialize)]
+struct PhotoView {
+    state: String,
+    failure: Option<Failure>,
+}
+
+/// Waits for the photos of a batch, and for those that were sent and are in others; reads which failed. None when the
+/// import is to end before.
 ///
 /// # Errors
 /// When the daemon cannot be asked.
 pub(super) async fn wait(
     asker: &Asker,
     batch: &str,
+    elsewhere: &[Elsewhere],
     mut shown: Waiting,
 ) -> anyhow::Result<Option<Processed>> {
     let path = format!("/v1/batches/{batch}");
-    loop {
+    // The grouping of what could not be sent serves here, too.
+    let mut failed = Tally::default();
+    let mut processed = loop {
         let Some(view) = get::<BatchView>(asker, &path).await? else { return Ok(None) };
         let view = view.counts;
         shown.show(view.ready + view.failed, view.processing);
         if view.processing == 0 {
-            shown.end();
-            let Some(groups) = failures(asker, &path, view.failed).await? else { return Ok(None) };
-            return Ok(Some(Processed { ready: view.ready, failed: view.failed, groups }));
+            break Processed { ready: view.ready, failed: view.failed, ..Processed::default() };
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = asker.stop.asked() => return Ok(None),
+        if !pause(asker).await {
+            return Ok(None);
+        }
+    };
+    if processed.failed > 0 && !explain(asker, &path, &mut failed).await? {
+        return Ok(None);
+    }
+    for photo in elsewhere {
+        match settled(asker, photo).await? {
+            None => return Ok(None),
+            Some(view) if view.state == "failed" => {
+                processed.failed += 1;
+                failed.explain(Kind::Failed, &reason(view.failure), photo.path.clone());
+            }
+            Some(view) if view.state == "ready" => processed.ready += 1,
+            // Deleted since: nobody waits for it.
+            Some(_) => {}
+        }
+    }
+    shown.end();
+    processed.groups = failed.groups.into_iter().map(|((_, name), group)| (name, group)).collect();
+    Ok(Some(processed))
+}
+
+/// Until the next look; false when the import is to end before.
+async fn pause(asker: &Asker) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(LOOK_EVERY) => true,
+        () = asker.stop.asked() => false,
+    }
+}
+
+/// The photo once nobody works on it any more. None when the import is to end before.
+async fn settled(asker: &Asker, photo: &Elsewhere) -> anyhow::Result<Option<PhotoView>> {
+    loop {
+        let path = format!("/v1/photos/{}", photo.photo);
+        let view = match asker.ask(Method::GET, &path, None::<&()>).await {
+            Ok(answer) => serde_json::from_slice::<PhotoView>(&answer.body)
+                .with_context(|| format!("the answer of {path} is not understood"))?,
+            Err(GaveUp::Stopped) => return Ok(None),
+            Err(GaveUp::Refused(reason)) if reason.is("photo-not-found") => PhotoView::default(),
+            Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
+                bail!("could not ask for {}, which was sent: {reason}", photo.path.display())
+            }
+        };
+        if view.state != "processing" {
+            return Ok(Some(view));
+        }
+        if !pause(asker).await {
+            return Ok(None);
         }
     }
 }
 
-async fn failures(asker: &Asker, batch: &str, count: u64) -> anyhow::Result<Option<Vec<(String, Group)>>> {
-    // The grouping of what could not be sent serves here, too.
-    let (mut tally, mut cursor) = (Tally::default(), String::new());
-    if count == 0 {
-        return Ok(Some(Vec::new()));
-    }
+fn reason(failure: Option<Failure>) -> Reason {
+    failure.map_or_else(
+        || Reason::local("no reason is known"),
+        |Failure { code, detail }| Reason { code: Some(code), detail },
+    )
+}
+
+/// Notes which photos of a batch failed, and why; false when the import is to end before.
+async fn explain(asker: &Asker, batch: &str, failed: &mut Tally) -> anyhow::Result<bool> {
+    let mut cursor = String::new();
     loop {
         let page = format!("{batch}/items?state=failed&limit={PAGE}{cursor}");
-        let Some(page) = get::<ItemPage>(asker, &page).await? else { return Ok(None) };
+        let Some(page) = get::<ItemPage>(asker, &page).await? else { return Ok(false) };
         for item in page.items {
-            let reason = item.failure.map_or_else(
-                || Reason::local("no reason is known"),
-                |Failure { code, detail }| Reason { code: Some(code), detail },
-            );
             let name = item.name.or(item.photo).unwrap_or_default();
-            tally.explain(Kind::Failed, &reason, name.into());
+            failed.explain(Kind::Failed, &reason(item.failure), name.into());
         }
         match page.next {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+            None => return Ok(true),
         }
     }
-    Ok(Some(tally.groups.into_iter().map(|((_, name), group)| (name, group)).collect()))
 }
 
 async fn get<T: for<'de> Deserialize<'de>>(asker: &Asker, path: &str) -> anyhow::Result<Option<T>> {

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,6 +18,9 @@ const PHOTO_EXTENSIONS: &[&str] = &[
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif", "heic",
     "heif", "hif", "jxl",
 ];
+
+/// What passes for an extension of what is no file at all.
+pub(super) const NO_FILE: &str = "pipes, sockets and devices";
 
 /// What makes a name a glob, if nothing has that name.
 const GLOB_SIGNS: &[u8] = b"*?[{";
@@ -35,7 +39,7 @@ pub(super) struct Walk {
     pub(super) files: Vec<Found>,
     /// What could not be looked at, and why.
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// Files that were passed over because of their names: how many of each extension.
+    /// What was passed over because of its name: how many of each extension, and [`NO_FILE`].
     pub(super) passed_over: BTreeMap<String, u64>,
     /// Symbolic links that were not followed.
     pub(super) links: u64,
@@ -178,6 +182,8 @@ impl Walker<'_> {
         }
         if entry.path_is_symlink() && !self.rules.follow && entry.depth() > 0 {
             self.walk.links += 1;
+        } else if is_special(&entry.file_type()) {
+            *self.walk.passed_over.entry(NO_FILE.to_owned()).or_default() += 1;
         } else if entry.file_type().is_file() {
             match photo_extension(path) {
                 Err(other) if !self.rules.all => *self.walk.passed_over.entry(other).or_default() += 1,
@@ -224,6 +230,11 @@ fn split(pattern: &Path) -> (PathBuf, Vec<&OsStr>) {
 
 fn is_glob(path: &Path) -> bool {
     path.as_os_str().as_bytes().iter().any(|byte| GLOB_SIGNS.contains(byte))
+}
+
+/// Neither a file nor a folder: opening it would wait for somebody, or read what never ends.
+fn is_special(kind: &fs::FileType) -> bool {
+    kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device()
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {
@@ -345,5 +356,15 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let (_, walk) = found(&home, &["pipe.jpg"], Rules::default());
         assert_eq!(walk.unreadable, [(pipe, "it is not a file".to_owned())]);
+        // In a folder nobody has asked for it, nor for what a link leads to.
+        let _socket = std::os::unix::net::UnixListener::bind(home.path().join("socket.jpg")).unwrap();
+        symlink("pipe.jpg", home.path().join("link.jpg")).unwrap();
+        for (rules, passed) in
+            [(Rules::default(), 2), (Rules { all: true, follow: true, ..Rules::default() }, 3)]
+        {
+            let (names, walk) = found(&home, &[""], rules);
+            assert!(!names.is_empty() && names.iter().all(|name| !name.contains("pipe")), "{names:?}");
+            assert_eq!(walk.passed_over[NO_FILE], passed);
+        }
     }
 }

@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::batches::{self, NotAdmitted, Refusal};
 use super::idempotency::{self, UploadKey};
 use super::photos::Failure;
 use super::subspaces::{DIRECT_UPLOADS, DIRECT_UPLOADS_DUE, DIRECT_UPLOADS_OPEN};
@@ -233,6 +234,8 @@ pub enum Opened {
     TooMany(u64),
     /// The owner's open ones have so many bytes already.
     TooLarge(u64),
+    /// The batch that it names does not take it. The transaction that makes the photo asks again.
+    NotAdmitted(NotAdmitted),
 }
 
 /// The key that the client of an upload may write to.
@@ -241,8 +244,8 @@ pub fn upload_key(id: UploadId) -> ObjectKey {
     ObjectKey::from_stored(format!("{}/{id}", ObjectKind::Upload.prefix()))
 }
 
-/// Opens an upload, bound to the request under a key that opens it. The limits are looked at without a conflict, so that uploads opened at the same moment do not wait
-/// for each other: those may go beyond by as many as there are.
+/// Opens an upload, bound to the request under a key that opens it. The limits are looked at without a conflict, so that
+/// uploads opened at the same moment do not wait for each other: those may go beyond by as many as there are.
 ///
 /// # Errors
 /// Those of the engine.
@@ -259,6 +262,11 @@ pub async fn open(
         && let Some(earlier) = idempotency::upload_of(tx, key).await?
     {
         return Ok(Opened::Before(earlier));
+    }
+    if let Some(batch) = upload.batch
+        && let Err(why) = batches::admission(tx, batch, &upload.owner).await?
+    {
+        return Ok(Opened::NotAdmitted(why));
     }
     if upload.source.upload_key().is_some() {
         let (uploads, bytes) = open_of(tx, &upload.owner).await?;
@@ -430,7 +438,8 @@ fn settle(tx: &Transaction, mut upload: DirectUpload, state: State) -> Result<()
     put(tx, &upload)
 }
 
-/// What was put is refused for good, by the holder of `claim`; false if it is the holder's no more.
+/// What was put is refused for good, by the holder of `claim`; false if it is the holder's no more. Its batch, if
+/// `noted` names one that still takes what comes, keeps that as an item.
 ///
 /// # Errors
 /// Those of the engine.
@@ -439,11 +448,16 @@ pub async fn refuse(
     id: UploadId,
     claim: Uuid,
     failure: &Failure,
+    noted: Option<&Refusal>,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let held = |upload: &DirectUpload| upload.claim.is_some_and(|held| held.id == claim);
     let Some(upload) = get(tx, id).await?.filter(held) else { return Ok(false) };
     settle(tx, upload, State::Refused { failure: failure.clone(), at })?;
+    if let Some(noted) = noted {
+        // A batch that is closed by now is told no more: that is as its client wants it.
+        let _ = batches::refused(tx, noted).await?;
+    }
     Ok(true)
 }
 

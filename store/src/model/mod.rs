@@ -6,6 +6,7 @@
 //!
 //! - [`subspaces`]: which key prefix holds what.
 //! - [`record`]: how a record is encoded, with a version in front.
+//! - [`file_name`]: what is kept of the names that clients give their files.
 //! - [`ids`]: ids, times and content hashes.
 //! - [`chunks`]: records that may be larger than a value may be.
 //! - [`identity`]: the store's own identity and format version.
@@ -26,6 +27,7 @@ pub mod blobs;
 pub mod changes;
 pub mod chunks;
 pub mod direct;
+pub mod file_name;
 pub mod healing;
 pub mod idempotency;
 pub mod identity;

@@ -23,6 +23,8 @@ pub const PHOTOS: Subspace = Subspace(0x10);
 pub const PHOTOS_BY_OWNER: Subspace = Subspace(0x11);
 /// `(owner, content hash)` → photo id. The owner's photo that has these bytes.
 pub const PHOTOS_BY_CONTENT: Subspace = Subspace(0x12);
+/// `(owner, content hash, photo)` → nothing. Further photos of the owner with these bytes, made because the owner wanted it.
+pub const PHOTO_DOUBLES: Subspace = Subspace(0x13);
 /// `(content hash)` → [`blobs::Blob`](super::blobs::Blob).
 pub const BLOBS: Subspace = Subspace(0x20);
 /// `(content hash, photo)` → nothing. One key per photo that refers to a blob.

@@ -164,6 +164,7 @@ impl Filesystem {
         range: Option<std::ops::Range<u64>>,
     ) -> Result<Option<FileReader>, StoreError> {
         let (path, mount) = (self.path(key)?, self.mount.clone());
+        let buffer = buffer();
         blocking(move || {
             let Some(mut file) = open(&path)? else { return mount.check().map(|()| None) };
             let bytes = file.metadata().map_err(|e| failed("look at", &path, e))?.len();
@@ -173,7 +174,7 @@ impl Filesystem {
             }
             let mut reader = OpenFile { file, path, remaining: range.end.saturating_sub(range.start) };
             // Most variants are smaller than one read: open and read in the same hop.
-            let first = reader.read()?;
+            let first = reader.read(buffer)?;
             Ok(Some(FileReader { first, rest: Some(reader) }))
         })
         .await
@@ -402,6 +403,13 @@ impl FileWriter {
     }
 }
 
+/// Room for one read. It is to be made outside of the blocking threads: memory goes back to the heap of the thread that
+/// it came from, which can use it again only when it allocates. Of those threads there come to be dozens, each would keep
+/// what it once made, and one file that is read by all of them in turn would be held many times over.
+fn buffer() -> Vec<u8> {
+    Vec::with_capacity(READ_BYTES)
+}
+
 #[derive(Debug)]
 struct OpenFile {
     file: File,
@@ -410,9 +418,13 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn read(&mut self) -> Result<Bytes, StoreError> {
+    /// The next bytes, in a buffer of [`buffer`]'s; what is much smaller than that gets one of its own size.
+    fn read(&mut self, mut buffer: Vec<u8>) -> Result<Bytes, StoreError> {
         let size = READ_BYTES.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
-        let mut buffer = vec![0; size];
+        if size < READ_BYTES / 2 {
+            buffer = Vec::with_capacity(size);
+        }
+        buffer.resize(size, 0);
         self.file.read_exact(&mut buffer).map_err(|e| failed_read(&self.path, e))?;
         self.remaining -= size as u64;
         Ok(buffer.into())
@@ -433,7 +445,8 @@ impl FileReader {
         }
         match self.rest.take() {
             Some(mut file) if file.remaining > 0 => {
-                let (file, bytes) = blocking(move || file.read().map(|bytes| (file, bytes))).await?;
+                let buffer = buffer();
+                let (file, bytes) = blocking(move || file.read(buffer).map(|bytes| (file, bytes))).await?;
                 self.rest = Some(file);
                 Ok(Some(bytes))
             }

@@ -5,6 +5,7 @@
 
 mod cases;
 mod files;
+mod s3_cross_origin;
 mod s3_faults;
 mod s3_lifecycle;
 mod s3_links;

@@ -18,13 +18,13 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One batch and its daemon.
-struct Batch {
-    client: Client,
-    id: String,
+pub(super) struct Batch {
+    pub(super) client: Client,
+    pub(super) id: String,
 }
 
 impl Batch {
-    async fn open(client: &Client, wanted: &Value) -> Self {
+    pub(super) async fn open(client: &Client, wanted: &Value) -> Self {
         let answer = client.send(Method::POST, "/v1/batches", &[], wanted.to_string()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         let id = answer.json()["id"].as_str().unwrap().to_owned();
@@ -32,11 +32,11 @@ impl Batch {
         Self { client: client.clone(), id }
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(super) fn path(&self, rest: &str) -> String {
         format!("/v1/batches/{}{rest}", self.id)
     }
 
-    async fn upload(&self, name: &str, body: impl Into<Bytes>) -> Answer {
+    pub(super) async fn upload(&self, name: &str, body: impl Into<Bytes>) -> Answer {
         let path = format!("/v1/photos?batch_id={}&filename={name}", self.id);
         self.client.send(Method::POST, &path, &[], body).await
     }
@@ -47,12 +47,12 @@ impl Batch {
         answer.json()
     }
 
-    async fn post(&self, what: &str, body: impl Into<Bytes>) -> Answer {
+    pub(super) async fn post(&self, what: &str, body: impl Into<Bytes>) -> Answer {
         self.client.send(Method::POST, &self.path(what), &[], body).await
     }
 
     /// The batch once nothing of it is being processed, audited.
-    async fn settled(&self) -> Value {
+    pub(super) async fn settled(&self) -> Value {
         let began = Instant::now();
         loop {
             let batch = self.show().await;
@@ -113,7 +113,7 @@ impl Batch {
     }
 }
 
-fn counts(batch: &Value) -> BTreeMap<&str, u64> {
+pub(super) fn counts(batch: &Value) -> BTreeMap<&str, u64> {
     let counts = batch["counts"].as_object().unwrap().iter();
     counts.map(|(name, count)| (name.as_str(), count.as_u64().unwrap())).filter(|(_, n)| *n > 0).collect()
 }

@@ -30,11 +30,11 @@ fn on(server: &Server, more: &str) -> Setup {
     Setup { environment: variables, ..Setup::config(&config) }
 }
 
-async fn post(client: &Client, path: &str, body: &Value) -> Answer {
+pub(super) async fn post(client: &Client, path: &str, body: &Value) -> Answer {
     client.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
 }
 
-async fn announce(client: &Client, body: &Value) -> Value {
+pub(super) async fn announce(client: &Client, body: &Value) -> Value {
     let answer = post(client, "/v1/direct-uploads", body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     let upload = answer.json();
@@ -42,12 +42,12 @@ async fn announce(client: &Client, body: &Value) -> Value {
     upload
 }
 
-fn id_of(value: &Value) -> &str {
+pub(super) fn id_of(value: &Value) -> &str {
     value["id"].as_str().unwrap()
 }
 
 /// Makes a request that the daemon has signed, as a client does that knows nothing of S3.
-async fn make(request: &Value, body: Bytes) -> Answer {
+pub(super) async fn make(request: &Value, body: Bytes) -> Answer {
     let url = request["url"].as_str().unwrap();
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let client = Client::new(&format!("http://{host}"));
@@ -60,7 +60,7 @@ async fn make(request: &Value, body: Bytes) -> Answer {
     client.send(method, &format!("/{path}"), &headers, body).await
 }
 
-async fn complete(client: &Client, upload: &Value) -> Answer {
+pub(super) async fn complete(client: &Client, upload: &Value) -> Answer {
     let path = format!("/v1/direct-uploads/{}/complete", id_of(upload));
     client.send(Method::POST, &path, &[], Bytes::new()).await
 }
@@ -75,7 +75,7 @@ async fn nothing_under_upload_keys(server: &Server, client: &Client) {
     }
 }
 
-async fn original(client: &Client, id: &str) -> Bytes {
+pub(super) async fn original(client: &Client, id: &str) -> Bytes {
     client.get(&format!("/v1/photos/{id}/original")).await.body
 }
 
@@ -194,6 +194,81 @@ async fn what_is_no_photo_or_another_one_is_refused_for_good_and_deleted() {
         tokio::time::sleep(POLL).await;
     }
     assert!(client.all().await.is_empty());
+}
+
+/// What a batch counts, and of its items name, state and problem.
+async fn told(client: &Client, batch: &str) -> (Value, Vec<(String, String, String)>) {
+    let items = client.get(&format!("/v1/batches/{batch}/items")).await.json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let item = |item: &Value| (text(&item["name"]), text(&item["state"]), text(&item["problem"]["type"]));
+    let items = items["items"].as_array().unwrap().iter().map(item).collect();
+    (client.get(&format!("/v1/batches/{batch}")).await.json()["counts"].clone(), items)
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_direct_upload_is_told_in_its_batch() {
+    let server = Server::start();
+    let config = format!("[limits]\nupload_bytes_max = '1 MiB'\n[direct]\nwebhook_token = '{TOKEN}'\n");
+    let daemon = Daemon::start_with(&on(&server, &config));
+    let client = daemon.client();
+    let batch = id_of(&post(&client, "/v1/batches", &json!({})).await.json()).to_owned();
+    let (photo, text) = (photos::photo(1, 300, 200), Bytes::from(vec![b'x'; 5000]));
+    let wrong = blake3::hash(b"another").to_hex().to_string();
+    let mut uploads = Vec::new();
+    for (name, body, mut announced) in [
+        ("a.jpg", &photo, json!({})),
+        ("again.jpg", &photo, json!({})),
+        ("text.jpg", &text, json!({})),
+        ("photo.png", &photo, json!({ "media_type": "image/png" })),
+        ("wrong.jpg", &photo, json!({ "blake3": wrong })),
+        ("told.jpg", &text, json!({})),
+    ] {
+        announced["bytes"] = body.len().into();
+        announced["filename"] = name.into();
+        announced["batch_id"] = batch.clone().into();
+        let upload = announce(&client, &announced).await;
+        assert_eq!(make(&upload["put"], body.clone()).await.status, StatusCode::OK);
+        if name == "told.jpg" {
+            // By an event of the bucket; again and again it is the same.
+            for _ in 0..2 {
+                let answer = event(&client, TOKEN, &format!("uploads/{}", id_of(&upload))).await;
+                assert_eq!(answer.json()["events"]["refused"], 1, "{answer:?}");
+            }
+        }
+        for _ in 0..2 {
+            complete(&client, &upload).await;
+        }
+        uploads.push(upload);
+    }
+    let too_large = json!({ "bytes": 2 << 20, "filename": "huge.jpg", "batch_id": batch });
+    assert_eq!(post(&client, "/v1/direct-uploads", &too_large).await.problem(), "body-too-large");
+    let made = client.settled(id_of(&complete(&client, &uploads[0]).await.json())).await;
+    assert_eq!((&made["name"], &made["batch_id"]), (&json!("a.jpg"), &json!(batch)));
+    let (counts, mut items) = told(&client, &batch).await;
+    assert_eq!(
+        (&counts["received"], &counts["ready"], &counts["duplicates"], &counts["refused"]),
+        (&json!(2), &json!(1), &json!(1), &json!(5)),
+        "{counts}"
+    );
+    items.sort();
+    let expected = [
+        ("a.jpg", "ready", ""),
+        ("again.jpg", "duplicate", ""),
+        ("huge.jpg", "refused", "/problems/body-too-large"),
+        ("photo.png", "refused", "/problems/type-mismatch"),
+        ("text.jpg", "refused", "/problems/unsupported-image"),
+        ("told.jpg", "refused", "/problems/unsupported-image"),
+        ("wrong.jpg", "refused", "/problems/direct-upload-mismatch"),
+    ];
+    let expected =
+        expected.map(|(name, state, problem)| (name.to_owned(), state.to_owned(), problem.to_owned()));
+    assert_eq!(items, expected);
+    // What a closed batch does not take is said before anything is sent.
+    post(&client, &format!("/v1/batches/{batch}/close"), &json!({})).await;
+    let late = json!({ "bytes": 10, "batch_id": batch });
+    assert_eq!(post(&client, "/v1/direct-uploads", &late).await.problem(), "batch-closed");
+    let unknown = json!({ "bytes": 10, "batch_id": "00000000-0000-7000-8000-000000000000" });
+    assert_eq!(post(&client, "/v1/direct-uploads", &unknown).await.problem(), "batch-not-found");
 }
 
 #[tokio::test]
@@ -355,6 +430,13 @@ async fn an_import_that_is_left_in_the_bucket_is_not_imported_again_when_its_pho
     let daemon = Daemon::start_with(&on(&server, &config));
     let client = daemon.client();
     server.put("in/a.jpg", &photos::photo(1, 300, 200));
+    // A name in a bucket may have anything in it; the photo tells what is behind its folders.
+    let hostile = "in/b\u{202e}\u{7}gpj.exe";
+    server.put(hostile, &photos::photo(2, 300, 200));
+    event(&client, TOKEN, hostile).await;
+    let found = client.all().await.remove(0);
+    assert_eq!(found["name"], "b\u{fffd}\u{fffd}gpj.exe");
+    client.delete(&format!("/v1/photos/{}", id_of(&found))).await;
     assert_eq!(event(&client, TOKEN, "in/a.jpg").await.json()["events"]["photos"], 1);
     assert!(server.objects().contains_key("in/a.jpg"), "left, as configured");
     let id = id_of(&client.all().await[0]).to_owned();

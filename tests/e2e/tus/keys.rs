@@ -57,7 +57,7 @@ async fn free(client: &Client, key: &str, photo: &[u8]) -> Answer {
     let began = Instant::now();
     loop {
         let answer = begin(client, key, photo.len(), photo).await;
-        if answer.problem() != "request-in-progress" {
+        if answer.status != StatusCode::CONFLICT {
             return answer;
         }
         assert!(began.elapsed() < PATIENCE, "never free: {answer:?}");

@@ -4,7 +4,7 @@
 //! - Multipart uploads can be listed, and completing one again answers as the first time.
 //! - Objects written in parts tell their checksum: of the whole object where that was asked for, else that of the
 //!   parts'.
-//! - Any storage class and encryption is taken, remembered and told. A bucket keeps lifecycle rules.
+//! - Any storage class and encryption is taken, remembered and told. A bucket keeps lifecycle and cross-origin rules.
 //! - Nothing makes a bucket but [`Bucket::new`]: s3s-fs would with the first object.
 
 use std::collections::{BTreeMap, HashMap};
@@ -65,6 +65,7 @@ struct Notes {
     /// Checksums of objects that were written in parts, as they are told.
     of_parts: HashMap<String, Checksum>,
     lifecycle: Option<LifecycleRules>,
+    cors: Option<CORSRules>,
 }
 
 impl Bucket {
@@ -421,6 +422,40 @@ impl S3 for Bucket {
         self.check_exists(&request.input.bucket)?;
         self.notes.lock().unwrap().lifecycle = None;
         Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
+    }
+
+    async fn get_bucket_cors(
+        &self,
+        request: S3Request<GetBucketCorsInput>,
+    ) -> S3Result<S3Response<GetBucketCorsOutput>> {
+        self.check_exists(&request.input.bucket)?;
+        let cors_rules = self.notes.lock().unwrap().cors.clone();
+        if cors_rules.is_none() {
+            return Err(s3_error!(NoSuchCORSConfiguration));
+        }
+        Ok(S3Response::new(GetBucketCorsOutput { cors_rules }))
+    }
+
+    async fn put_bucket_cors(
+        &self,
+        request: S3Request<PutBucketCorsInput>,
+    ) -> S3Result<S3Response<PutBucketCorsOutput>> {
+        self.check_exists(&request.input.bucket)?;
+        let rules = request.input.cors_configuration.cors_rules;
+        if rules.is_empty() {
+            return Err(s3_error!(MalformedXML, "no rule"));
+        }
+        self.notes.lock().unwrap().cors = Some(rules);
+        Ok(S3Response::new(PutBucketCorsOutput::default()))
+    }
+
+    async fn delete_bucket_cors(
+        &self,
+        request: S3Request<DeleteBucketCorsInput>,
+    ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
+        self.check_exists(&request.input.bucket)?;
+        self.notes.lock().unwrap().cors = None;
+        Ok(S3Response::new(DeleteBucketCorsOutput::default()))
     }
 }
 

@@ -151,6 +151,8 @@ impl Engine {
         self.closed.send_replace(true);
         let _none_on_its_way = self.commits_on_their_way.write().await;
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        // Whoever still holds the store may do so until the process has ended: then it is not dropped in time.
+        let _ = network::stop_before_the_library_ends();
     }
 
     pub(in crate::metadata) fn stats(&self) -> MetadataStats {

@@ -93,6 +93,9 @@ pub(in crate::model) async fn photo_moved(
     counts::touch(tx, batch, now)
 }
 
+/// Bytes of a refusal's sentence that an item keeps.
+const DETAIL_BYTES_MAX: usize = 1000;
+
 /// A file that no photo is made of.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -128,8 +131,9 @@ pub async fn refused(tx: &Transaction, refusal: &Refusal) -> Result<Result<(), N
         return Ok(Ok(())); // An earlier run of this transaction has committed.
     }
     if counts::of(tx, batch, ItemState::Refused).await? < refusal.kept_max {
-        let outcome =
-            Outcome { problem: Some(refusal.problem.clone()), bytes: refusal.bytes, ..Outcome::default() };
+        let mut problem = refusal.problem.clone();
+        problem.detail.truncate(problem.detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        let outcome = Outcome { problem: Some(problem), bytes: refusal.bytes, ..Outcome::default() };
         let (name, state) = (refusal.name.clone(), ItemState::Refused);
         let item = Item { state, name, outcome, duplicate: false, received: now, updated: now };
         items::add(tx, batch, id, &item)?;

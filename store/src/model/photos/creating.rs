@@ -5,7 +5,7 @@ use super::{Failure, ORIGINAL_MISSING, Photo, State, get, of_content, put};
 use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
-use crate::model::subspaces::{PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record, uploads, usage};
 use crate::objects::ObjectKey;
 
@@ -118,9 +118,9 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
     {
         return Ok(Created::NotAdmitted(why));
     }
-    let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
     let same = of_content(tx, &photo.owner, &photo.original.hash).await?;
     let blob = blobs::get(tx, &photo.original.hash).await?;
+    let is_double = same.is_some();
     if !creation.allow_duplicate
         && let Some(same) = same
     {
@@ -141,7 +141,12 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
     put(tx, &photo).await?;
     tx.set(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), photo.id.0)), &[])?;
-    tx.set(&by_content, &record::encode(&photo.id)?)?;
+    let (owner, hash) = (photo.owner.as_str(), &photo.original.hash.0[..]);
+    if is_double {
+        tx.set(&PHOTO_DOUBLES.key(&(owner, hash, photo.id.0)), &[])?;
+    } else {
+        tx.set(&PHOTOS_BY_CONTENT.key(&(owner, hash)), &record::encode(&photo.id)?)?;
+    }
     jobs::enqueue(tx, &creation.job)?;
     count(tx, photo.state, 1)?;
     usage::created(tx, &photo).await?;

@@ -1,12 +1,12 @@
 //! A photo is deleted: gone from every reader's sight at once, its bytes later.
 
-use super::get;
 use super::photo::count;
+use super::{Photo, get};
 use crate::StoreError;
-use crate::metadata::Transaction;
+use crate::metadata::{RangeOptions, Transaction};
 use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
-use crate::model::subspaces::{PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record, usage};
 
 /// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
@@ -24,12 +24,7 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     if let Some(job) = jobs::of_photo(tx, id).await? {
         jobs::remove(tx, &job)?;
     }
-    let by_content = PHOTOS_BY_CONTENT.key(&(photo.owner.as_str(), &photo.original.hash.0[..]));
-    if let Some(bytes) = tx.get(&by_content).await?
-        && record::decode::<PhotoId>(&by_content, &bytes)? == id
-    {
-        tx.clear(&by_content)?;
-    }
+    forget_content(tx, &photo).await?;
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
     chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;
@@ -37,4 +32,24 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     batches::photo_moved(tx, &photo, ItemState::Deleted, None, now).await?;
     changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
     Ok(true)
+}
+
+/// The photo is no longer the one that duplicates of its bytes are told of: a double of it is, if there is one.
+async fn forget_content(tx: &Transaction, photo: &Photo) -> Result<(), StoreError> {
+    let (owner, hash) = (photo.owner.as_str(), &photo.original.hash.0[..]);
+    let by_content = PHOTOS_BY_CONTENT.key(&(owner, hash));
+    tx.clear(&PHOTO_DOUBLES.key(&(owner, hash, photo.id.0)))?;
+    let Some(bytes) = tx.get(&by_content).await? else { return Ok(()) };
+    if record::decode::<PhotoId>(&by_content, &bytes)? != photo.id {
+        return Ok(());
+    }
+    let doubles = tx.get_range(&PHOTO_DOUBLES.range(&(owner, hash)), RangeOptions::first(1)).await?;
+    match doubles.first() {
+        Some((double, _)) => {
+            let (_, _, next) = PHOTO_DOUBLES.unpack::<(String, Vec<u8>, _)>(double)?;
+            tx.set(&by_content, &record::encode(&PhotoId(next))?)?;
+            tx.clear(double)
+        }
+        None => tx.clear(&by_content),
+    }
 }

@@ -140,7 +140,8 @@ impl Failure {
             (None, 429 | 503) => Cause::Throttled,
             (None, 408) => Cause::Timeout,
             // An answer of 2xx that cannot be read is none.
-            (None, 500.. | 200..=299) => Cause::Server,
+            (None, 500 | 502.. | 200..=299) => Cause::Server,
+            // Among them 501, with which servers refuse for good what they do not have.
             _ => return Self::Refused(Refusal { status, code, message, region }),
         };
         let reason = [format!("the server answered {status}"), code, message];
@@ -228,7 +229,7 @@ mod tests {
             );
         }
         for (status, code) in
-            [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidArgument"), (301, "")]
+            [(403, "AccessDenied"), (404, "NoSuchBucket"), (501, "NotImplemented"), (301, "")]
         {
             assert!(matches!(answered(status, code), Failure::Refused(_)), "{code}");
         }

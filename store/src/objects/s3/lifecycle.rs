@@ -19,9 +19,9 @@ use crate::objects::ObjectKind;
 const OWN: &str = "darkroom-";
 /// For how long a server may show the rules that it had before. AWS: "there is usually some lag before a new or updated
 /// Lifecycle configuration is fully propagated to all the Amazon S3 systems".
-const LAG_MAX: Duration = Duration::from_secs(5);
+pub(super) const LAG_MAX: Duration = Duration::from_secs(5);
 /// Between two looks at them.
-const LAG_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const LAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// What would become of the bucket's rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +96,20 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for change in &self.changes {
-            match change {
-                Change::Keep(rule) => writeln!(f, "    {rule}")?,
-                Change::Add(rule) => writeln!(f, "  + {rule}")?,
-                Change::Remove(rule) => writeln!(f, "  - {rule}")?,
-            }
-        }
-        Ok(())
+        show(&self.changes, f)
     }
+}
+
+/// A line for each.
+pub(super) fn show(changes: &[Change], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for change in changes {
+        match change {
+            Change::Keep(rule) => writeln!(f, "    {rule}")?,
+            Change::Add(rule) => writeln!(f, "  + {rule}")?,
+            Change::Remove(rule) => writeln!(f, "  - {rule}")?,
+        }
+    }
+    Ok(())
 }
 
 impl Bucket {

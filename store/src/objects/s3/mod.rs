@@ -6,7 +6,8 @@
 //! - `retry`: attempts within a deadline. `breaker`: a server that is away is left alone. `error`: what answers mean.
 //! - `writer`: a put, in one request or in parts. `beginning`: of the latter. `checksum`: what goes with it.
 //! - `reader`: a get that goes on where a connection broke.
-//! - `presign`: URLs for clients. `copy`: what the server does by itself with what they sent. [`lifecycle`]: what the bucket does by itself.
+//! - `presign`: URLs for clients. `copy`: what the server does by itself with what they sent.
+//! - [`lifecycle`]: what the bucket does by itself. [`cross_origin`]: for which sites' pages.
 //!
 //! A key is `<prefix><kind>/<uuidv7>`, written once and never used again. So no write is conditional (which some
 //! servers ignore), every operation may be repeated, and a read may be continued.
@@ -15,6 +16,7 @@ mod beginning;
 mod breaker;
 mod checksum;
 mod copy;
+pub mod cross_origin;
 mod error;
 pub mod lifecycle;
 mod options;
