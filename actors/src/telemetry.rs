@@ -114,6 +114,11 @@ fn describe_uploads() {
     );
     describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
     describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
+    describe_gauge!(
+        "darkroom_upload_reserved_bytes",
+        Unit::Bytes,
+        "Bytes that they may come to, of which uploads.bytes_max are allowed."
+    );
     describe_counter!(
         "darkroom_direct_uploads_opened_total",
         "Uploads announced that go to the bucket directly."

@@ -2,13 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use darkroom_store::model::ContentHash;
 use darkroom_store::model::uploads::Wishes;
+use darkroom_store::model::{ContentHash, file_name};
 use hyper::HeaderMap;
 
 use super::invalid_header;
 use crate::Api;
-use crate::batches::refusals::shortened;
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, header};
@@ -42,8 +41,9 @@ pub(super) fn wishes(
         }
         wishes.as_sent = Some(as_sent.to_owned());
     }
-    // As long as that of any other photo: what stands in a record has a bound.
-    wishes.name = wishes.name.map(|name| shortened(name, api.options().batches.name_bytes_max));
+    // As its photo will have it: what stands in a record has a bound.
+    let bytes_max = api.pipeline().options().name_bytes_max;
+    wishes.name = wishes.name.and_then(|name| file_name::tidied(&name, bytes_max));
     wishes.declared_type = wishes.declared_type.as_deref().map(declared);
     (wishes.batch, wishes.allow_duplicate) = (intake.batch, intake.allow_duplicate);
     Ok(wishes)
@@ -51,7 +51,7 @@ pub(super) fn wishes(
 
 /// A media type that a client declares, as it is kept.
 pub(super) fn declared(value: &str) -> String {
-    shortened(value.to_owned(), TYPE_BYTES_MAX)
+    value[..value.floor_char_boundary(TYPE_BYTES_MAX)].to_owned()
 }
 
 /// One pair. Keys that are not known are told back, and say nothing here: clients send many of their own.
