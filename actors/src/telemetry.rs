@@ -110,7 +110,7 @@ fn describe_uploads() {
     );
     describe_counter!(
         "darkroom_upload_ended_total",
-        "Resumable uploads that ended by a request, by outcome (done, refused, terminated)."
+        "Resumable uploads that ended, by outcome (done, refused, joined, terminated, expired)."
     );
     describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
     describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");

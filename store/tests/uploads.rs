@@ -39,6 +39,7 @@ cases! { crate::run:
     who_was_overtaken_ends_nothing,
     what_was_announced_is_found_until_it_ends,
     what_has_expired_goes_with_its_pieces,
+    what_is_due_is_listed_behind_what_cannot_be_swept,
 }
 
 const EPOCH: Epoch = Epoch(1);
@@ -150,7 +151,7 @@ impl Store {
     async fn sweep(&self, id: UploadId, now: Timestamp) -> Swept {
         loop {
             match tx!(self, |tx| uploads::sweep(&tx, id, now, 2).await) {
-                Swept::More => {}
+                Swept::More | Swept::Expired => {}
                 swept => return swept,
             }
         }
@@ -462,5 +463,21 @@ async fn what_has_expired_goes_with_its_pieces(store: Store) {
 }
 
 async fn tx_due(store: &Store, now: Timestamp) -> Vec<UploadId> {
-    tx!(store, |tx| uploads::due(&tx, now, 10).await)
+    tx!(store, |tx| uploads::due(&tx, now, None, 10).await).into_iter().map(|due| due.id).collect()
+}
+
+async fn what_is_due_is_listed_behind_what_cannot_be_swept(store: Store) {
+    let mut expected = Vec::new();
+    for _ in 0..3 {
+        let upload = new(Kind::Plain, Some(1));
+        store.create(&upload).await;
+        expected.push(upload.id);
+    }
+    expected.sort_unstable();
+    let (mut listed, mut after, late) = (Vec::new(), None, NOW.after(DAY));
+    while let [due] = tx!(store, |tx| uploads::due(&tx, late, after, 1).await)[..] {
+        listed.push(due.id);
+        after = Some(due);
+    }
+    assert_eq!(listed, expected);
 }

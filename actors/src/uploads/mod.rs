@@ -18,7 +18,7 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::jobs::Lease as Holding;
 use darkroom_store::model::uploads::{
-    self, End, Ended, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
+    self, Due, End, Ended, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
 };
 use darkroom_store::model::{LeaseId, OwnerId, Timestamp, UploadId, photos};
 
@@ -189,9 +189,14 @@ impl Pipeline {
             pieces_max: options.uploads.pieces_max,
             parts_expire: whole.created.after(options.uploads.keep),
         };
-        self.metadata()
-            .transact("join uploads", |tx| async move { uploads::join(&tx, whole, keep_to, key).await })
-            .await
+        let join = |tx| async move { uploads::join(&tx, whole, keep_to, key).await };
+        let joined = self.metadata().transact("join uploads", join).await?;
+        if let (Joined::Done(made), Kind::Final { parts }) = (&joined, &whole.kind)
+            && made.id == whole.id
+        {
+            note_ended("joined", parts.len() as u64);
+        }
+        Ok(joined)
     }
 
     /// The upload as it is now. Whoever appends to it goes on.
@@ -357,7 +362,7 @@ impl Pipeline {
             (outcome, _) => outcome,
         };
         if outcome.is_ok() {
-            metrics::counter!("darkroom_upload_ended_total", "outcome" => "done").increment(1);
+            note_ended("done", 1);
             self.bury_pieces_in_background(upload.id);
         }
         outcome
@@ -385,7 +390,7 @@ impl Pipeline {
         let ended = self.metadata().transact("end upload", run).await?;
         let Ended::Found(found) = &ended else { return Ok(ended) };
         if !found.state.is_end() {
-            metrics::counter!("darkroom_upload_ended_total", "outcome" => outcome).increment(1);
+            note_ended(outcome, 1);
         }
         self.bury_pieces_in_background(id);
         Ok(if found.state == State::Terminated { Ended::Missing } else { ended })
@@ -423,6 +428,7 @@ async fn sweep(metadata: &Metadata, id: UploadId, now: Timestamp) -> Result<bool
         let sweep = |tx| async move { uploads::sweep(&tx, id, now, BURIED_AT_ONCE).await };
         match metadata.transact("sweep upload", sweep).await? {
             Swept::More => {}
+            Swept::Expired => note_ended("expired", 1),
             Swept::Clean => return Ok(false),
             Swept::Gone => return Ok(true),
         }
@@ -435,16 +441,26 @@ async fn sweep(metadata: &Metadata, id: UploadId, now: Timestamp) -> Result<bool
 /// # Errors
 /// Those of the engine.
 pub(crate) async fn expire(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    let mut gone = 0;
+    let (mut gone, mut after) = (0, None);
     loop {
-        let due = metadata
-            .read("list uploads that are due", |tx| async move { uploads::due(&tx, now, DUE_AT_ONCE).await })
-            .await?;
-        if due.is_empty() {
-            return Ok(gone);
+        let list = |tx| async move { uploads::due(&tx, now, after, DUE_AT_ONCE).await };
+        let due = metadata.read("list uploads that are due", list).await?;
+        let Some(last) = due.last().copied() else { return Ok(gone) };
+        for Due { id, .. } in due {
+            match sweep(metadata, id, now).await {
+                Ok(is_gone) => gone += usize::from(is_gone),
+                // It stays as it is. Whatever else is over goes all the same.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(upload = %id, %error, "an upload that is due cannot be read, and is passed over");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        for id in due {
-            gone += usize::from(sweep(metadata, id, now).await?);
-        }
+        after = Some(last);
     }
+}
+
+/// Counts uploads that have ended.
+fn note_ended(outcome: &'static str, count: u64) {
+    metrics::counter!("darkroom_upload_ended_total", "outcome" => outcome).increment(count);
 }

@@ -4,6 +4,7 @@
 //! whose connection may be dead, to stop at once and to commit what it has.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use darkroom_store::model::UploadId;
@@ -21,7 +22,11 @@ pub(super) enum Doing {
 /// Everything in hand. Cheap to clone. An upload may be in more than one hand: whoever comes later takes nobody's place, so
 /// that a request which turns out to be in vain leaves no other unknown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<UploadId, Vec<Work>>>>);
+pub(crate) struct Registry {
+    works: Arc<Mutex<HashMap<UploadId, Vec<Work>>>>,
+    /// The daemon ends: whoever comes now is to stop at once.
+    is_stopped: Arc<AtomicBool>,
+}
 
 /// One request's work, as others see it.
 #[derive(Clone, Debug)]
@@ -106,17 +111,23 @@ impl Registry {
 
     fn place(&self, all: &mut HashMap<UploadId, Vec<Work>>, id: UploadId, doing: Doing) -> Place {
         let work = Work::new(doing);
+        if self.is_stopped.load(Ordering::Relaxed) {
+            work.stop.cancel();
+        }
         all.entry(id).or_default().push(work.clone());
         Place { registry: self.clone(), id, work }
     }
 
-    /// Has everybody stop who adds bytes.
+    /// Has everybody stop who adds bytes, now and from now on.
     pub(crate) fn stop_all(&self) {
-        self.all().values().flatten().for_each(|work| work.stop.cancel());
+        let all = self.all();
+        // Under the lock, under which others enter.
+        self.is_stopped.store(true, Ordering::Relaxed);
+        all.values().flatten().for_each(|work| work.stop.cancel());
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<UploadId, Vec<Work>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,6 +148,13 @@ mod tests {
         drop(finisher);
         assert!(registry.finishing(id).is_none() && registry.enter_finishing(id).is_ok());
         assert!(registry.all().is_empty(), "nothing stays");
+    }
+
+    #[test]
+    fn who_comes_when_all_are_stopped_stops_too() {
+        let registry = Registry::default();
+        registry.stop_all();
+        assert!(registry.enter(UploadId::new()).stopping().is_cancelled());
     }
 
     #[test]

@@ -263,6 +263,8 @@ fn limits(api: &Api, version: Version, upload: Option<&Upload>) -> String {
 fn failed(api: &Api, version: Version, failed: Failed, provided: Option<u64>) -> Answer {
     let Failed { problem, upload } = failed;
     let is_over = problem.is_refusal() || upload.as_ref().is_some_and(|upload| upload.state.is_end());
+    // Who is told another offset is told no more: the upload may be complete, and this request did not complete it.
+    let is_over = is_over && !problem.is("upload-offset-mismatch");
     let is_too_large = problem.status_code() == StatusCode::PAYLOAD_TOO_LARGE;
     let mut answer = match own_type(version, &problem, upload.as_deref()) {
         None => problem.into_answer(),

@@ -138,6 +138,8 @@ async fn close(
 /// What is left of an upload after a sweep of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
+    /// It had expired and has just been ended: its pieces are to be buried.
+    Expired,
     /// More pieces are to be buried.
     More,
     /// Nothing to do before it expires, or nothing at all.
@@ -163,7 +165,7 @@ pub async fn sweep(
             return Ok(Swept::Clean);
         }
         close(tx, upload, State::Terminated, now, now).await?;
-        return Ok(Swept::More);
+        return Ok(Swept::Expired);
     }
     let list = pieces(tx, id, 0, limit).await?;
     for piece in &list {
@@ -186,13 +188,37 @@ pub async fn sweep(
     Ok(Swept::Clean)
 }
 
-/// The uploads for which something is to be done at `now`, at most `limit`.
+/// An upload for which something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: UploadId,
+    /// Since when.
+    pub look: Timestamp,
+}
+
+/// The uploads for which something is to be done at `now`, the longest due first, at most `limit`: those that come `after`
+/// one, so that what cannot be done for one of them keeps it from no other.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn due(tx: &Transaction, now: Timestamp, limit: usize) -> Result<Vec<UploadId>, StoreError> {
-    let range = KeyRange::new(UPLOADS_BY_EXPIRY.all().begin, UPLOADS_BY_EXPIRY.key(&(now.0 + 1,)));
+pub async fn due(
+    tx: &Transaction,
+    now: Timestamp,
+    after: Option<Due>,
+    limit: usize,
+) -> Result<Vec<Due>, StoreError> {
+    let mut begin =
+        after.map_or(UPLOADS_BY_EXPIRY.all().begin, |due| UPLOADS_BY_EXPIRY.key(&(due.look.0, due.id.0)));
+    if after.is_some() {
+        begin.push(0);
+    }
+    let range = KeyRange::new(begin, UPLOADS_BY_EXPIRY.key(&(now.0 + 1,)));
     let options = RangeOptions { limit, snapshot: true, ..Default::default() };
     let rows = tx.get_range(&range, options).await?;
-    rows.iter().map(|(key, _)| Ok(UploadId(UPLOADS_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(key)?.1))).collect()
+    let due = |(key, _): &(Vec<u8>, Vec<u8>)| {
+        let (look, id) = UPLOADS_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(key)?;
+        Ok(Due { id: UploadId(id), look: Timestamp(look) })
+    };
+    rows.iter().map(due).collect()
 }
