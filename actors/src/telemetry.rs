@@ -110,10 +110,15 @@ fn describe_uploads() {
     );
     describe_counter!(
         "darkroom_upload_ended_total",
-        "Resumable uploads that ended by a request, by outcome (done, refused, terminated)."
+        "Resumable uploads that ended, by outcome (done, refused, joined, terminated, expired)."
     );
     describe_gauge!("darkroom_upload_open", "Resumable uploads that have not ended.");
     describe_gauge!("darkroom_upload_open_bytes", Unit::Bytes, "Bytes that lie in them.");
+    describe_gauge!(
+        "darkroom_upload_reserved_bytes",
+        Unit::Bytes,
+        "Bytes that they may come to, of which uploads.bytes_max are allowed."
+    );
     describe_counter!(
         "darkroom_direct_uploads_opened_total",
         "Uploads announced that go to the bucket directly."

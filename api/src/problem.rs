@@ -132,6 +132,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("upload-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not of a type that appends"),
     ("upload-offset-mismatch", StatusCode::CONFLICT, "The upload stands elsewhere"),
     ("upload-taken-over", StatusCode::CONFLICT, "Another request goes on with the upload"),
+    ("upload-stalled", StatusCode::SERVICE_UNAVAILABLE, "The body did not come in time; what came is kept"),
     ("upload-length-mismatch", StatusCode::BAD_REQUEST, "The upload's length was told otherwise"),
     ("upload-length-exceeded", StatusCode::PAYLOAD_TOO_LARGE, "The upload has more bytes than it may"),
     ("upload-checksum-mismatch", StatusCode::BAD_REQUEST, "The bytes are not those of the checksum"),

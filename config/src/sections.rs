@@ -181,10 +181,13 @@ section! {
         #[serde(with = "humantime_serde")]
         expire: Duration = UploadOptions::default().expire,
         #[serde(with = "humantime_serde")]
+        expire_empty: Duration = UploadOptions::default().expire_empty,
+        #[serde(with = "humantime_serde")]
         keep: Duration = UploadOptions::default().keep,
         open_max: u64 = UploadOptions::default().limits.open_max,
         open_per_owner_max: u64 = UploadOptions::default().limits.open_per_owner_max,
         bytes_max: ByteSize = ByteSize(UploadOptions::default().limits.bytes_max),
+        bytes_per_owner_max: ByteSize = ByteSize(UploadOptions::default().limits.bytes_per_owner_max),
         metadata_bytes_max: ByteSize = ByteSize(UploadOptions::default().metadata_bytes_max as u64),
         #[serde(with = "humantime_serde")]
         takeover_wait: Duration = UploadOptions::default().takeover_wait,
@@ -197,11 +200,13 @@ impl Uploads {
             piece_bytes: self.piece.0,
             pieces_max: self.pieces_max,
             expire: self.expire,
+            expire_empty: self.expire_empty,
             keep: self.keep,
             limits: UploadLimits {
                 open_max: self.open_max,
                 open_per_owner_max: self.open_per_owner_max,
                 bytes_max: self.bytes_max.0,
+                bytes_per_owner_max: self.bytes_per_owner_max.0,
             },
             metadata_bytes_max: usize::try_from(self.metadata_bytes_max.0).unwrap_or(usize::MAX),
             takeover_wait: self.takeover_wait,

@@ -20,7 +20,8 @@ const NOW: Timestamp = Timestamp(1_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const KEYS_MAX: u64 = 5;
-const LIMITS: Limits = Limits { open_max: 10, open_per_owner_max: 5, bytes_max: 1000 };
+const LIMITS: Limits =
+    Limits { open_max: 10, open_per_owner_max: 5, bytes_max: 1000, bytes_per_owner_max: 1000 };
 
 #[macro_use]
 mod engines;
@@ -109,6 +110,7 @@ fn upload(kind: Kind, length: u64) -> Upload {
         state: State::Open,
         length: Some(length),
         offset: 0,
+        reserved: length,
         pieces: 0,
         recognized: false,
         wishes: Wishes::default(),
@@ -213,8 +215,8 @@ impl Store {
     }
 
     async fn end(&self, id: UploadId, state: State) {
-        let (owner, end) = (&OwnerId::open(), &End { id, state, now: NOW, expires: NOW });
-        tx!(self, |tx| uploads::end(&tx, owner, end).await).unwrap();
+        let (owner, end) = (&OwnerId::open(), &End { id, state, holder: None, now: NOW, expires: NOW });
+        tx!(self, |tx| uploads::end(&tx, owner, end).await);
     }
 
     async fn open_uploads(&self) -> u64 {
@@ -597,7 +599,7 @@ async fn parts_are_joined_once_under_a_key(store: Store) {
     let request = request("a", b"x");
     let (series, attempt) = store.begun(&request, NOW).await;
     let key = Some(&UploadKey { request: request.clone(), series });
-    let keep_to = &Join { bytes_max: 100, pieces_max: 10, limits: LIMITS, parts_expire: NOW.after(DAY) };
+    let keep_to = &Join { bytes_max: 100, pieces_max: 10, parts_expire: NOW.after(DAY) };
     let whole = || upload(Kind::Final { parts: vec![part.id] }, 0);
     let first = &whole();
     for joined in [first, &whole(), first] {

@@ -13,8 +13,8 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::Lease;
 use darkroom_store::model::photos::{self, Created, Creation, Seen};
 use darkroom_store::model::uploads::{
-    self, Append, Appended, End, Ending, Join, Joined, Kind, Limits, NotBegun, OverLimit, Piece, State,
-    Swept, Taken, Upload, Usage, Wishes,
+    self, Append, Appended, End, Ended, Ending, Join, Joined, Kind, Limits, NotBegun, OverLimit, Piece,
+    State, Swept, Taken, Upload, Usage, Wishes,
 };
 use darkroom_store::model::{ContentHash, Epoch, LeaseId, OwnerId, Timestamp, UploadId, objects};
 use darkroom_store::objects::{ObjectKey, ObjectKind};
@@ -35,14 +35,18 @@ cases! { crate::run:
     an_upload_becomes_one_photo_whoever_finishes_it,
     parts_are_joined_without_a_copy_and_once,
     limits_count_what_is_open,
+    what_is_reserved_comes_back_and_holds_up_nobody_who_has_begun,
+    who_was_overtaken_ends_nothing,
     what_was_announced_is_found_until_it_ends,
     what_has_expired_goes_with_its_pieces,
+    what_is_due_is_listed_behind_what_cannot_be_swept,
 }
 
 const EPOCH: Epoch = Epoch(1);
 const NOW: Timestamp = Timestamp(1_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const LIMITS: Limits = Limits { open_max: 10, open_per_owner_max: 5, bytes_max: 1000 };
+const LIMITS: Limits =
+    Limits { open_max: 10, open_per_owner_max: 5, bytes_max: 1000, bytes_per_owner_max: 800 };
 
 async fn run<F, Fut>(engine: Engine, case: F)
 where
@@ -73,6 +77,7 @@ fn new(kind: Kind, length: Option<u64>) -> Upload {
         state: State::Open,
         length,
         offset: 0,
+        reserved: length.unwrap_or(100),
         pieces: 0,
         recognized: false,
         wishes: Wishes::default(),
@@ -100,7 +105,7 @@ impl Store {
 
     async fn take(&self, id: UploadId, offset: u64, lease: Lease) -> Taken {
         let owner = &OwnerId::open();
-        tx!(self, |tx| uploads::take(&tx, (id, owner), (offset, lease), &LIMITS, 80).await)
+        tx!(self, |tx| uploads::take(&tx, (id, owner), (offset, lease), 80).await)
     }
 
     /// A piece whose intent is durable.
@@ -146,7 +151,7 @@ impl Store {
     async fn sweep(&self, id: UploadId, now: Timestamp) -> Swept {
         loop {
             match tx!(self, |tx| uploads::sweep(&tx, id, now, 2).await) {
-                Swept::More => {}
+                Swept::More | Swept::Expired => {}
                 swept => return swept,
             }
         }
@@ -183,7 +188,7 @@ async fn an_append_that_runs_twice_is_done_once(store: Store) {
     let upload = new(Kind::Plain, Some(30));
     store.create(&upload).await;
     store.create(&upload).await;
-    assert_eq!(store.usage().await, Usage { open: 1, bytes: 0 });
+    assert_eq!(store.usage().await, Usage { open: 1, bytes: 0, reserved: 30 });
     let lease = lease();
     store.take(upload.id, 0, lease).await;
     let pieces = [store.piece(0, 10).await];
@@ -191,7 +196,7 @@ async fn an_append_that_runs_twice_is_done_once(store: Store) {
         let appended = store.append(&Append { release, ..adding(&upload, lease, &pieces) }).await;
         assert!(matches!(appended, Appended::Done(upload) if upload.offset == 10));
     }
-    assert_eq!(store.usage().await, Usage { open: 1, bytes: 10 });
+    assert_eq!(store.usage().await, Usage { open: 1, bytes: 10, reserved: 30 });
     let last = [store.piece(10, 20).await];
     store.take(upload.id, 10, lease).await;
     for _ in 0..2 {
@@ -201,7 +206,7 @@ async fn an_append_that_runs_twice_is_done_once(store: Store) {
         );
     }
     assert_eq!(store.pieces(upload.id).await, [pieces, last].concat());
-    assert_eq!(store.usage().await, Usage { open: 1, bytes: 30 });
+    assert_eq!(store.usage().await, Usage { open: 1, bytes: 30, reserved: 30 });
 }
 
 async fn who_comes_later_takes_the_lease_over(store: Store) {
@@ -233,12 +238,13 @@ async fn nothing_is_added_elsewhere_or_to_what_has_ended(store: Store) {
     let lease = lease();
     store.take(open.id, 0, lease).await;
     let refused = State::Refused { code: "corrupt-image".to_owned(), detail: "why".to_owned() };
-    let end = &End { id: open.id, state: refused.clone(), now: NOW, expires: NOW.after(DAY) };
+    let end = &End { id: open.id, state: refused.clone(), holder: None, now: NOW, expires: NOW.after(DAY) };
     let owner = &OwnerId::open();
     for _ in 0..2 {
-        tx!(store, |tx| uploads::end(&tx, owner, end).await).unwrap();
+        let ended = tx!(store, |tx| uploads::end(&tx, owner, end).await);
+        assert!(matches!(ended, Ended::Found(_)));
     }
-    assert_eq!(store.usage().await, Usage { open: 1, bytes: 20 });
+    assert_eq!(store.usage().await, Usage { open: 1, bytes: 20, reserved: 20 });
     let piece = [store.piece(0, 10).await];
     assert!(matches!(store.append(&adding(&open, lease, &piece)).await, Appended::LeaseLost));
     assert_eq!(store.get(open.id).await.unwrap().state, refused);
@@ -306,8 +312,10 @@ async fn an_upload_becomes_one_photo_whoever_finishes_it(store: Store) {
     // What was terminated meanwhile becomes none.
     let gone = store.whole(Kind::Plain, &[10]).await;
     let creation = &store.creation(&gone, b"another").await;
-    let (owner, end) =
-        (&OwnerId::open(), &End { id: gone.id, state: State::Terminated, now: NOW, expires: NOW });
+    let (owner, end) = (
+        &OwnerId::open(),
+        &End { id: gone.id, state: State::Terminated, holder: None, now: NOW, expires: NOW },
+    );
     tx!(store, |tx| uploads::end(&tx, owner, end).await);
     assert!(matches!(tx!(store, |tx| photos::create(&tx, creation).await), Created::UploadGone));
 }
@@ -316,7 +324,7 @@ async fn parts_are_joined_without_a_copy_and_once(store: Store) {
     let (a, b) = (store.whole(Kind::Partial, &[10, 20]).await, store.whole(Kind::Partial, &[5]).await);
     let short = new(Kind::Partial, Some(9));
     store.create(&short).await;
-    let keep_to = &Join { bytes_max: 100, pieces_max: 10, limits: LIMITS, parts_expire: NOW.after(DAY) };
+    let keep_to = &Join { bytes_max: 100, pieces_max: 10, parts_expire: NOW.after(DAY) };
     let of = |parts: &[UploadId]| Upload { length: None, ..new(Kind::Final { parts: parts.to_vec() }, None) };
     let unfinished = &of(&[a.id, short.id]);
     let joined = tx!(store, |tx| uploads::join(&tx, unfinished, keep_to, None).await);
@@ -337,7 +345,7 @@ async fn parts_are_joined_without_a_copy_and_once(store: Store) {
     assert_eq!(pieces.iter().map(|piece| piece.start).collect::<Vec<_>>(), [0, 10, 30]);
     assert_eq!(pieces.into_iter().map(|piece| piece.object).collect::<Vec<_>>(), objects);
     assert_eq!(store.get(a.id).await.unwrap().state, State::Joined { into: whole.id });
-    assert_eq!(store.usage().await, Usage { open: 2, bytes: 35 });
+    assert_eq!(store.usage().await, Usage { open: 2, bytes: 35, reserved: 44 });
     let again = &of(&[a.id, b.id]);
     let joined = tx!(store, |tx| uploads::join(&tx, again, keep_to, None).await);
     assert!(
@@ -365,11 +373,59 @@ async fn limits_count_what_is_open(store: Store) {
         tx!(store, |tx| uploads::create(&tx, sixth, few, None).await),
         Err(NotBegun::Over(OverLimit::Open))
     );
-    let full = &Limits { open_per_owner_max: 100, bytes_max: 0, ..LIMITS };
-    assert_eq!(
-        tx!(store, |tx| uploads::create(&tx, sixth, full, None).await),
-        Err(NotBegun::Over(OverLimit::Bytes))
-    );
+    // Five of no known length have reserved a hundred bytes each.
+    let full = &Limits { open_per_owner_max: 100, bytes_max: 500, ..LIMITS };
+    let over = |limits| tx_create(&store, sixth, limits);
+    assert_eq!(over(full).await, Err(NotBegun::Over(OverLimit::Bytes)));
+    let full = &Limits { open_per_owner_max: 100, bytes_per_owner_max: 500, ..LIMITS };
+    assert_eq!(over(full).await, Err(NotBegun::Over(OverLimit::BytesOfOwner)));
+}
+
+async fn tx_create(store: &Store, upload: &Upload, limits: &Limits) -> Result<Upload, NotBegun> {
+    tx!(store, |tx| uploads::create(&tx, upload, limits, None).await)
+}
+
+async fn what_is_reserved_comes_back_and_holds_up_nobody_who_has_begun(store: Store) {
+    let (known, any) = (new(Kind::Plain, Some(750)), new(Kind::Plain, None));
+    store.create(&known).await;
+    store.create(&any).await;
+    assert_eq!(store.usage().await, Usage { open: 2, bytes: 0, reserved: 850 });
+    let next = &new(Kind::Plain, Some(1));
+    assert_eq!(tx_create(&store, next, &LIMITS).await, Err(NotBegun::Over(OverLimit::BytesOfOwner)));
+    // Beyond the limit what has begun goes on, and its length takes the place of what it could have been.
+    let lease = lease();
+    assert!(matches!(store.take(any.id, 0, lease).await, Taken::Held(..)));
+    let piece = [store.piece(0, 40).await];
+    store.append(&Append { complete: true, ..adding(&any, lease, &piece) }).await;
+    assert_eq!(store.usage().await, Usage { open: 2, bytes: 40, reserved: 790 });
+    tx_create(&store, next, &LIMITS).await.unwrap();
+    let owner = &OwnerId::open();
+    for id in [known.id, any.id, next.id] {
+        let end = &End { id, state: State::Terminated, holder: None, now: NOW, expires: NOW };
+        tx!(store, |tx| uploads::end(&tx, owner, end).await);
+    }
+    assert_eq!(store.usage().await, Usage::default());
+}
+
+async fn who_was_overtaken_ends_nothing(store: Store) {
+    let upload = new(Kind::Plain, Some(30));
+    store.create(&upload).await;
+    let (early, late, owner) = (lease(), lease(), &OwnerId::open());
+    store.take(upload.id, 0, early).await;
+    store.take(upload.id, 0, late).await;
+    let refused = State::Refused { code: "corrupt-image".to_owned(), detail: "why".to_owned() };
+    let by = |lease: Lease| End {
+        id: upload.id,
+        state: refused.clone(),
+        holder: Some(lease.id),
+        now: NOW,
+        expires: NOW.after(DAY),
+    };
+    let (early, late) = (&by(early), &by(late));
+    assert!(matches!(tx!(store, |tx| uploads::end(&tx, owner, early).await), Ended::LeaseLost));
+    assert_eq!(store.get(upload.id).await.unwrap().state, State::Open);
+    assert!(matches!(tx!(store, |tx| uploads::end(&tx, owner, late).await), Ended::Found(_)));
+    assert_eq!(store.get(upload.id).await.unwrap().state, refused);
 }
 
 async fn what_was_announced_is_found_until_it_ends(store: Store) {
@@ -388,7 +444,7 @@ async fn what_was_announced_is_found_until_it_ends(store: Store) {
     store.create(&second).await;
     assert_eq!(find().await, Some(second.id));
     for (id, left) in [(first.id, Some(second.id)), (second.id, None)] {
-        let end = &End { id, state: State::Terminated, now: NOW, expires: NOW };
+        let end = &End { id, state: State::Terminated, holder: None, now: NOW, expires: NOW };
         tx!(store, |tx| uploads::end(&tx, owner, end).await);
         assert_eq!(find().await, left);
     }
@@ -407,5 +463,21 @@ async fn what_has_expired_goes_with_its_pieces(store: Store) {
 }
 
 async fn tx_due(store: &Store, now: Timestamp) -> Vec<UploadId> {
-    tx!(store, |tx| uploads::due(&tx, now, 10).await)
+    tx!(store, |tx| uploads::due(&tx, now, None, 10).await).into_iter().map(|due| due.id).collect()
+}
+
+async fn what_is_due_is_listed_behind_what_cannot_be_swept(store: Store) {
+    let mut expected = Vec::new();
+    for _ in 0..3 {
+        let upload = new(Kind::Plain, Some(1));
+        store.create(&upload).await;
+        expected.push(upload.id);
+    }
+    expected.sort_unstable();
+    let (mut listed, mut after, late) = (Vec::new(), None, NOW.after(DAY));
+    while let [due] = tx!(store, |tx| uploads::due(&tx, late, after, 1).await)[..] {
+        listed.push(due.id);
+        after = Some(due);
+    }
+    assert_eq!(listed, expected);
 }

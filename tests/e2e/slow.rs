@@ -91,7 +91,7 @@ async fn pieces_of_uploads_that_trickle_hold_no_slot_and_are_cut_off() {
     }
     for (mut stream, path) in slow {
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-too-slow"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("upload-stalled"), "{answer}");
         assert_eq!(client.get(&path).await.json()["offset"], 0);
     }
 }

@@ -175,7 +175,7 @@ async fn read_original(house: &House, original: &Original) -> Result<Option<Vec<
 
 /// Whether the objects are those of these metadata. Behind a folder that is not mounted, or an address where another server
 /// answers, no original is found, and none is lost.
-async fn see_store(house: &House) -> Result<(), StoreError> {
+pub(crate) async fn see_store(house: &House) -> Result<(), StoreError> {
     let away = |reason| StoreError::Unavailable { reason };
     let identity = house.metadata.read("read identity", |tx| async move { identity::get(&tx).await }).await?;
     let found = house.objects.store_id().await;

@@ -18,7 +18,7 @@ use darkroom_store::metadata::Metadata;
 use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::jobs::Lease as Holding;
 use darkroom_store::model::uploads::{
-    self, End, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
+    self, Due, End, Ended, Ending, Join, Joined, Kind, NotBegun, State, Swept, Taken, Upload as Record, Usage,
 };
 use darkroom_store::model::{LeaseId, OwnerId, Timestamp, UploadId, photos};
 
@@ -31,7 +31,6 @@ use crate::{Pipeline, uploads::reader::Broken};
 pub use options::UploadOptions;
 use reader::PieceReader;
 pub use receive::Held;
-use registry::Doing;
 pub(crate) use registry::Registry;
 
 /// Pieces buried in one transaction.
@@ -86,9 +85,13 @@ pub enum AppendError {
         /// What it may have.
         limit: u64,
     },
-    /// It lies in as many pieces as may be.
+    /// It lies in as many pieces as may be. What came before is the upload's, which is as it is told here.
     #[error("the upload lies in too many pieces")]
-    TooManyPieces,
+    TooManyPieces(Box<Record>),
+    /// The client says that there are no more bytes, and there are not as many as it announced. They are the upload's, which
+    /// is as it is told here, and not complete.
+    #[error("the upload has {} bytes, and another number was announced", .0.offset)]
+    OtherLength(Box<Record>),
     /// The bytes are not those that a digest announced; none of them were kept.
     #[error(transparent)]
     OtherBytes(BodyError),
@@ -113,8 +116,6 @@ pub enum NotHeld {
     Elsewhere(Record),
     /// Nothing can be added to it any more, or never could.
     Closed(Record),
-    /// So much lies in open uploads that no more is taken.
-    Full,
     /// There is none, or none of this owner.
     Missing,
     /// The store could not tell.
@@ -145,7 +146,9 @@ impl Pipeline {
 
     fn new_upload(&self, owner: OwnerId, kind: Kind, length: Option<u64>, wishes: uploads::Wishes) -> Record {
         let now = Timestamp::now();
-        let expires = now.after(self.options().uploads.expire);
+        let expires = now.after(self.options().uploads.expire_empty);
+        // A length that is not told may be any.
+        let reserved = length.unwrap_or(self.options().upload_bytes_max);
         Record {
             id: UploadId::new(),
             owner,
@@ -153,6 +156,7 @@ impl Pipeline {
             state: State::Open,
             length,
             offset: 0,
+            reserved,
             pieces: 0,
             recognized: false,
             wishes,
@@ -183,12 +187,16 @@ impl Pipeline {
         let keep_to = &Join {
             bytes_max: options.upload_bytes_max,
             pieces_max: options.uploads.pieces_max,
-            limits: options.uploads.limits,
             parts_expire: whole.created.after(options.uploads.keep),
         };
-        self.metadata()
-            .transact("join uploads", |tx| async move { uploads::join(&tx, whole, keep_to, key).await })
-            .await
+        let join = |tx| async move { uploads::join(&tx, whole, keep_to, key).await };
+        let joined = self.metadata().transact("join uploads", join).await?;
+        if let (Joined::Done(made), Kind::Final { parts }) = (&joined, &whole.kind)
+            && made.id == whole.id
+        {
+            note_ended("joined", parts.len() as u64);
+        }
+        Ok(joined)
     }
 
     /// The upload as it is now. Whoever appends to it goes on.
@@ -206,7 +214,7 @@ impl Pipeline {
     /// # Errors
     /// Those of the engine.
     pub async fn upload_at_rest(&self, id: UploadId, owner: &OwnerId) -> Result<Option<Record>, StoreError> {
-        self.stop_appending(id).await;
+        self.stop_appending(id, owner, None).await?;
         let found = self.upload(id, owner).await?;
         if found.as_ref().is_none_or(|upload| upload.lease.is_none()) {
             return Ok(found);
@@ -216,13 +224,27 @@ impl Pipeline {
     }
 
     /// Has the request end, within a bound, that adds bytes on this node. Whatever it does after that, its lease is lost.
-    async fn stop_appending(&self, id: UploadId) {
-        let work = self.uploads().of(id).filter(|work| work.doing == Doing::Appending);
-        if let Some(work) = work
-            && tokio::time::timeout(self.options().uploads.takeover_wait, work.stop()).await.is_err()
-        {
+    /// Nobody is stopped for a stranger, nor for one who would go on `from` where the upload stands no more.
+    async fn stop_appending(
+        &self,
+        id: UploadId,
+        owner: &OwnerId,
+        from: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let works = self.uploads().appending(id);
+        if works.is_empty() {
+            return Ok(());
+        }
+        let found = self.upload(id, owner).await?;
+        // One who is ahead of it may be so by what the other has received and not committed.
+        if found.is_none_or(|upload| from.is_some_and(|from| from < upload.offset)) {
+            return Ok(());
+        }
+        let stopped = futures_util::future::join_all(works.iter().map(registry::Work::stop));
+        if tokio::time::timeout(self.options().uploads.takeover_wait, stopped).await.is_err() {
             tracing::warn!(upload = %id, "a request did not stop in time; its lease is taken from it");
         }
+        Ok(())
     }
 
     /// The right to append at `offset`, whoever had it before.
@@ -230,18 +252,15 @@ impl Pipeline {
     /// # Errors
     /// [`NotHeld`].
     pub async fn hold_upload(&self, id: UploadId, owner: &OwnerId, offset: u64) -> Result<Held, NotHeld> {
-        self.stop_appending(id).await;
+        self.stop_appending(id, owner, Some(offset)).await.map_err(NotHeld::Store)?;
         let holding = Holding { id: LeaseId::new(), epoch: self.house().epoch };
-        let place = self.uploads().enter(id, Doing::Appending);
-        let limits = &self.options().uploads.limits;
-        let take =
-            |tx| async move { uploads::take(&tx, (id, owner), (offset, holding), limits, fold::TAIL).await };
+        let place = self.uploads().enter(id);
+        let take = |tx| async move { uploads::take(&tx, (id, owner), (offset, holding), fold::TAIL).await };
         match self.metadata().transact("take lease of upload", take).await.map_err(NotHeld::Store)? {
             Taken::Held(upload, tail) => Ok(Held { upload, tail, holding, place }),
             Taken::Elsewhere(upload) => Err(NotHeld::Elsewhere(upload)),
             Taken::Closed(upload) if upload.state == State::Terminated => Err(NotHeld::Missing),
             Taken::Closed(upload) => Err(NotHeld::Closed(upload)),
-            Taken::Full => Err(NotHeld::Full),
             Taken::Missing => Err(NotHeld::Missing),
         }
     }
@@ -287,7 +306,15 @@ impl Pipeline {
                 Err(work) => work.ended().await,
             }
         }
-        Err(IngestError::Restarting)
+        let reason = "others were to make the photo, and none has; ask again".to_owned();
+        Err(StoreError::Unavailable { reason }.into())
+    }
+
+    /// Resolves when nobody on this node makes the upload's photo any more. Whoever waits so holds nothing.
+    pub async fn upload_finished(&self, id: UploadId) {
+        if let Some(work) = self.uploads().finishing(id) {
+            work.ended().await;
+        }
     }
 
     /// The photo that the upload has become, if it has.
@@ -321,24 +348,27 @@ impl Pipeline {
         let outcome = self.ingest(ingest).await;
         let outcome = match (outcome, failure.take()) {
             (Err(IngestError::Body(_)), Some(Broken::OtherContent)) => Err(IngestError::OtherContent),
-            (
-                Err(IngestError::Body(_)),
-                Some(Broken::Store(error @ (StoreError::Corrupt { .. } | StoreError::Unreadable { .. }))),
-            ) => {
-                tracing::error!(upload = %upload.id, %error, "stored bytes of an upload are lost");
-                Err(IngestError::BytesLost)
+            (Err(IngestError::Body(_)), Some(Broken::Store(error))) => {
+                let error = reader::judged(self.house(), upload.id, error).await;
+                // Another node may have made the photo meanwhile, or the upload may have been ended: then its pieces went, and
+                // none of them is lost. They go after that is noted, never before.
+                if matches!(error, IngestError::BytesLost)
+                    && let Some(ingested) = self.photo_of(upload).await?
+                {
+                    return Ok(ingested);
+                }
+                Err(error)
             }
-            (Err(IngestError::Body(_)), Some(Broken::Store(error))) => Err(IngestError::Store(error)),
             (outcome, _) => outcome,
         };
         if outcome.is_ok() {
-            metrics::counter!("darkroom_upload_ended_total", "outcome" => "done").increment(1);
+            note_ended("done", 1);
             self.bury_pieces_in_background(upload.id);
         }
         outcome
     }
 
-    /// Ends an upload without a photo, unless it has ended; the upload as it was found.
+    /// Ends an upload without a photo, unless it has ended, or `holder` is no longer the last that had its lease.
     ///
     /// # Errors
     /// Those of the engine.
@@ -346,25 +376,24 @@ impl Pipeline {
         &self,
         id: UploadId,
         owner: &OwnerId,
-        state: State,
-    ) -> Result<Option<Record>, StoreError> {
+        (state, holder): (State, Option<LeaseId>),
+    ) -> Result<Ended, StoreError> {
         let is_wanted = state != State::Terminated;
         let now = Timestamp::now();
         let expires = if is_wanted { now.after(self.options().uploads.keep) } else { now };
         let outcome = if is_wanted { "refused" } else { "terminated" };
         if !is_wanted {
-            self.stop_appending(id).await;
+            self.stop_appending(id, owner, None).await?;
         }
-        let end = &End { id, state, now, expires };
+        let end = &End { id, state, holder, now, expires };
         let run = |tx| async move { uploads::end(&tx, owner, end).await };
-        let found = self.metadata().transact("end upload", run).await?;
-        if found.as_ref().is_some_and(|upload| !upload.state.is_end()) {
-            metrics::counter!("darkroom_upload_ended_total", "outcome" => outcome).increment(1);
+        let ended = self.metadata().transact("end upload", run).await?;
+        let Ended::Found(found) = &ended else { return Ok(ended) };
+        if !found.state.is_end() {
+            note_ended(outcome, 1);
         }
-        if found.is_some() {
-            self.bury_pieces_in_background(id);
-        }
-        Ok(found.filter(|upload| upload.state != State::Terminated))
+        self.bury_pieces_in_background(id);
+        Ok(if found.state == State::Terminated { Ended::Missing } else { ended })
     }
 
     /// Not for long on anybody's way: the Janitor does what is left.
@@ -381,9 +410,10 @@ impl Pipeline {
     /// What is open, of everybody.
     pub(crate) async fn record_upload_gauges(&self) -> Result<(), StoreError> {
         let read = |tx| async move { uploads::usage(&tx, None).await };
-        let Usage { open, bytes } = self.metadata().read("read usage of uploads", read).await?;
+        let Usage { open, bytes, reserved } = self.metadata().read("read usage of uploads", read).await?;
         metrics::gauge!("darkroom_upload_open").set(open as f64);
         metrics::gauge!("darkroom_upload_open_bytes").set(bytes as f64);
+        metrics::gauge!("darkroom_upload_reserved_bytes").set(reserved as f64);
         Ok(())
     }
 }
@@ -398,6 +428,7 @@ async fn sweep(metadata: &Metadata, id: UploadId, now: Timestamp) -> Result<bool
         let sweep = |tx| async move { uploads::sweep(&tx, id, now, BURIED_AT_ONCE).await };
         match metadata.transact("sweep upload", sweep).await? {
             Swept::More => {}
+            Swept::Expired => note_ended("expired", 1),
             Swept::Clean => return Ok(false),
             Swept::Gone => return Ok(true),
         }
@@ -410,16 +441,26 @@ async fn sweep(metadata: &Metadata, id: UploadId, now: Timestamp) -> Result<bool
 /// # Errors
 /// Those of the engine.
 pub(crate) async fn expire(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
-    let mut gone = 0;
+    let (mut gone, mut after) = (0, None);
     loop {
-        let due = metadata
-            .read("list uploads that are due", |tx| async move { uploads::due(&tx, now, DUE_AT_ONCE).await })
-            .await?;
-        if due.is_empty() {
-            return Ok(gone);
+        let list = |tx| async move { uploads::due(&tx, now, after, DUE_AT_ONCE).await };
+        let due = metadata.read("list uploads that are due", list).await?;
+        let Some(last) = due.last().copied() else { return Ok(gone) };
+        for Due { id, .. } in due {
+            match sweep(metadata, id, now).await {
+                Ok(is_gone) => gone += usize::from(is_gone),
+                // It stays as it is. Whatever else is over goes all the same.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(upload = %id, %error, "an upload that is due cannot be read, and is passed over");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        for id in due {
-            gone += usize::from(sweep(metadata, id, now).await?);
-        }
+        after = Some(last);
     }
+}
+
+/// Counts uploads that have ended.
+fn note_ended(outcome: &'static str, count: u64) {
+    metrics::counter!("darkroom_upload_ended_total", "outcome" => outcome).increment(count);
 }

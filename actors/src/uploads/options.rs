@@ -19,6 +19,8 @@ pub struct UploadOptions {
     pub pieces_max: u64,
     /// How long an upload stays to which nothing is added.
     pub expire: Duration,
+    /// How long one stays that has no byte yet: to begin one costs nothing, and takes room from others.
+    pub expire_empty: Duration,
     /// How long the record of an upload stays that has ended.
     pub keep: Duration,
     /// How much may be open.
@@ -36,8 +38,14 @@ impl Default for UploadOptions {
             piece_bytes: 8 * MIB,
             pieces_max: 10_000,
             expire: Duration::from_secs(24 * 3600),
+            expire_empty: Duration::from_secs(3600),
             keep: Duration::from_secs(24 * 3600),
-            limits: Limits { open_max: 50_000, open_per_owner_max: 10_000, bytes_max: 64 << 30 },
+            limits: Limits {
+                open_max: 50_000,
+                open_per_owner_max: 10_000,
+                bytes_max: 64 << 30,
+                bytes_per_owner_max: 32 << 30,
+            },
             metadata_bytes_max: 8 << 10,
             takeover_wait: Duration::from_secs(5),
         }
@@ -62,17 +70,22 @@ impl UploadOptions {
                 self.pieces_max
             ));
         }
-        let ages = [("uploads.expire", self.expire), ("uploads.keep", self.keep)];
+        let ages = [
+            ("uploads.expire", self.expire),
+            ("uploads.expire_empty", self.expire_empty),
+            ("uploads.keep", self.keep),
+        ];
         if let Some((name, age)) =
             ages.iter().find(|(_, age)| !(Duration::from_secs(1)..=AGE_MAX).contains(age))
         {
             return Err(format!("{name} is {} s: set it from 1 s to 30 days", age.as_secs()));
         }
-        let Limits { open_max, open_per_owner_max, bytes_max } = self.limits;
+        let Limits { open_max, open_per_owner_max, bytes_max, bytes_per_owner_max } = self.limits;
         let positive = [
             ("uploads.open_max", open_max),
             ("uploads.open_per_owner_max", open_per_owner_max),
             ("uploads.bytes_max", bytes_max),
+            ("uploads.bytes_per_owner_max", bytes_per_owner_max),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} is 0: set it to 1 or more"));
@@ -104,6 +117,7 @@ mod tests {
             (UploadOptions { piece_bytes: 1, ..default() }, "uploads.piece"),
             (UploadOptions { pieces_max: 1 << 20, ..default() }, "uploads.pieces_max"),
             (UploadOptions { expire: Duration::ZERO, ..default() }, "uploads.expire"),
+            (UploadOptions { expire_empty: Duration::ZERO, ..default() }, "uploads.expire_empty"),
             (UploadOptions { keep: 2 * AGE_MAX, ..default() }, "uploads.keep"),
             (UploadOptions { limits: none, ..default() }, "uploads.open_max"),
             (UploadOptions { metadata_bytes_max: 1 << 20, ..default() }, "uploads.metadata_bytes_max"),

@@ -11,8 +11,9 @@ use darkroom_store::model::{ContentHash, UploadId};
 use darkroom_store::objects::ObjectReader;
 use futures_util::{StreamExt, stream};
 
-use crate::error::BodyError;
+use crate::error::{BodyError, IngestError};
 use crate::stages::House;
+use crate::stages::decoder::see_store;
 use crate::stages::ingestor::Body;
 
 /// Pieces looked up at once.
@@ -79,7 +80,13 @@ impl PieceReader {
         if piece.start != self.rest.start {
             return Err(gap());
         }
-        let reader = self.house.objects.get(&piece.object, None).await?;
+        let objects = &self.house.objects;
+        let mut reader = objects.get(&piece.object, None).await?;
+        if reader.is_none() {
+            see_store(&self.house).await?;
+            // It may have come back in between.
+            reader = objects.get(&piece.object, None).await?;
+        }
         let reader = reader.ok_or_else(|| lost(&piece, "is not in the object store"))?;
         self.reading = Some(Reading { piece, reader, hasher: blake3::Hasher::new() });
         Ok(true)
@@ -88,6 +95,22 @@ impl PieceReader {
 
 fn lost(piece: &Piece, what: &str) -> StoreError {
     StoreError::Corrupt { what: format!("piece {}", piece.object), detail: format!("it {what}") }
+}
+
+/// What it means for an upload that its bytes could not be read: they are lost only if the store that should have them is
+/// there and says so.
+pub(super) async fn judged(house: &House, id: UploadId, error: StoreError) -> IngestError {
+    match &error {
+        StoreError::Corrupt { .. } => {}
+        StoreError::Unreadable { .. } => {
+            if let Err(away) = see_store(house).await {
+                return away.into();
+            }
+        }
+        _ => return error.into(),
+    }
+    tracing::error!(upload = %id, %error, "stored bytes of an upload are lost");
+    IngestError::BytesLost
 }
 
 /// Why a [`body`] broke off.

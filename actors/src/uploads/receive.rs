@@ -1,16 +1,18 @@
 //! What one request adds to an upload: its body becomes pieces, and each moves the offset.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use darkroom_media::Prober;
 use darkroom_store::StoreError;
-use darkroom_store::model::Timestamp;
 use darkroom_store::model::jobs::Lease as Holding;
 use darkroom_store::model::uploads::{self, Append, Appended, Kind, Piece, Upload};
+use darkroom_store::model::{LeaseId, Timestamp, UploadId};
 use darkroom_store::objects::{ObjectKind, ObjectWriter};
 use futures_util::StreamExt;
 
 use super::fold::fold;
-use super::reader::PieceReader;
+use super::reader::{self, PieceReader};
 use super::registry::Place;
 use super::{AppendError, Chunk, Last};
 use crate::error::{BodyError, IngestError};
@@ -36,6 +38,11 @@ impl Held {
     /// The upload as it stood when the lease was taken.
     pub fn upload(&self) -> &Upload {
         &self.upload
+    }
+
+    /// Which lease this is.
+    pub fn lease(&self) -> LeaseId {
+        self.holding.id
     }
 
     /// Resolves when a later request takes the upload over, or the daemon ends: whoever holds it has to let go then.
@@ -103,6 +110,8 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
         upload,
         holding,
     };
+    // What is wrong with bytes whose digest is not compared yet: they may not be those that the client sent.
+    let (mut wrong, mut received): (Option<AppendError>, u64) = (None, 0);
     let end = loop {
         let next = tokio::select! {
             biased;
@@ -113,14 +122,22 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
             None => break End::Whole,
             Some(Err(error)) => break End::Cut(error),
             Some(Ok(bytes)) => {
+                received += bytes.len() as u64;
                 if let Some(check) = &mut check {
                     check.update(&bytes);
                 }
-                receiver.take(bytes).await?;
+                if wrong.is_some() {
+                    receiver.check_room(received)?;
+                    continue;
+                }
+                match receiver.take(bytes).await {
+                    Err(error @ AppendError::Refused(_)) if check.is_some() => wrong = Some(error),
+                    Err(AppendError::TooManyPieces(_)) => return Err(receiver.give_up().await),
+                    taken => taken?,
+                }
             }
         }
     };
-    let received = receiver.at - receiver.from;
     // A connection that was given up may end its body early without saying so.
     let end = match (end, bytes) {
         (End::Whole, Some(expected)) if received < expected => {
@@ -140,9 +157,13 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
             End::Stopped => return Err(AppendError::Stopped(Box::new(receiver.upload))),
         }
     }
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
     let upload = receiver.finish(matches!(end, End::Whole)).await?;
     drop(place);
     match end {
+        End::Whole if receiver.has_other_length() => Err(AppendError::OtherLength(Box::new(upload))),
         End::Whole => Ok(upload),
         End::Cut(error) => Err(AppendError::Cut(Box::new(upload), error)),
         End::Stopped => Err(AppendError::Stopped(Box::new(upload))),
@@ -152,13 +173,9 @@ pub(super) async fn receive(house: House, held: Held, chunk: Chunk) -> Result<Up
 impl Receiver {
     /// Takes bytes of the body.
     async fn take(&mut self, mut bytes: Bytes) -> Result<(), AppendError> {
-        let options = &self.house.options;
-        let limit = self.length.unwrap_or(u64::MAX).min(options.upload_bytes_max);
-        if self.at + bytes.len() as u64 > limit {
-            return Err(AppendError::TooLong { limit });
-        }
+        self.check_room(self.at - self.from + bytes.len() as u64)?;
         self.look.feed(&bytes)?;
-        let piece_bytes = options.uploads.piece_bytes;
+        let piece_bytes = self.house.options.uploads.piece_bytes;
         while !bytes.is_empty() {
             let writing = self.open().await?;
             let room = piece_bytes.saturating_sub(writing.bytes).max(1);
@@ -180,11 +197,17 @@ impl Receiver {
         Ok(())
     }
 
+    /// Whether the upload may have so many bytes of this request.
+    fn check_room(&self, bytes: u64) -> Result<(), AppendError> {
+        let limit = self.length.unwrap_or(u64::MAX).min(self.house.options.upload_bytes_max);
+        if self.from + bytes > limit { Err(AppendError::TooLong { limit }) } else { Ok(()) }
+    }
+
     /// The piece that is being written: a new one begins with the bytes of those that it takes in.
     async fn open(&mut self) -> Result<&mut Writing, AppendError> {
         if self.writing.is_none() {
             if self.upload.pieces + self.put.len() as u64 >= self.house.options.uploads.pieces_max {
-                return Err(AppendError::TooManyPieces);
+                return Err(AppendError::TooManyPieces(Box::new(self.upload.clone())));
             }
             let key = self.house.keys.take(ObjectKind::Upload).await?;
             let writer = self.house.objects.begin_put(key.key()).await?;
@@ -196,7 +219,7 @@ impl Receiver {
                 writing.start = first.start;
                 let range = first.start..self.at;
                 let mut reader = PieceReader::new(self.house.clone(), self.upload.id, range);
-                while let Some(bytes) = reader.next().await? {
+                while let Some(bytes) = read(&self.house, &mut reader, self.upload.id).await? {
                     writing.bytes += bytes.len() as u64;
                     writing.writer.write(bytes).await?;
                 }
@@ -228,7 +251,7 @@ impl Receiver {
             lease: self.holding,
             epoch: self.house.epoch,
             now,
-            expires: now.after(self.house.options.uploads.expire),
+            expires: now.after(self.age_max()),
             folded: &folded,
             pieces: &pieces,
             length: self.length,
@@ -256,6 +279,27 @@ impl Receiver {
         }
     }
 
+    /// No more can be added: gives the lease back, and tells where the upload stands.
+    async fn give_up(&mut self) -> AppendError {
+        // What is not compared with its digest is not kept; dropped keys are swept.
+        self.put.clear();
+        match self.commit(false, true).await {
+            Ok(()) => AppendError::TooManyPieces(Box::new(self.upload.clone())),
+            Err(error) => error,
+        }
+    }
+
+    /// How long the upload stays if nothing more comes.
+    fn age_max(&self) -> Duration {
+        let options = &self.house.options.uploads;
+        if self.at == 0 { options.expire_empty } else { options.expire }
+    }
+
+    /// Whether the client says that these are the last bytes, and there are not as many as it announced.
+    fn has_other_length(&self) -> bool {
+        self.last == Last::Yes && self.length.is_some_and(|length| length != self.at)
+    }
+
     /// Whether the upload ends by its length, and that is reached. Then it is complete whatever else becomes of the
     /// request: a client that finds it there takes it to be.
     fn has_length(&self) -> bool {
@@ -266,9 +310,21 @@ impl Receiver {
     async fn finish(&mut self, whole: bool) -> Result<Upload, AppendError> {
         self.close().await?;
         if !self.ended {
-            self.commit(self.has_length() || whole && self.last == Last::Yes, true).await?;
+            let is_last = whole && self.last == Last::Yes && !self.has_other_length();
+            self.commit(self.has_length() || is_last, true).await?;
         }
         Ok(self.upload.clone())
+    }
+}
+
+/// Bytes that came before. Where they are lost the upload can come to nothing.
+async fn read(house: &House, reader: &mut PieceReader, id: UploadId) -> Result<Option<Bytes>, AppendError> {
+    match reader.next().await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(match reader::judged(house, id, error).await {
+            IngestError::Store(error) => AppendError::Store(error),
+            lost => AppendError::Refused(Box::new(lost)),
+        }),
     }
 }
 
@@ -289,7 +345,7 @@ impl Look {
         let declared = upload.wishes.declared_type.clone();
         let mut look = Self::Probing { prober, declared, typed: false, seen: 0 };
         let mut reader = PieceReader::new(house.clone(), upload.id, 0..upload.offset);
-        while let Some(bytes) = reader.next().await? {
+        while let Some(bytes) = read(house, &mut reader, upload.id).await? {
             look.feed(&bytes)?;
         }
         Ok(look)

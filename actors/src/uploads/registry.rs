@@ -4,6 +4,7 @@
 //! whose connection may be dead, to stop at once and to commit what it has.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use darkroom_store::model::UploadId;
@@ -18,9 +19,14 @@ pub(super) enum Doing {
     Finishing,
 }
 
-/// Everything in hand. Cheap to clone.
+/// Everything in hand. Cheap to clone. An upload may be in more than one hand: whoever comes later takes nobody's place, so
+/// that a request which turns out to be in vain leaves no other unknown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<UploadId, Work>>>);
+pub(crate) struct Registry {
+    works: Arc<Mutex<HashMap<UploadId, Vec<Work>>>>,
+    /// The daemon ends: whoever comes now is to stop at once.
+    is_stopped: Arc<AtomicBool>,
+}
 
 /// One request's work, as others see it.
 #[derive(Clone, Debug)]
@@ -31,6 +37,10 @@ pub(super) struct Work {
 }
 
 impl Work {
+    fn new(doing: Doing) -> Self {
+        Self { doing, stop: CancellationToken::new(), ended: CancellationToken::new() }
+    }
+
     /// Has it stop, and resolves when it has.
     pub(super) async fn stop(&self) {
         self.stop.cancel();
@@ -61,9 +71,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.registry.all();
-        // A later one may have taken the place.
-        if all.get(&self.id).is_some_and(|work| work.ended == self.work.ended) {
-            all.remove(&self.id);
+        if let Some(works) = all.get_mut(&self.id) {
+            works.retain(|work| work.ended != self.work.ended);
+            if works.is_empty() {
+                all.remove(&self.id);
+            }
         }
         drop(all);
         self.work.ended.cancel();
@@ -71,36 +83,86 @@ impl Drop for Place {
 }
 
 impl Registry {
-    /// What is done with the upload now.
-    pub(super) fn of(&self, id: UploadId) -> Option<Work> {
-        self.all().get(&id).cloned()
+    /// Who adds bytes to the upload now: most often one, at most.
+    pub(super) fn appending(&self, id: UploadId) -> Vec<Work> {
+        let all = self.all();
+        let works = all.get(&id).into_iter().flatten();
+        works.filter(|work| work.doing == Doing::Appending).cloned().collect()
     }
 
-    /// Takes the place, whoever had it.
-    pub(super) fn enter(&self, id: UploadId, doing: Doing) -> Place {
-        let work = Work { doing, stop: CancellationToken::new(), ended: CancellationToken::new() };
-        self.all().insert(id, work.clone());
+    /// Who makes the upload's photo now.
+    pub(super) fn finishing(&self, id: UploadId) -> Option<Work> {
+        finishing(&self.all(), id)
+    }
+
+    /// A place for adding bytes.
+    pub(super) fn enter(&self, id: UploadId) -> Place {
+        self.place(&mut self.all(), id, Doing::Appending)
+    }
+
+    /// The place for finishing, unless somebody is finishing already: that one's work.
+    pub(super) fn enter_finishing(&self, id: UploadId) -> Result<Place, Work> {
+        let mut all = self.all();
+        match finishing(&all, id) {
+            Some(work) => Err(work),
+            None => Ok(self.place(&mut all, id, Doing::Finishing)),
+        }
+    }
+
+    fn place(&self, all: &mut HashMap<UploadId, Vec<Work>>, id: UploadId, doing: Doing) -> Place {
+        let work = Work::new(doing);
+        if self.is_stopped.load(Ordering::Relaxed) {
+            work.stop.cancel();
+        }
+        all.entry(id).or_default().push(work.clone());
         Place { registry: self.clone(), id, work }
     }
 
-    /// Takes the place for finishing, unless somebody is finishing already: that one's work.
-    pub(super) fn enter_finishing(&self, id: UploadId) -> Result<Place, Work> {
-        let mut all = self.all();
-        if let Some(work) = all.get(&id).filter(|work| work.doing == Doing::Finishing) {
-            return Err(work.clone());
-        }
-        let stop = CancellationToken::new();
-        let work = Work { doing: Doing::Finishing, stop, ended: CancellationToken::new() };
-        all.insert(id, work.clone());
-        Ok(Place { registry: self.clone(), id, work })
-    }
-
-    /// Has everybody stop who adds bytes.
+    /// Has everybody stop who adds bytes, now and from now on.
     pub(crate) fn stop_all(&self) {
-        self.all().values().for_each(|work| work.stop.cancel());
+        let all = self.all();
+        // Under the lock, under which others enter.
+        self.is_stopped.store(true, Ordering::Relaxed);
+        all.values().flatten().for_each(|work| work.stop.cancel());
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<UploadId, Work>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> MutexGuard<'_, HashMap<UploadId, Vec<Work>>> {
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn finishing(all: &HashMap<UploadId, Vec<Work>>, id: UploadId) -> Option<Work> {
+    all.get(&id)?.iter().find(|work| work.doing == Doing::Finishing).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_would_append_takes_no_place_from_who_finishes() {
+        let (registry, id) = (Registry::default(), UploadId::new());
+        let finisher = registry.enter_finishing(id).unwrap();
+        drop(registry.enter(id));
+        assert!(registry.enter_finishing(id).is_err(), "one is finishing already");
+        drop(finisher);
+        assert!(registry.finishing(id).is_none() && registry.enter_finishing(id).is_ok());
+        assert!(registry.all().is_empty(), "nothing stays");
+    }
+
+    #[test]
+    fn who_comes_when_all_are_stopped_stops_too() {
+        let registry = Registry::default();
+        registry.stop_all();
+        assert!(registry.enter(UploadId::new()).stopping().is_cancelled());
+    }
+
+    #[test]
+    fn who_comes_in_vain_leaves_the_others_to_be_stopped() {
+        let (registry, id) = (Registry::default(), UploadId::new());
+        let first = registry.enter(id);
+        drop(registry.enter(id));
+        registry.appending(id).iter().for_each(|work| work.stop.cancel());
+        assert!(first.stopping().is_cancelled());
     }
 }

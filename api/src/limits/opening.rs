@@ -27,10 +27,19 @@ const OPENING_OF_PIECE_BYTES: usize = 64;
 pub struct Announced {
     /// Its length.
     pub bytes: Option<u64>,
+    /// Bytes of the same photo that came before. With the last of them all are read once more, by the same lease.
+    pub before: u64,
     /// What it is.
     pub shape: Shape,
     /// Whether it may be what was sent before, and then needs no more room than it has.
     pub is_repeated: bool,
+}
+
+impl Announced {
+    /// Bytes that pass through the memory of one lease.
+    fn held_bytes(self) -> Option<u64> {
+        self.bytes.map(|bytes| bytes.saturating_add(self.before))
+    }
 }
 
 /// What a body is.
@@ -66,10 +75,10 @@ impl Api {
         announced: Announced,
         body: Body,
     ) -> Result<(Lease, Body), Problem> {
-        let Announced { bytes, shape, is_repeated } = announced;
+        let (Announced { bytes, shape, is_repeated, .. }, held_bytes) = (announced, announced.held_bytes());
         let party = Limits::party(caller);
         let counted = self.count_upload(caller, bytes)?;
-        self.pipeline().prospect(party, bytes).map_err(no_room)?;
+        self.pipeline().prospect(party, held_bytes).map_err(no_room)?;
         // The transaction that makes the photo looks again.
         if !is_repeated {
             self.check_room(caller, bytes.filter(|_| shape != Shape::Files)).await?;
@@ -78,7 +87,7 @@ impl Api {
         let place = place.map_err(|_| no_room(Refused::Full))?;
         let (first, rest) = first_bytes(body, shape).await?;
         drop(place);
-        let lease = self.pipeline().admit(party, bytes).await.map_err(no_room)?;
+        let lease = self.pipeline().admit(party, held_bytes).await.map_err(no_room)?;
         Ok((lease.beside(counted), stream::iter(first.into_iter().map(Ok)).chain(rest).boxed()))
     }
 
@@ -87,7 +96,7 @@ impl Api {
     /// # Errors
     /// Why it would.
     pub(crate) fn expect_room(&self, caller: &Caller, announced: Announced) -> Result<(), Problem> {
-        self.pipeline().prospect(Limits::party(caller), announced.bytes).map_err(no_room)
+        self.pipeline().prospect(Limits::party(caller), announced.held_bytes()).map_err(no_room)
     }
 
     /// A lease for one upload of this caller, of at most `bytes` if that is known. Asked before the body is read: the only
@@ -142,6 +151,13 @@ mod tests {
     async fn whole(first: Vec<Bytes>, rest: Body) -> Vec<u8> {
         let rest: Vec<Bytes> = rest.map(Result::unwrap).collect().await;
         first.into_iter().chain(rest).flatten().collect()
+    }
+
+    #[test]
+    fn the_last_bytes_of_a_photo_are_held_with_those_before_them() {
+        let of = |bytes, before| Announced { bytes, before, shape: Shape::Piece }.held_bytes();
+        assert_eq!((of(Some(1), 0), of(Some(1), 20 << 20)), (Some(1), Some((20 << 20) + 1)));
+        assert_eq!((of(Some(1), u64::MAX), of(None, 5)), (Some(u64::MAX), None));
     }
 
     #[tokio::test]

@@ -74,6 +74,7 @@ pub async fn create(
     // By hyper's length, which is none for a chunked body whatever its headers say.
     let announced = Announced {
         bytes: request.body().size_hint().exact(),
+        before: 0,
         shape: if is_one { opening::Shape::Photo } else { opening::Shape::Files },
         is_repeated: false,
     };

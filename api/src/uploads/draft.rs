@@ -109,10 +109,10 @@ pub(super) async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem>
     };
     let mut wishes = metadata::wishes(api, &asking.caller, asking.request.uri().query(), headers)?;
     let content_type = header(headers, CONTENT_TYPE.as_str()).filter(|value| !is_partial(value));
-    wishes.declared_type = wishes.declared_type.or(content_type.map(ToOwned::to_owned));
+    wishes.declared_type = wishes.declared_type.or(content_type.map(metadata::declared));
     // A body that is the whole file is what it represents.
     let digests = if complete { Digests::of_file(headers) } else { Digests::of_content(headers) }?;
-    work::expect_room(api, &asking.caller, bytes)?;
+    work::expect_room(api, &asking.caller, 0, bytes)?;
     let claim = match super::claim(api, &asking, "draft").await? {
         Claimed::Answered(answer) => return Ok(answer),
         Claimed::Go(claim) => claim,
@@ -145,12 +145,9 @@ async fn begin(
     let (caller, id) = (asking.caller, upload.id);
     let last = if complete { Last::Yes } else { Last::No };
     let content = Content { body: asking.request.into_body(), end: asking.end, digests, length: None, last };
-    match work::append(api, &caller, id, 0, content).await {
+    match work::append_first(api, caller, id, content, found_by).await {
         Ok(progress) => created(api, version, &progress),
-        Err(error) => {
-            work::abandon(api, &caller, id, &error, found_by).await;
-            failed(api, version, error, None)
-        }
+        Err(error) => failed(api, version, error, None),
     }
 }
 
@@ -216,7 +213,7 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
     };
     let digests = Digests::of_content(headers)?;
     let id = work::parse_id(id)?;
-    work::expect_room(api, &asking.caller, bytes)?;
+    work::expect_room(api, &asking.caller, offset, bytes)?;
     let caller = asking.caller;
     let last = if complete { Last::Yes } else { Last::No };
     let content = Content { body: asking.request.into_body(), end: asking.end, digests, length, last };
@@ -266,6 +263,8 @@ fn limits(api: &Api, version: Version, upload: Option<&Upload>) -> String {
 fn failed(api: &Api, version: Version, failed: Failed, provided: Option<u64>) -> Answer {
     let Failed { problem, upload } = failed;
     let is_over = problem.is_refusal() || upload.as_ref().is_some_and(|upload| upload.state.is_end());
+    // Who is told another offset is told no more: the upload may be complete, and this request did not complete it.
+    let is_over = is_over && !problem.is("upload-offset-mismatch");
     let is_too_large = problem.status_code() == StatusCode::PAYLOAD_TOO_LARGE;
     let mut answer = match own_type(version, &problem, upload.as_deref()) {
         None => problem.into_answer(),

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use darkroom_store::model::ContentHash;
 use darkroom_store::model::uploads::Wishes;
+use darkroom_store::model::{ContentHash, file_name};
 use hyper::HeaderMap;
 
 use super::invalid_header;
@@ -14,6 +14,9 @@ use crate::request::{Query, header};
 use crate::upload::intake::{Intake, PARAMETERS};
 
 const NAME: &str = "Upload-Metadata";
+/// Bytes of a media type that are looked at: its two names have at most 127 each (RFC 6838, section 4.2), and no more is
+/// asked of it.
+const TYPE_BYTES_MAX: usize = 255;
 
 /// What is wished of the photo, by the header and by the query, which go together.
 ///
@@ -38,8 +41,17 @@ pub(super) fn wishes(
         }
         wishes.as_sent = Some(as_sent.to_owned());
     }
+    // As its photo will have it: what stands in a record has a bound.
+    let bytes_max = api.pipeline().options().name_bytes_max;
+    wishes.name = wishes.name.and_then(|name| file_name::tidied(&name, bytes_max));
+    wishes.declared_type = wishes.declared_type.as_deref().map(declared);
     (wishes.batch, wishes.allow_duplicate) = (intake.batch, intake.allow_duplicate);
     Ok(wishes)
+}
+
+/// A media type that a client declares, as it is kept.
+pub(super) fn declared(value: &str) -> String {
+    value[..value.floor_char_boundary(TYPE_BYTES_MAX)].to_owned()
 }
 
 /// One pair. Keys that are not known are told back, and say nothing here: clients send many of their own.

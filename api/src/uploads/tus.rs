@@ -110,7 +110,7 @@ pub(super) async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem>
     let has_content = !asking.request.body().is_end_stream() && !matches!(concat, Concat::Final(_));
     if has_content {
         check_content_type(headers)?;
-        work::expect_room(api, &asking.caller, asking.request.body().size_hint().exact())?;
+        work::expect_room(api, &asking.caller, 0, asking.request.body().size_hint().exact())?;
     }
     let claim = match super::claim(api, &asking, "tus").await? {
         Claimed::Answered(answer) => return Ok(answer),
@@ -166,12 +166,9 @@ async fn begin(
     let (caller, id) = (asking.caller, upload.id);
     let body = asking.request.into_body();
     let content = Content { body, end: asking.end, digests, length: None, last: Last::AtLength };
-    match work::append(api, &caller, id, 0, content).await {
+    match work::append_first(api, caller, id, content, found_by).await {
         Ok(progress) => Ok(created(&progress)),
-        Err(error) => {
-            work::abandon(api, &caller, id, &error, found_by).await;
-            Ok(into_answer(error.problem))
-        }
+        Err(error) => Ok(into_answer(error.problem)),
     }
 }
 
@@ -219,7 +216,6 @@ async fn join(
                 "the parts came in so many small requests that they cannot be joined: send larger ones";
             Problem::new("upload-too-fragmented", detail)
         }
-        Joined::Over(over) => work::over_limit(over),
     };
     Err(problem)
 }
@@ -296,7 +292,7 @@ pub(super) async fn patch(api: &Api, asking: Asking, id: &str) -> Result<Answer,
     let digests = checksum::announced(headers)?;
     let length = bytes_in(&asking, "upload-length")?;
     let id = work::parse_id(id)?;
-    work::expect_room(api, &asking.caller, asking.request.body().size_hint().exact())?;
+    work::expect_room(api, &asking.caller, offset, asking.request.body().size_hint().exact())?;
     let caller = asking.caller;
     let body = asking.request.into_body();
     let content = Content { body, end: asking.end, digests, length, last: Last::AtLength };

@@ -1,8 +1,9 @@
 //! What both protocols do with an upload.
 
 use darkroom_actors::{AppendError, Body, BodyError, Chunk, Held, Last, Lease, NotHeld};
-use darkroom_store::model::uploads::{Kind, NotBegun, OverLimit, State, Upload, Wishes};
-use darkroom_store::model::{ItemId, UploadId};
+use darkroom_store::StoreError;
+use darkroom_store::model::uploads::{Ended, Kind, NotBegun, OverLimit, State, Upload, Wishes};
+use darkroom_store::model::{ItemId, LeaseId, UploadId};
 use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 
@@ -85,8 +86,13 @@ pub(super) enum Begun {
 ///
 /// # Errors
 /// Why not.
-pub(super) fn expect_room(api: &Api, caller: &Caller, bytes: Option<u64>) -> Result<(), Problem> {
-    api.expect_room(caller, Announced { bytes, shape: Shape::Piece, is_repeated: false })
+pub(super) fn expect_room(
+    api: &Api,
+    caller: &Caller,
+    before: u64,
+    bytes: Option<u64>,
+) -> Result<(), Problem> {
+    api.expect_room(caller, Announced { bytes, before, shape: Shape::Piece, is_repeated: false })
 }
 
 /// Begins an upload without bytes, or finds the one that an earlier attempt at the same request has begun.
@@ -186,7 +192,11 @@ pub(super) fn over_limit(over: OverLimit) -> Problem {
         OverLimit::Open => ("uploads-full", "as many uploads are open as may be; begin again later"),
         OverLimit::Bytes => (
             "uploads-full",
-            "as many bytes lie in open uploads as may; go on later, or upload in one request",
+            "as many bytes are reserved for open uploads as may be; begin later, or upload in one request",
+        ),
+        OverLimit::BytesOfOwner => (
+            "too-many-open-uploads",
+            "as many bytes are reserved for your open uploads as may be: finish some, or terminate them",
         ),
     };
     Problem::new(code, detail).retry_after(60)
@@ -206,12 +216,11 @@ pub(super) async fn append(
         Ok(held) => held,
         Err(NotHeld::Closed(upload)) => return closed(api, caller, upload, offset, content.bytes()).await,
         Err(NotHeld::Elsewhere(upload)) => return Err(elsewhere(upload, offset)),
-        Err(NotHeld::Full) => return Err(over_limit(OverLimit::Bytes).into()),
         Err(NotHeld::Missing) => return Err(not_found(&id.to_string()).into()),
         Err(NotHeld::Store(error)) => return Err(Problem::from(error).into()),
     };
     check_fits(api, held.upload(), &content)?;
-    let began = held.upload().clone();
+    let (began, holder) = (held.upload().clone(), held.lease());
     let bytes = content.bytes();
     let deadlines = BodyDeadlines::of(api.options());
     // The upload's own limit is looked at with every byte.
@@ -223,8 +232,31 @@ pub(super) async fn append(
     match (outcome, lease) {
         (Ok(upload), Some(lease)) => finish(api, upload, lease).await,
         (Ok(upload), None) => Ok(Progress { upload, photo: None }),
-        (Err(error), _) => Err(append_failed(api, began, error).await),
+        (Err(error), _) => Err(append_failed(api, began, holder, error).await),
     }
+}
+
+/// Appends the bytes that come with the request by which an upload begins. Whether or not its client stays, this comes to
+/// an end: nobody else knows of the upload then, to finish it or to end it.
+pub(super) async fn append_first(
+    api: &Api,
+    caller: Caller,
+    id: UploadId,
+    content: Content,
+    found_by: FoundBy,
+) -> Result<Progress, Failed> {
+    let api = api.clone();
+    let work = tokio::spawn(async move {
+        let outcome = append(&api, &caller, id, 0, content).await;
+        if let Err(error) = &outcome {
+            abandon(&api, &caller, id, error, found_by).await;
+        }
+        outcome
+    });
+    work.await.unwrap_or_else(|error| {
+        let reason = format!("the work on an upload was cut off: {error}");
+        Err(Problem::from(StoreError::Unavailable { reason }).into())
+    })
 }
 
 /// A lease for what is to be appended, once its first bytes are there: until then a slow client holds up nobody but itself,
@@ -237,13 +269,15 @@ async fn open(
     body: Body,
 ) -> Result<(Lease, Body), Failed> {
     let upload = || Box::new(held.upload().clone());
+    let announced = Announced { bytes, before: held.upload().offset, shape: Shape::Piece, is_repeated: false };
     tokio::select! {
         biased;
         () = held.stopped() => {
-            Err(append_failed(api, held.upload().clone(), AppendError::Stopped(upload())).await)
+            let stopped = AppendError::Stopped(upload());
+            Err(append_failed(api, held.upload().clone(), held.lease(), stopped).await)
         }
-        opened = api.open(caller, Announced { bytes, shape: Shape::Piece, is_repeated: false }, body) => {
-            opened.map_err(|problem| Failed { problem, upload: Some(upload()) })
+        opened = api.open(caller, announced, body) => {
+            opened.map_err(|problem| Failed { problem: late(problem, held.upload()), upload: Some(upload()) })
         }
     }
 }
@@ -332,18 +366,36 @@ pub(super) fn ended(upload: &Upload) -> Problem {
     Problem::new("upload-ended", detail)
 }
 
-async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
-    let keeps = |upload: &Upload| format!("; the upload stands at byte {}, go on from there", upload.offset);
+/// How an upload stands of which a request broke off.
+fn keeps(upload: &Upload) -> String {
+    format!("; the upload stands at byte {}, go on from there", upload.offset)
+}
+
+/// A body that did not come in time is no fault of the request, since what came of it is kept: a client takes the status of
+/// one for final, and gives up an upload with which it could go on.
+fn late(problem: Problem, upload: &Upload) -> Problem {
+    if !problem.is("body-timeout") && !problem.is("body-too-slow") {
+        return problem;
+    }
+    let detail = format!("the body stalled or came too slowly{}", keeps(upload));
+    Problem::new("upload-stalled", detail).retry_after(1)
+}
+
+async fn append_failed(api: &Api, began: Upload, holder: LeaseId, error: AppendError) -> Failed {
     match error {
-        AppendError::Refused(error) => refuse(api, &began, Problem::from(*error)).await.into(),
+        AppendError::Refused(error) => refuse(api, began, Some(holder), Problem::from(*error)).await,
         AppendError::TooLong { limit } => {
             let detail = format!("more than the {limit} bytes came that the upload may have; begin again");
-            refuse(api, &began, Problem::new("upload-length-exceeded", detail)).await.into()
+            refuse(api, began, Some(holder), Problem::new("upload-length-exceeded", detail)).await
         }
-        AppendError::TooManyPieces => {
+        AppendError::OtherLength(upload) => {
+            let problem = length_mismatch(upload.length.unwrap_or_default(), upload.offset);
+            Failed { problem, upload: Some(upload) }
+        }
+        AppendError::TooManyPieces(upload) => {
             let detail =
                 "the upload came in so many small requests that no more fit: begin again with larger ones";
-            Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(Box::new(began)) }
+            Failed { problem: Problem::new("upload-too-fragmented", detail), upload: Some(upload) }
         }
         AppendError::OtherBytes(error) => {
             Failed { problem: other_bytes(error), upload: Some(Box::new(began)) }
@@ -351,7 +403,7 @@ async fn append_failed(api: &Api, began: Upload, error: AppendError) -> Failed {
         AppendError::Cut(upload, error) => {
             let mut problem = Problem::from(error);
             problem.detail = format!("the body did not arrive whole{}", keeps(&upload));
-            Failed { problem, upload: Some(upload) }
+            Failed { problem: late(problem, &upload), upload: Some(upload) }
         }
         AppendError::Stopped(upload) if api.pipeline().is_draining() => {
             let detail = format!("the daemon is shutting down{}", keeps(&upload));
@@ -379,22 +431,34 @@ fn taken_over() -> Problem {
     Problem::new("upload-taken-over", detail)
 }
 
-/// Ends an upload that will never be a photo. Whether or not that could be noted, the problem is what it is.
-async fn refuse(api: &Api, upload: &Upload, problem: Problem) -> Problem {
+/// Ends an upload that will never be a photo, unless another has taken it over from `holder`. Whether or not that could be
+/// noted, the problem is what it is.
+async fn refuse(api: &Api, mut upload: Upload, holder: Option<LeaseId>, problem: Problem) -> Failed {
     let state = State::Refused { code: problem.code().to_owned(), detail: problem.detail.clone() };
-    if let Err(error) = api.pipeline().end_upload(upload.id, &upload.owner, state).await {
-        tracing::warn!(upload = %upload.id, %error, "the refusal of an upload was not noted; it is found again");
+    match api.pipeline().end_upload(upload.id, &upload.owner, (state.clone(), holder)).await {
+        Ok(Ended::LeaseLost) => return taken_over().into(),
+        Ok(Ended::Missing) => return not_found(&upload.id.to_string()).into(),
+        Ok(Ended::Found(found)) if matches!(found.state, State::Done { .. } | State::Joined { .. }) => {
+            return Failed { problem: ended(&found), upload: Some(Box::new(found)) };
+        }
+        Ok(Ended::Found(_)) => upload.state = state,
+        Err(error) => {
+            tracing::warn!(upload = %upload.id, %error, "the refusal of an upload was not noted; it is found again");
+        }
     }
     let Wishes { batch, name, .. } = upload.wishes.clone();
     let file = RefusedFile { batch, item: ItemId(upload.id.0), name, bytes: upload.length };
     refusals::note(api, &upload.owner, file, &problem).await;
-    problem
+    Failed { problem, upload: Some(Box::new(upload)) }
 }
 
 /// Makes the photo of an upload that is whole, or tells the one that it has become.
 pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Progress, Failed> {
-    if !matches!(upload.state, State::Finishing | State::Done { .. }) {
-        return Ok(Progress { upload, photo: None });
+    match &upload.state {
+        State::Finishing | State::Done { .. } => {}
+        State::Open | State::Joined { .. } => return Ok(Progress { upload, photo: None }),
+        State::Refused { code, detail } => return Err(refused_before(code, detail).into()),
+        State::Terminated => return Err(not_found(&upload.id.to_string()).into()),
     }
     match api.pipeline().finish_upload(&upload, lease).await {
         Ok(ingested) => {
@@ -407,10 +471,7 @@ pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Pr
             let upload = api.pipeline().upload(id, &owner).await.ok().flatten().unwrap_or(upload);
             Ok(Progress { upload, photo: Some(photo) })
         }
-        Err(error) if error.is_final() => {
-            let problem = refuse(api, &upload, error.into()).await;
-            Err(Failed { problem, upload: None })
-        }
+        Err(error) if error.is_final() => Err(refuse(api, upload, None, error.into()).await),
         Err(error) => Err(Failed { problem: error.into(), upload: Some(Box::new(upload)) }),
     }
 }
@@ -421,13 +482,27 @@ pub(super) async fn at_rest(api: &Api, caller: &Caller, id: &str) -> Result<Prog
     whole(api, caller, upload.ok_or_else(|| not_found(id))?).await
 }
 
-/// The upload as it is, with its photo if all bytes are there.
+/// The upload as it is, with its photo if there is one. A look, which makes nothing and waits for nobody.
 pub(super) async fn as_it_is(api: &Api, caller: &Caller, id: &str) -> Result<Progress, Failed> {
     let upload = api.pipeline().upload(parse_id(id)?, &caller.owner).await.map_err(Problem::from)?;
-    whole(api, caller, upload.ok_or_else(|| not_found(id))?).await
+    let upload = upload.ok_or_else(|| not_found(id))?;
+    match upload.state {
+        State::Finishing => Ok(Progress { upload, photo: None }),
+        _ => whole(api, caller, upload).await,
+    }
 }
 
-async fn whole(api: &Api, caller: &Caller, upload: Upload) -> Result<Progress, Failed> {
+async fn whole(api: &Api, caller: &Caller, mut upload: Upload) -> Result<Progress, Failed> {
+    if upload.state == State::Finishing {
+        // Who makes the photo holds a slot for it; who waits for that one needs none.
+        let id = upload.id;
+        api.pipeline().upload_finished(id).await;
+        let found = api.pipeline().upload(id, &caller.owner).await.map_err(Problem::from)?;
+        upload = found.ok_or_else(|| not_found(&id.to_string()))?;
+        if let State::Refused { code, detail } = &upload.state {
+            return Err(refused_before(code, detail).into());
+        }
+    }
     match upload.state {
         State::Finishing => {
             let lease = api.admit(caller, Some(upload.offset)).await?;
@@ -444,6 +519,8 @@ async fn whole(api: &Api, caller: &Caller, upload: Upload) -> Result<Progress, F
 
 /// Frees everything of an upload. The photo that it has become stays.
 pub(super) async fn terminate(api: &Api, caller: &Caller, id: &str) -> Result<(), Problem> {
-    let ended = api.pipeline().end_upload(parse_id(id)?, &caller.owner, State::Terminated).await?;
-    ended.map(|_| ()).ok_or_else(|| not_found(id))
+    match api.pipeline().end_upload(parse_id(id)?, &caller.owner, (State::Terminated, None)).await? {
+        Ended::Found(_) => Ok(()),
+        Ended::Missing | Ended::LeaseLost => Err(not_found(id)),
+    }
 }

@@ -71,6 +71,101 @@ async fn who_comes_back_is_not_locked_out_by_a_connection_that_hangs() {
     became(&client, last.header("photo-location"), &photo).await;
 }
 
+#[tokio::test]
+async fn who_is_behind_stops_nobody() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(6, 400_000);
+    let path = create(&client, photo.len(), &[]).await;
+    assert_eq!(patch(&client, &path, 0, &photo[..100_000]).await.status, StatusCode::NO_CONTENT);
+    let mut running = begin_patch(&client, &path, 100_000, &photo[100_000..], 50_000).await;
+    received(&client, 150_000).await;
+    let behind = patch(&client, &path, 0, &photo).await;
+    assert_eq!(
+        (behind.status, behind.header("upload-offset")),
+        (StatusCode::CONFLICT, "100000"),
+        "{behind:?}"
+    );
+    running.write_all(&photo[150_000..]).await.unwrap();
+    let mut answer = vec![0; 12];
+    running.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 204", "it was let go on");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_no_reason_to_give_up() {
+    let daemon = Daemon::start_with(&Setup::config("[http]\nbody_idle_timeout = '1s'"));
+    let client = daemon.client();
+    let photo = photo_of(7, 400_000);
+    let path = create(&client, photo.len(), &[]).await;
+    let mut stalled = begin_patch(&client, &path, 0, &photo, 150_000).await;
+    let mut answer = Vec::new();
+    stalled.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(answer.starts_with("http/1.1 503"), "{answer}");
+    assert!(answer.contains("upload-offset: 150000") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.contains("/problems/upload-stalled"), "{answer}");
+    let last = append_rest(&client, &path, &photo, 150_000, 250_000).await;
+    became(&client, last.header("photo-location"), &photo).await;
+}
+
+/// Sends the head of a creation that brings all of the photo, and `sent` bytes of it.
+async fn begin_creation(client: &Client, photo: &[u8], sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(client.address()).await.unwrap();
+    let length = photo.len();
+    let head = format!(
+        "POST /v1/uploads HTTP/1.1\r\nhost: x\r\ntus-resumable: 1.0.0\r\nupload-length: {length}\r\n\
+         content-type: application/offset+octet-stream\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&photo[..sent]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_creation_whose_client_leaves_comes_to_an_end() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(8, 400_000);
+    let broken = begin_creation(&client, &photo, 150_000).await;
+    received(&client, 150_000).await;
+    drop(broken);
+    // Nobody knows where it is.
+    while client.metric("darkroom_upload_open").await > 0.0 {
+        tokio::task::yield_now().await;
+    }
+    let whole = begin_creation(&client, &photo, photo.len()).await;
+    received(&client, 550_000).await;
+    drop(whole);
+    while client.all().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_an_upload_waits_for_nobody() {
+    let pause =
+        "[testing]\nfaults = [{ point = 'original_stored', action = 'pause', millis = 3000, times = 1 }]";
+    let daemon = Daemon::start_with(&Setup::config(pause));
+    let client = daemon.client();
+    let photo = photo_of(9, 60_000);
+    let path = create(&client, photo.len(), &[]).await;
+    let looks = async {
+        loop {
+            let told = client.get(&path).await.json();
+            match told["state"].as_str() {
+                Some("open") => tokio::task::yield_now().await,
+                state => return state.map(ToOwned::to_owned),
+            }
+        }
+    };
+    let (last, state) = tokio::join!(patch(&client, &path, 0, &photo), looks);
+    assert_eq!(state.as_deref(), Some("finishing"));
+    // Who comes in between makes no second photo of it.
+    assert_eq!(last.status, StatusCode::NO_CONTENT, "{last:?}");
+    became(&client, last.header("photo-location"), &photo).await;
+}
+
 /// Kills the daemon at a named point of one request, goes on after the next start as a client does, and looks at what
 /// there is in the end.
 async fn survives(point: &str, length: usize, seed: u64) {

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use darkroom_tests::{Answer, Client, Daemon};
 use hyper::{Method, StatusCode};
 use sha2::Digest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{became, photo_of};
 
@@ -149,5 +151,36 @@ async fn what_does_not_agree_is_told_in_the_drafts_own_words() {
         (StatusCode::PAYLOAD_TOO_LARGE, "max-size=67108864")
     );
     let last = append(&client, "8", path, 0, "?1", &photo).await;
+    became(&client, last.header("photo-location"), &photo).await;
+}
+
+/// The answer to a request that says of no length before its bytes, which are said to be the last.
+async fn append_chunked(client: &Client, path: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(client.address()).await.unwrap();
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nhost: x\r\n{VERSION}: 8\r\nupload-complete: ?1\r\nupload-offset: 0\r\n\
+         content-type: application/partial-upload\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n{:x}\r\n",
+        bytes.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).to_lowercase()
+}
+
+#[tokio::test]
+async fn a_file_that_lacks_bytes_of_its_length_is_not_complete() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(4, 60_000);
+    let headers = [(VERSION, "8"), ("upload-complete", "?0"), ("upload-length", "60000")];
+    let begun = client.send(Method::POST, "/v1/uploads", &headers, Bytes::new()).await;
+    let path = begun.header("location");
+    let short = append_chunked(&client, path, &photo[..40_000]).await;
+    assert!(short.starts_with("http/1.1 400") && short.contains("#inconsistent-upload-length"), "{short}");
+    assert!(short.contains("upload-offset: 40000"), "{short}");
+    let last = append(&client, "8", path, 40_000, "?1", &photo[40_000..]).await;
     became(&client, last.header("photo-location"), &photo).await;
 }

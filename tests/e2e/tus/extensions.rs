@@ -32,6 +32,46 @@ async fn bytes_that_are_not_those_of_their_checksum_are_not_kept() {
     became(&client, last.header("photo-location"), &photo).await;
 }
 
+/// The digest of these bytes as `Upload-Checksum` has it.
+fn digest(bytes: &[u8]) -> String {
+    format!("blake3 {}", STANDARD.encode(blake3::hash(bytes).as_bytes()))
+}
+
+#[tokio::test]
+async fn bytes_that_were_damaged_on_their_way_do_not_end_the_upload() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(11, 60_000);
+    let path = create(&client, photo.len(), &[]).await;
+    // The first two bytes are those of a JPEG, and what comes after is no photo's.
+    assert_eq!(patch(&client, &path, 0, &photo[..2]).await.status, StatusCode::NO_CONTENT);
+    let damaged: Vec<u8> = photo[2..30_000].iter().map(|byte| byte ^ 0x5A).collect();
+    let checksum = digest(&photo[2..30_000]);
+    let told = patch_with(&client, &path, 2, &damaged, &[("upload-checksum", &checksum)]).await;
+    assert_eq!((told.status.as_u16(), told.header("upload-offset")), (460, "2"), "{told:?}");
+    assert_eq!(offset(&client, &path).await, 2);
+    let sound = patch_with(&client, &path, 2, &photo[2..30_000], &[("upload-checksum", &checksum)]).await;
+    assert_eq!(sound.status, StatusCode::NO_CONTENT, "{sound:?}");
+    let last = append_rest(&client, &path, &photo, 30_000, 30_000).await;
+    became(&client, last.header("photo-location"), &photo).await;
+    // What was meant so is refused, as without a checksum.
+    let path = create(&client, damaged.len(), &[]).await;
+    let refused = patch_with(&client, &path, 0, &damaged, &[("upload-checksum", &digest(&damaged))]).await;
+    assert_eq!(refused.problem(), "unsupported-image", "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_join_that_was_refused_is_refused_again() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(12, 30_000);
+    let (a, b) = (part(&client, &photo[..200]).await, part(&client, &photo[200..400]).await);
+    let first = join(&client, &[&a, &b]).await;
+    assert_eq!((first.status.as_u16(), first.problem().as_str()), (422, "truncated-image"), "{first:?}");
+    let again = join(&client, &[&a, &b]).await;
+    assert_eq!((again.status, again.problem()), (first.status, first.problem()), "{again:?}");
+}
+
 /// A partial upload of these bytes; its path.
 #[tokio::test]
 async fn bytes_that_are_not_those_of_their_digest_are_not_kept() {

@@ -121,6 +121,7 @@ async fn limits_on_what_is_open_are_kept() {
         (many.status, many.problem().as_str()),
         (StatusCode::PAYLOAD_TOO_LARGE, "upload-too-fragmented")
     );
+    assert_eq!(many.header("upload-offset"), (16 << 20).to_string(), "all that was kept is told");
     assert_eq!(client.metric("darkroom_upload_open").await, 2.0);
     assert_eq!(client.metric("darkroom_upload_open_bytes").await, f64::from(16 << 20));
 
@@ -130,9 +131,46 @@ async fn limits_on_what_is_open_are_kept() {
     let path = create(&client, photo.len(), &[]).await;
     assert_eq!(begin(&client, &[TUS, ("upload-length", "100")]).await.problem(), "uploads-full");
     assert_eq!(patch(&client, &path, 0, &photo[..2000]).await.status, StatusCode::NO_CONTENT);
-    let full = patch(&client, &path, 2000, &photo[2000..]).await;
-    assert_eq!((full.status, full.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "uploads-full"));
+    // What has begun goes on, however full it is.
+    append_rest(&client, &path, &photo, 2000, photo.len()).await;
+    assert_eq!(client.metric("darkroom_upload_reserved_bytes").await, 0.0);
+
+    let daemon = Daemon::start_with(&Setup::config("[uploads]\nbytes_per_owner_max = '1 KiB'"));
+    let client = daemon.client();
+    let path = create(&client, 2000, &[]).await;
+    let over = begin(&client, &[TUS, ("upload-length", "100")]).await;
+    assert_eq!(over.problem(), "too-many-open-uploads", "{over:?}");
     client.delete(&path).await;
-    let path = create(&client, photo.len(), &[]).await;
-    append_rest(&client, &path, &photo, 0, photo.len()).await;
+    create(&client, 100, &[]).await;
+}
+
+#[tokio::test]
+async fn a_long_name_is_kept_as_far_as_that_of_any_photo() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let photo = photo_of(4, 30_000);
+    let name = "n".repeat(5000);
+    let headers = [
+        ("upload-draft-interop-version", "8"),
+        ("upload-complete", "?1"),
+        ("content-type", &format!("image/jpeg; a={name}")),
+    ];
+    let path = format!("/v1/uploads?filename={name}");
+    let answer = client.send(Method::POST, &path, &headers, photo.clone()).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let told = client.get(answer.header("location")).await.json();
+    assert_eq!(told["filename"].as_str().map(str::len), Some(255), "{told}");
+}
+
+#[tokio::test]
+async fn an_upload_that_never_gets_a_byte_goes_sooner() {
+    let daemon = Daemon::start_with(&Setup::config("[uploads]\nexpire_empty = '1s'"));
+    let client = daemon.client();
+    let (empty, begun) = (create(&client, 100, &[]).await, create(&client, 100, &[]).await);
+    assert_eq!(patch(&client, &begun, 0, &[0xFF]).await.status, StatusCode::NO_CONTENT);
+    while client.get(&empty).await.status != StatusCode::NOT_FOUND {
+        client.sweep().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await; // Polling for the condition.
+    }
+    assert_eq!(offset(&client, &begun).await, 1);
 }

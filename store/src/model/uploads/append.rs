@@ -3,8 +3,7 @@
 use super::super::jobs::Lease;
 use super::super::{Epoch, OwnerId, Timestamp, UploadId, objects};
 use super::record::{
-    Kind, Limits, Piece, State, Upload, clear_piece, count, get, look_at, piece_at, put, put_piece, tail,
-    usage,
+    Change, Kind, Piece, State, Upload, clear_piece, count, get, look_at, piece_at, put, put_piece, tail,
 };
 use crate::StoreError;
 use crate::metadata::Transaction;
@@ -18,8 +17,6 @@ pub enum Taken {
     Elsewhere(Upload),
     /// Nothing can be added to it any more, or never could.
     Closed(Upload),
-    /// So much lies in open uploads that no more is taken.
-    Full,
     /// There is none, or none of this owner.
     Missing,
 }
@@ -32,7 +29,6 @@ pub async fn take(
     tx: &Transaction,
     (id, owner): (UploadId, &OwnerId),
     (offset, lease): (u64, Lease),
-    limits: &Limits,
     pieces: usize,
 ) -> Result<Taken, StoreError> {
     let Some(mut upload) = get(tx, id).await?.filter(|upload| upload.owner == *owner) else {
@@ -43,9 +39,6 @@ pub async fn take(
     }
     if upload.offset != offset {
         return Ok(Taken::Elsewhere(upload));
-    }
-    if usage(tx, None).await?.bytes >= limits.bytes_max {
-        return Ok(Taken::Full);
     }
     upload.lease = Some(lease);
     put(tx, &upload)?;
@@ -129,16 +122,18 @@ pub async fn append(tx: &Transaction, by: &Append<'_>) -> Result<Appended, Store
         objects::fulfil(tx, by.epoch, &piece.object)?;
         put_piece(tx, by.id, piece)?;
     }
-    let offset = by.pieces.last().map_or(upload.offset, Piece::end);
-    count(tx, &upload.owner, 0, offset as i64 - upload.offset as i64)?;
-    upload.offset = offset;
+    let before = upload.clone();
+    upload.offset = by.pieces.last().map_or(upload.offset, Piece::end);
     upload.pieces = (upload.pieces + by.pieces.len() as u64).saturating_sub(by.folded.len() as u64);
     upload.length = upload.length.or(by.length);
     upload.recognized |= by.recognized;
     if by.complete && upload.kind == Kind::Plain {
         upload.state = State::Finishing;
-        upload.length = Some(offset);
+        upload.length = Some(upload.offset);
     }
+    // A length that has become known takes the place of the largest that it could have been.
+    upload.reserved = upload.length.map_or(upload.reserved, |length| length.min(upload.reserved));
+    count(tx, &upload.owner, Change::grown(&before, &upload))?;
     if by.release {
         upload.lease = None;
         upload.released_by = Some(by.lease.id);

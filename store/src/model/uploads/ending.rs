@@ -5,8 +5,10 @@
 
 use super::super::photos::{Created, Creation};
 use super::super::subspaces::UPLOADS_BY_EXPIRY;
-use super::super::{OwnerId, PhotoId, Timestamp, UploadId, jobs, objects, photos};
-use super::record::{State, Upload, clear_piece, count, forget_content, get, look_at, pieces, put, remove};
+use super::super::{LeaseId, OwnerId, PhotoId, Timestamp, UploadId, jobs, objects, photos};
+use super::record::{
+    Change, State, Upload, clear_piece, count, forget_content, get, look_at, pieces, put, remove,
+};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 
@@ -69,18 +71,33 @@ pub struct End {
     pub id: UploadId,
     /// As what: [`State::Refused`] or [`State::Terminated`].
     pub state: State,
+    /// Only if this lease is still the last: a request that has been overtaken does not end what another goes on with.
+    pub holder: Option<LeaseId>,
     /// When.
     pub now: Timestamp,
     /// When the record goes.
     pub expires: Timestamp,
 }
 
-/// Ends an upload of this owner, unless it has ended already. The upload as it was found, if there is one.
+/// What became of an [`End`].
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// It has ended, with this or before. The upload as it was found.
+    Found(Upload),
+    /// Another has taken it over from the holder: nothing changed.
+    LeaseLost,
+    /// There is none, or none of this owner.
+    Missing,
+}
+
+/// Ends an upload of this owner, unless it has ended already.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn end(tx: &Transaction, owner: &OwnerId, by: &End) -> Result<Option<Upload>, StoreError> {
-    let Some(upload) = get(tx, by.id).await?.filter(|upload| upload.owner == *owner) else { return Ok(None) };
+pub async fn end(tx: &Transaction, owner: &OwnerId, by: &End) -> Result<Ended, StoreError> {
+    let Some(upload) = get(tx, by.id).await?.filter(|upload| upload.owner == *owner) else {
+        return Ok(Ended::Missing);
+    };
     if upload.state.is_end() {
         // What has ended and is wanted no more goes with its record; a part's pieces are another's.
         if by.state == State::Terminated {
@@ -90,11 +107,15 @@ pub async fn end(tx: &Transaction, owner: &OwnerId, by: &End) -> Result<Option<U
             look_at(tx, &mut gone, by.now)?;
             put(tx, &gone)?;
         }
-        return Ok(Some(upload));
+        return Ok(Ended::Found(upload));
+    }
+    let last = upload.lease.map(|lease| lease.id).or(upload.released_by);
+    if by.holder.is_some() && by.holder != last {
+        return Ok(Ended::LeaseLost);
     }
     let found = upload.clone();
     close(tx, upload, by.state.clone(), by.now, by.expires).await?;
-    Ok(Some(found))
+    Ok(Ended::Found(found))
 }
 
 /// From now on nothing is added, and the Janitor takes the pieces.
@@ -105,7 +126,7 @@ async fn close(
     now: Timestamp,
     expires: Timestamp,
 ) -> Result<(), StoreError> {
-    count(tx, &upload.owner, -1, -(upload.offset as i64))?;
+    count(tx, &upload.owner, Change::ended(&upload))?;
     forget_content(tx, &upload).await?;
     upload.state = state;
     upload.lease = None;
@@ -117,6 +138,8 @@ async fn close(
 /// What is left of an upload after a sweep of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
+    /// It had expired and has just been ended: its pieces are to be buried.
+    Expired,
     /// More pieces are to be buried.
     More,
     /// Nothing to do before it expires, or nothing at all.
@@ -142,7 +165,7 @@ pub async fn sweep(
             return Ok(Swept::Clean);
         }
         close(tx, upload, State::Terminated, now, now).await?;
-        return Ok(Swept::More);
+        return Ok(Swept::Expired);
     }
     let list = pieces(tx, id, 0, limit).await?;
     for piece in &list {
@@ -165,13 +188,37 @@ pub async fn sweep(
     Ok(Swept::Clean)
 }
 
-/// The uploads for which something is to be done at `now`, at most `limit`.
+/// An upload for which something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: UploadId,
+    /// Since when.
+    pub look: Timestamp,
+}
+
+/// The uploads for which something is to be done at `now`, the longest due first, at most `limit`: those that come `after`
+/// one, so that what cannot be done for one of them keeps it from no other.
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn due(tx: &Transaction, now: Timestamp, limit: usize) -> Result<Vec<UploadId>, StoreError> {
-    let range = KeyRange::new(UPLOADS_BY_EXPIRY.all().begin, UPLOADS_BY_EXPIRY.key(&(now.0 + 1,)));
+pub async fn due(
+    tx: &Transaction,
+    now: Timestamp,
+    after: Option<Due>,
+    limit: usize,
+) -> Result<Vec<Due>, StoreError> {
+    let mut begin =
+        after.map_or(UPLOADS_BY_EXPIRY.all().begin, |due| UPLOADS_BY_EXPIRY.key(&(due.look.0, due.id.0)));
+    if after.is_some() {
+        begin.push(0);
+    }
+    let range = KeyRange::new(begin, UPLOADS_BY_EXPIRY.key(&(now.0 + 1,)));
     let options = RangeOptions { limit, snapshot: true, ..Default::default() };
     let rows = tx.get_range(&range, options).await?;
-    rows.iter().map(|(key, _)| Ok(UploadId(UPLOADS_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(key)?.1))).collect()
+    let due = |(key, _): &(Vec<u8>, Vec<u8>)| {
+        let (look, id) = UPLOADS_BY_EXPIRY.unpack::<(u64, uuid::Uuid)>(key)?;
+        Ok(Due { id: UploadId(id), look: Timestamp(look) })
+    };
+    rows.iter().map(due).collect()
 }

@@ -3,8 +3,8 @@
 use super::super::idempotency::{self, UploadKey};
 use super::super::{OwnerId, Timestamp, UploadId};
 use super::record::{
-    Before, Kind, Limits, OverLimit, State, Upload, count, get, insert, look_at, made_before, over_limit,
-    pieces, pieces_of, put, put_piece,
+    Before, Change, Kind, State, Upload, count, get, insert, look_at, made_before, pieces, pieces_of, put,
+    put_piece,
 };
 use crate::StoreError;
 use crate::metadata::Transaction;
@@ -16,8 +16,6 @@ pub struct Join {
     pub bytes_max: u64,
     /// Most pieces of the whole.
     pub pieces_max: u64,
-    /// How much may be open.
-    pub limits: Limits,
     /// When the parts' records go.
     pub parts_expire: Timestamp,
 }
@@ -25,7 +23,8 @@ pub struct Join {
 /// What became of the wish to join.
 #[derive(Clone, Debug)]
 pub enum Joined {
-    /// The upload that has all bytes. An earlier one, if the same parts in the same order were joined before.
+    /// The upload that has all bytes. An earlier one, however it stands now, if the same parts in the same order were joined
+    /// before.
     Done(Upload),
     /// This part does not exist, is no partial upload of this owner, or has ended.
     Missing(UploadId),
@@ -37,8 +36,6 @@ pub enum Joined {
     TooLarge(u64),
     /// Together they have so many pieces, and that is more than is allowed.
     TooManyPieces(u64),
-    /// A limit on what is open.
-    Over(OverLimit),
     /// An earlier attempt at the same request has joined them, and the whole has gone since.
     Gone,
 }
@@ -92,13 +89,11 @@ async fn join_now(tx: &Transaction, whole: &Upload, keep_to: &Join) -> Result<Jo
     if count_of_pieces > keep_to.pieces_max {
         return Ok(Joined::TooManyPieces(count_of_pieces));
     }
-    // It takes the place of its parts, of which there is at least one.
-    if let Some(over @ OverLimit::Bytes) = over_limit(tx, &whole.owner, &keep_to.limits).await? {
-        return Ok(Joined::Over(over));
-    }
+    // No limit on what is open is asked: it takes the place of its parts, of which there is at least one.
     let mut whole = whole.clone();
     whole.pieces = move_pieces(tx, &whole, &parts).await?;
     (whole.offset, whole.length, whole.state) = (bytes, Some(bytes), State::Finishing);
+    whole.reserved = bytes;
     insert(tx, &whole)?;
     close_parts(tx, whole.id, parts, keep_to.parts_expire)?;
     Ok(Joined::Done(whole))
@@ -150,7 +145,7 @@ fn close_parts(
     parts.dedup_by_key(|part| part.id);
     for mut part in parts {
         tx.clear_range(&pieces_of(part.id))?;
-        count(tx, &part.owner, -1, -(part.offset as i64))?;
+        count(tx, &part.owner, Change::ended(&part))?;
         part.state = State::Joined { into: whole };
         (part.pieces, part.lease, part.expires) = (0, None, expires);
         look_at(tx, &mut part, expires)?;

@@ -16,7 +16,7 @@ mod join;
 mod record;
 
 pub use append::{Append, Appended, Taken, append, release, take};
-pub use ending::{End, Ending, Swept, due, end, sweep};
+pub use ending::{Due, End, Ended, Ending, Swept, due, end, sweep};
 pub(super) use ending::{settle, settled_before};
 pub use join::{Join, Joined, join};
 pub use record::{

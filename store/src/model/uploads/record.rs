@@ -117,6 +117,10 @@ pub struct Upload {
     pub length: Option<u64>,
     /// Bytes that are durable, from the first on.
     pub offset: u64,
+    /// Bytes that it may come to, which count against [`Limits::bytes_max`] for as long as it is open: reserved when it
+    /// begins, so that whatever has begun can be brought to its end.
+    #[serde(default)]
+    pub reserved: u64,
     /// How many pieces they lie in.
     pub pieces: u64,
     /// Whether the first bytes were found to be those of a photo within the limits.
@@ -182,8 +186,10 @@ pub struct Limits {
     pub open_max: u64,
     /// Uploads of one owner.
     pub open_per_owner_max: u64,
-    /// Bytes that lie in them all.
+    /// Bytes that are reserved for all of them.
     pub bytes_max: u64,
+    /// Bytes that are reserved for those of one owner.
+    pub bytes_per_owner_max: u64,
 }
 
 /// Which limit is reached.
@@ -195,6 +201,8 @@ pub enum OverLimit {
     OpenOfOwner,
     /// [`Limits::bytes_max`].
     Bytes,
+    /// [`Limits::bytes_per_owner_max`].
+    BytesOfOwner,
 }
 
 /// Why an upload was not begun.
@@ -215,6 +223,8 @@ pub struct Usage {
     pub open: u64,
     /// Bytes in them.
     pub bytes: u64,
+    /// Bytes that they may come to.
+    pub reserved: u64,
 }
 
 /// The upload, if it exists.
@@ -281,7 +291,7 @@ pub(super) async fn made_before(
     Ok(get(tx, earlier).await?.map_or(Before::Gone, Before::There))
 }
 
-pub(super) async fn over_limit(
+async fn over_limit(
     tx: &Transaction,
     owner: &OwnerId,
     limits: &Limits,
@@ -291,7 +301,9 @@ pub(super) async fn over_limit(
         Some(OverLimit::OpenOfOwner)
     } else if all.open >= limits.open_max {
         Some(OverLimit::Open)
-    } else if all.bytes >= limits.bytes_max {
+    } else if own.reserved >= limits.bytes_per_owner_max {
+        Some(OverLimit::BytesOfOwner)
+    } else if all.reserved >= limits.bytes_max {
         Some(OverLimit::Bytes)
     } else {
         None
@@ -305,7 +317,7 @@ pub(super) fn insert(tx: &Transaction, upload: &Upload) -> Result<(), StoreError
     if let Some(content) = &upload.wishes.content {
         tx.set(&by_content(&upload.owner, content), &record::encode(&upload.id)?)?;
     }
-    count(tx, &upload.owner, 1, upload.offset as i64)
+    count(tx, &upload.owner, Change::begun(upload))
 }
 
 pub(super) fn put(tx: &Transaction, upload: &Upload) -> Result<(), StoreError> {
@@ -429,14 +441,42 @@ pub async fn usage(tx: &Transaction, owner: Option<&OwnerId>) -> Result<Usage, S
         let bytes = bytes[..].try_into().map_err(|_| record::corrupt_key(&key, "not an 8-byte counter"))?;
         Ok::<_, StoreError>(u64::try_from(i64::from_le_bytes(bytes)).unwrap_or(0))
     };
-    Ok(Usage { open: read(OPEN).await?, bytes: read(BYTES).await? })
+    Ok(Usage { open: read(OPEN).await?, bytes: read(BYTES).await?, reserved: read(RESERVED).await? })
 }
 
 const OPEN: &str = "open";
 const BYTES: &str = "bytes";
+const RESERVED: &str = "reserved";
 
-pub(super) fn count(tx: &Transaction, owner: &OwnerId, open: i64, bytes: i64) -> Result<(), StoreError> {
-    for (what, by) in [(OPEN, open), (BYTES, bytes)] {
+/// By how much what is open changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    open: i64,
+    bytes: i64,
+    reserved: i64,
+}
+
+impl Change {
+    fn begun(upload: &Upload) -> Self {
+        Self { open: 1, bytes: upload.offset as i64, reserved: upload.reserved as i64 }
+    }
+
+    pub(super) fn ended(upload: &Upload) -> Self {
+        Self { open: -1, bytes: -(upload.offset as i64), reserved: -(upload.reserved as i64) }
+    }
+
+    pub(super) fn grown(before: &Upload, after: &Upload) -> Self {
+        let by = |before: u64, after: u64| after as i64 - before as i64;
+        Self {
+            open: 0,
+            bytes: by(before.offset, after.offset),
+            reserved: by(before.reserved, after.reserved),
+        }
+    }
+}
+
+pub(super) fn count(tx: &Transaction, owner: &OwnerId, by: Change) -> Result<(), StoreError> {
+    for (what, by) in [(OPEN, by.open), (BYTES, by.bytes), (RESERVED, by.reserved)] {
         if by != 0 {
             tx.atomic_add(&count_key(what, None), by)?;
             tx.atomic_add(&count_key(what, Some(owner)), by)?;
