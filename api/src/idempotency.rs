@@ -78,6 +78,8 @@ impl IdempotencyOptions {
 pub struct Asked {
     key: Option<String>,
     fingerprint: ContentHash,
+    /// How long its body may take, if that is not as long as any other's.
+    received_within: Option<Duration>,
 }
 
 impl Asked {
@@ -93,7 +95,12 @@ impl Asked {
         for piece in head.iter().map(|piece| piece.as_bytes()).chain(content.iter().copied()) {
             hasher.update(&(piece.len() as u64).to_le_bytes()).update(piece);
         }
-        Ok(Self { key, fingerprint: hasher.finalize().into() })
+        Ok(Self { key, fingerprint: hasher.finalize().into(), received_within: None })
+    }
+
+    /// The same, of a request whose body may take so long.
+    pub fn received_within(self, time: Duration) -> Self {
+        Self { received_within: Some(time), ..self }
     }
 }
 
@@ -127,7 +134,8 @@ pub async fn claim(api: &Api, owner: &OwnerId, asked: Asked, single: bool) -> Re
     let Some(key) = asked.key else { return Ok(Claimed::Go(Claim { series, held: None })) };
     let request = Keyed { owner: owner.clone(), key, fingerprint: asked.fingerprint, single };
     let options = api.options();
-    let (now, lasting) = (Timestamp::now(), options.body_timeout + options.wait_max + MARGIN);
+    let received_within = asked.received_within.unwrap_or(options.body_timeout);
+    let (now, lasting) = (Timestamp::now(), received_within + options.wait_max + MARGIN);
     let until = now.after(lasting);
     let attempt = Attempt {
         id: LeaseId::new(),

@@ -10,6 +10,7 @@ mod crashes;
 mod direct;
 mod faults;
 mod first_photo;
+mod forms;
 mod import;
 mod jobs;
 mod lifecycle;
