@@ -99,6 +99,7 @@ impl Asked {
     }
 
     /// The same, of a request whose body may take so long.
+    #[must_use]
     pub fn received_within(self, time: Duration) -> Self {
         Self { received_within: Some(time), ..self }
     }

@@ -357,13 +357,15 @@ async fn one_clients_archives_do_not_keep_others_out() {
 /// An archive may take longer than other bodies, also where it is long before the next file is told.
 #[tokio::test]
 async fn an_archive_with_nothing_to_tell_is_not_cut_off() {
-    let daemon = Daemon::start_with(&Setup::config("[http]\nbody_timeout = '300ms'"));
+    // Whether a connection stands still is looked at as often as headers may take.
+    let daemon =
+        Daemon::start_with(&Setup::config("[http]\nheader_timeout = '500ms'\nbody_timeout = '300ms'"));
     let client = daemon.client();
     let (sender, mut answer) = open(&client).await;
     next(&mut answer).await;
     let second = entry("second.jpg", b'0', &photos::photo(2, 640, 480));
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    for piece in second.chunks(second.len() / 12) {
+    for piece in second.chunks(second.len() / 24) {
         ticks.tick().await; // So long a body takes is what is tested.
         sender.send(piece.to_vec()).await.unwrap();
     }

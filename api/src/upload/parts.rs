@@ -359,7 +359,7 @@ mod tests {
             "--edge\r\nX-Long: {}\r\nContent-Disposition: form-data; name=n\r\n\r\n",
             "a".repeat(9000)
         );
-        let content = [&b"\r\n--edg\r\n\r\n--edge-".repeat(300)[..], &[7; 9000]].concat();
+        let content = [&b"\r\n--edg\r\n\r\nx--edge-".repeat(300)[..], &[7; 9000]].concat();
         let whole = [
             b"before\r\n\r\n",
             HEAD,

@@ -142,7 +142,7 @@ impl Entries {
                     }
                 }
                 Kind::HardLink | Kind::Other { .. } => {
-                    self.other(&header, std::mem::take(&mut announced), at)?
+                    self.other(&header, &std::mem::take(&mut announced), at)?;
                 }
                 Kind::File { .. } | Kind::Sparse { .. } => {
                     let announced = std::mem::take(&mut announced);
@@ -205,11 +205,11 @@ impl Entries {
     }
 
     /// What is no file is passed over, with its content if it has some.
-    fn other(&mut self, header: &Header, announced: Announced, at: u64) -> Result<(), TarError> {
+    fn other(&mut self, header: &Header, announced: &Announced, at: u64) -> Result<(), TarError> {
         self.others += 1;
         match header.kind {
-            Kind::Other { has_content: true } => self.resize(&announced, at),
-            Kind::HardLink if self.is_pax => self.resize(&announced, at),
+            Kind::Other { has_content: true } => self.resize(announced, at),
+            Kind::HardLink if self.is_pax => self.resize(announced, at),
             _ => self.expect(0, at),
         }
     }
