@@ -4,8 +4,8 @@
 //! without a request for ever, or never take an answer whose bytes wait in memory.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -61,7 +61,11 @@ impl Activity {
     }
 
     /// The same answer, which is being sent until its body is dropped; `place` is held as long.
-    pub(crate) fn sending(&self, answer: Answer, place: Option<OwnedSemaphorePermit>) -> Answer {
+    pub(crate) fn sending(&self, mut answer: Answer, place: Option<OwnedSemaphorePermit>) -> Answer {
+        if let Some(StillReading(asked)) = answer.extensions_mut().remove() {
+            *asked.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Count::of(self, |inner| &inner.asked));
+        }
         let count = Count::of(self, |inner| &inner.sending);
         answer.map(|body| Sending { body, count, _place: place }.boxed_unsync())
     }
@@ -88,6 +92,11 @@ impl Activity {
         }
     }
 }
+
+/// An extension of an answer that has begun while the body of its request is still read: until the last clone of this is
+/// dropped, the request is one that is being answered, however long the answer has nothing to tell.
+#[derive(Clone, Default)]
+pub(crate) struct StillReading(Arc<Mutex<Option<Count>>>);
 
 /// Counts until it is dropped.
 struct Count {
@@ -165,6 +174,28 @@ mod tests {
         let (still, ()) = tokio::join!(activity.still(IDLE, STUCK), answering);
         assert_eq!(still, Still::Idle);
         assert!((3630..3660).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_has_nothing_to_tell_yet_is_not_stuck() {
+        let (activity, began) = (Activity::new(), Instant::now());
+        let mut answer = response::text(StatusCode::OK, "text/plain", "hello");
+        let reading = StillReading::default();
+        answer.extensions_mut().insert(reading.clone());
+        let answer = activity.sending(answer, None);
+        let read = async {
+            sleep(6 * STUCK).await;
+            drop(reading);
+        };
+        let (still, ()) = tokio::join!(activity.still(IDLE, STUCK), read);
+        assert_eq!(still, Still::Stuck);
+        assert!(began.elapsed() >= 7 * STUCK, "{:?}", began.elapsed());
+        drop(answer);
+        // One that has been read before its answer is sent is over at once.
+        let mut answer = response::text(StatusCode::OK, "text/plain", "hello");
+        answer.extensions_mut().insert(StillReading::default());
+        let _answer = activity.sending(answer, None);
+        assert_eq!(activity.still(IDLE, STUCK).await, Still::Stuck);
     }
 
     #[tokio::test(start_paused = true)]

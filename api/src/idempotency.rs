@@ -83,6 +83,8 @@ impl IdempotencyOptions {
 pub struct Asked {
     key: Option<String>,
     fingerprint: ContentHash,
+    /// How long its body may take, if that is not as long as any other's.
+    received_within: Option<Duration>,
 }
 
 impl Asked {
@@ -98,7 +100,13 @@ impl Asked {
         for piece in head.iter().map(|piece| piece.as_bytes()).chain(content.iter().copied()) {
             hasher.update(&(piece.len() as u64).to_le_bytes()).update(piece);
         }
-        Ok(Self { key, fingerprint: hasher.finalize().into() })
+        Ok(Self { key, fingerprint: hasher.finalize().into(), received_within: None })
+    }
+
+    /// The same, of a request whose body may take so long.
+    #[must_use]
+    pub fn received_within(self, time: Duration) -> Self {
+        Self { received_within: Some(time), ..self }
     }
 }
 
@@ -150,7 +158,8 @@ async fn claim_key(api: &Api, owner: OwnerId, asked: Asked, single: bool) -> Res
     let (series, key) = (SeriesId::new(), asked.key.unwrap_or_default());
     let request = Keyed { owner, key, fingerprint: asked.fingerprint, single };
     let options = api.options();
-    let (now, lasting) = (Timestamp::now(), options.body_timeout + options.wait_max + MARGIN);
+    let received_within = asked.received_within.unwrap_or(options.body_timeout);
+    let (now, lasting) = (Timestamp::now(), received_within + options.wait_max + MARGIN);
     let until = now.after(lasting);
     let attempt = Attempt {
         id: LeaseId::new(),

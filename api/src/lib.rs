@@ -7,7 +7,8 @@
 //!   moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have.
+//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold
+//!   at once, shared by clients.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
@@ -36,6 +37,7 @@ pub mod linger;
 pub mod objects;
 mod options;
 pub mod photos;
+mod places;
 pub mod problem;
 pub mod request;
 pub mod response;
@@ -49,10 +51,12 @@ pub mod view;
 use std::sync::Arc;
 
 use darkroom_actors::Pipeline;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use batches::followers::Followers;
+use caller::Caller;
 use limits::Limits;
+use places::{Places, Taken};
 use problem::Problem;
 
 pub use batches::options::BatchOptions;
@@ -77,11 +81,13 @@ struct Inner {
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
     /// Places for archives that are being taken in.
-    tar_places: Arc<Semaphore>,
+    tar_places: Places,
+    /// Outcomes of forms' files that wait to be told.
+    form_outcomes: Places,
     /// Who follows batches on this node.
     followers: Followers,
     /// Checks of batches that are answered at once.
-    check_places: Semaphore,
+    check_places: Places,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -92,8 +98,9 @@ impl Api {
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
         let followers = Followers::new(options.batches.subscribers_max);
-        let check_places = Semaphore::new(options.batches.checks_at_once);
-        let tar_places = Arc::new(Semaphore::new(options.tar_streams_max));
+        let check_places = Places::new(options.batches.checks_at_once);
+        let tar_places = Places::new(options.tar_streams_max);
+        let form_outcomes = Places::new(options.form_outcomes_max);
         let hooks = hooks::Hooks::new(&options.hooks);
         // As many as there may be connections, each with one body on HTTP/1.1.
         let limits = Limits::new(options.clients.clone(), options.connections_max);
@@ -105,6 +112,7 @@ impl Api {
             hooks,
             backup_place,
             tar_places,
+            form_outcomes,
             followers,
             check_places,
         };
@@ -139,12 +147,28 @@ impl Api {
     }
 
     /// A place for one more archive: lines of the answer may wait for its sender.
-    pub(crate) fn tar_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.inner.tar_places).try_acquire_owned().map_err(|_| {
-            let max = self.options().tar_streams_max;
-            let detail = format!("{max} archives are being taken in, as many as may be; send this one later");
-            Problem::new("overloaded", detail).retry_after(5)
-        })
+    pub(crate) fn tar_place(&self, caller: &Caller) -> Result<Taken, Problem> {
+        self.inner.tar_places.take(Limits::party(caller)).ok_or_else(|| self.too_many_archives())
+    }
+
+    /// Whether [`Api::tar_place`] would not refuse: to be asked before the archive is read.
+    pub(crate) fn expect_tar_place(&self, caller: &Caller) -> Result<(), Problem> {
+        let has_one = self.inner.tar_places.has_one_for(Limits::party(caller));
+        has_one.then_some(()).ok_or_else(|| self.too_many_archives())
+    }
+
+    fn too_many_archives(&self) -> Problem {
+        limits::refused("tar_streams");
+        let max = self.options().tar_streams_max;
+        let detail = format!(
+            "as many archives of yours are being taken in as there is room for: {max} may be in all, and some are left for \
+             others; send this one later"
+        );
+        Problem::new("overloaded", detail).retry_after(5)
+    }
+
+    pub(crate) fn form_outcomes(&self) -> &Places {
+        &self.inner.form_outcomes
     }
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {
@@ -155,7 +179,7 @@ impl Api {
         &self.inner.followers
     }
 
-    pub(crate) fn check_places(&self) -> &Semaphore {
+    pub(crate) fn check_places(&self) -> &Places {
         &self.inner.check_places
     }
 

@@ -32,6 +32,8 @@ pub struct HttpOptions {
     pub request_bytes_max: u64,
     /// Files in such a request.
     pub parts_max: usize,
+    /// Outcomes of such files that wait to be told, in all requests.
+    pub form_outcomes_max: usize,
     /// Files in a tar archive.
     pub tar_entries_max: u64,
     /// Tar archives at once.
@@ -40,7 +42,8 @@ pub struct HttpOptions {
     pub tar_answer_bytes: u32,
     /// Until a tar archive must be complete.
     pub tar_timeout: Duration,
-    /// How long a file of a tar archive waits for room, and a line of its answer for a client that reads.
+    /// How long a file of a tar archive, or a later one of a form, waits for room; and a line of an archive's answer for a
+    /// client that reads.
     pub tar_patience: Duration,
     /// Until a request's headers must be complete.
     pub header_timeout: Duration,
@@ -82,6 +85,7 @@ impl Default for HttpOptions {
             headers_max: 100,
             request_bytes_max: 4 << 30,
             parts_max: 1000,
+            form_outcomes_max: 32_768,
             tar_entries_max: 100_000,
             tar_streams_max: 32,
             tar_answer_bytes: 2 << 20,
@@ -147,6 +151,13 @@ impl HttpOptions {
         if self.connections_max == 0 {
             return Err("http.connections_max is 0: set it to 1 or more".to_owned());
         }
+        if self.form_outcomes_max / 2 < self.parts_max {
+            return Err(format!(
+                "http.form_outcomes_max is {}, of which one client has at most half, and a multipart body may have {} \
+                 files (http.parts_max): set it to twice that or more",
+                self.form_outcomes_max, self.parts_max
+            ));
+        }
         let least = 64 << 10;
         if self.tar_answer_bytes < least {
             return Err(format!(
@@ -172,5 +183,17 @@ impl HttpOptions {
         wrong.next().map_or(Ok(()), |(name, value, least, most)| {
             Err(format!("{name} is {value}: set it from {least} to {most}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_may_send_the_largest_form() {
+        let options = |form_outcomes_max| HttpOptions { form_outcomes_max, ..HttpOptions::default() };
+        assert_eq!(options(2000).validate(), Ok(()));
+        assert!(options(1999).validate().unwrap_err().contains("http.form_outcomes_max is 1999"));
     }
 }

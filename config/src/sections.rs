@@ -87,6 +87,7 @@ section! {
         headers_max: usize = HttpOptions::default().headers_max,
         request_bytes_max: ByteSize = ByteSize(HttpOptions::default().request_bytes_max),
         parts_max: usize = HttpOptions::default().parts_max,
+        form_outcomes_max: usize = HttpOptions::default().form_outcomes_max,
         tar_entries_max: u64 = HttpOptions::default().tar_entries_max,
         tar_streams_max: usize = HttpOptions::default().tar_streams_max,
         tar_answer_bytes: ByteSize = ByteSize(HttpOptions::default().tar_answer_bytes.into()),
@@ -442,6 +443,7 @@ impl Config {
             headers_max: self.http.headers_max,
             request_bytes_max: self.http.request_bytes_max.0,
             parts_max: self.http.parts_max,
+            form_outcomes_max: self.http.form_outcomes_max,
             tar_entries_max: self.http.tar_entries_max,
             tar_streams_max: self.http.tar_streams_max,
             // More than anybody means: what does not fit in 32 bits is bounded there.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection from another address of this machine: another client.
-async fn connect_from(client: &Client, address: &str) -> TcpStream {
+pub(crate) async fn connect_from(client: &Client, address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
     socket.connect(client.address().parse().unwrap()).await.unwrap()
@@ -23,7 +23,7 @@ fn head(length: usize, more: &str) -> String {
 }
 
 /// An upload that has sent half, and keeps its lease.
-async fn stalled(client: &Client, photo: &[u8]) -> TcpStream {
+pub(crate) async fn stalled(client: &Client, photo: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(client.address()).await.unwrap();
     stream.write_all(head(photo.len(), "").as_bytes()).await.unwrap();
     stream.write_all(&photo[..photo.len() / 2]).await.unwrap();
@@ -38,7 +38,7 @@ async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
 }
 
 /// Waits until the daemon's metrics have this line with this value.
-async fn until_metric(client: &Client, line: &str, value: f64) {
+pub(crate) async fn until_metric(client: &Client, line: &str, value: f64) {
     while client.metric(line).await < value {
         tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
     }

@@ -11,6 +11,7 @@ mod described;
 mod direct;
 mod faults;
 mod first_photo;
+mod forms;
 mod import;
 mod jobs;
 mod lifecycle;

@@ -4,6 +4,10 @@ use std::process::Command;
 
 use bytes::Bytes;
 use darkroom_tests::{Daemon, Setup, has_program, photos};
+use futures_util::future::join_all;
+use http_body_util::Full;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 /// How often each client must read its refusal, of as many tries.
 const TRIES: usize = 100;
@@ -105,4 +109,27 @@ async fn a_client_that_asks_first_sends_nothing() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413"), "no 100 Continue comes first: {answer}");
+}
+
+/// On one connection of HTTP/2, where bytes of what was refused still arrive when others are asked for.
+#[tokio::test]
+async fn http2_reads_it_and_keeps_its_connection() {
+    let daemon = daemon();
+    let stream = tokio::net::TcpStream::connect(daemon.client().address()).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let body = Bytes::from(vec![0; BODY_BYTES]);
+    for round in 0..10 {
+        let asked = (0..30).map(|_| {
+            let mut sender = sender.clone();
+            let request = Request::post(format!("{}/v1/photos", daemon.url()));
+            let request = request.body(Full::new(body.clone())).unwrap();
+            async move { sender.send_request(request).await.map(|answer| answer.status()) }
+        });
+        for answer in join_all(asked).await {
+            assert_eq!(answer.unwrap(), StatusCode::PAYLOAD_TOO_LARGE, "round {round}");
+        }
+    }
+    assert!(!connection.is_finished());
 }

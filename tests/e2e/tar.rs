@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_tests::{Answer, Client, Daemon, Setup, has_program, photos};
@@ -11,9 +12,11 @@ use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+
+use crate::limits::{connect_from, stalled, until_metric};
 
 const TAR: (&str, &str) = ("content-type", "application/x-tar");
 
@@ -297,19 +300,96 @@ async fn so_many_files_and_so_many_archives_are_taken_and_no_more() {
     while send(&client, end()).await.status != StatusCode::OK {}
 }
 
-/// Where there is room for few photos at once, an archive waits for it and none of its files has to be sent again.
+/// Where others have every slot, an archive's next file waits until one is free, and nothing has to be sent again.
 #[tokio::test]
 async fn an_archive_waits_for_room() {
     let daemon = Daemon::start_with(&Setup::config("[budgets]\njob_slots = 4"));
     let client = daemon.client();
-    let mut archive: Vec<u8> = (0..12)
-        .flat_map(|seed| entry(&format!("{seed}.jpg"), b'0', &photos::photo(seed, 800, 600)))
-        .collect();
-    archive.extend(end());
-    let (files, last) = outcomes(&send(&client, archive).await);
-    assert!(files.iter().all(|file| file["status"] == 201), "{files:?}");
-    assert_eq!(last["totals"]["created"], 12);
+    let (sender, mut answer) = open(&client).await;
+    next(&mut answer).await;
     client.idle().await;
+    let large = photos::photo(9, 1500, 1000);
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        crowd.push(stalled(&client, &large).await);
+    }
+    client.holds("job_slots", 3).await;
+    sender.send(entry("second.jpg", b'0', &photos::photo(2, 64, 48))).await.unwrap();
+    // It has asked more than once.
+    until_metric(&client, "darkroom_refusals_total{reason=\"full\"}", 3.0).await;
+    drop(crowd);
+    let second = next(&mut answer).await;
+    assert_eq!((&second["name"], &second["status"]), (&"second.jpg".into(), &201.into()));
+    sender.send(end()).await.unwrap();
+    drop(sender);
+    assert_eq!(next(&mut answer).await["totals"]["created"], 2);
+    client.idle().await;
+}
+
+/// A client's archives leave places for others', and one that does not come has none.
+#[tokio::test]
+async fn one_clients_archives_do_not_keep_others_out() {
+    let daemon = Daemon::start_with(&Setup::config("[http]\ntar_streams_max = 2"));
+    let client = daemon.client();
+    let archive = [&entry("b.jpg", b'0', &photos::photo(2, 64, 48))[..], &end()].concat();
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&client, 4096, archive.len()).await;
+        stream.write_all(&archive[..300]).await.unwrap();
+        idle.push(stream);
+    }
+    client.holds("job_slots", 3).await;
+    let (_sender, mut answer) = open(&client).await;
+    next(&mut answer).await;
+    let refused = send(&client, archive.clone()).await;
+    assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("overloaded", "5"));
+    let mut other = connect_from(&client, "127.0.0.2").await;
+    let head = head(archive.len());
+    other.write_all(&[head.as_bytes(), &archive].concat()).await.unwrap();
+    let mut text = String::new();
+    let mut reader = BufReader::new(other);
+    while !text.contains("totals") {
+        assert_ne!(reader.read_line(&mut text).await.unwrap(), 0, "{text}");
+    }
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("\"created\":1"), "{text}");
+}
+
+/// An archive may take longer than other bodies, also where it is long before the next file is told.
+#[tokio::test]
+async fn an_archive_with_nothing_to_tell_is_not_cut_off() {
+    // Whether a connection stands still is looked at as often as headers may take.
+    let daemon =
+        Daemon::start_with(&Setup::config("[http]\nheader_timeout = '500ms'\nbody_timeout = '300ms'"));
+    let client = daemon.client();
+    let (sender, mut answer) = open(&client).await;
+    next(&mut answer).await;
+    let second = entry("second.jpg", b'0', &photos::photo(2, 640, 480));
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for piece in second.chunks(second.len() / 24) {
+        ticks.tick().await; // So long a body takes is what is tested.
+        sender.send(piece.to_vec()).await.unwrap();
+    }
+    assert_eq!(next(&mut answer).await["status"], 201);
+    sender.send(end()).await.unwrap();
+    drop(sender);
+    assert!(next(&mut answer).await["totals"].is_object());
+}
+
+/// Whoever has read the last line may send the same again under its key.
+#[tokio::test]
+async fn a_key_is_free_when_the_last_line_is_there() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let archive =
+        [&entry("a.jpg", b'0', &photos::photo(1, 64, 48))[..], &entry("b.jpg", b'0', b"no photo"), &end()];
+    let archive = Bytes::from(archive.concat());
+    for round in 0..20 {
+        let headers = [TAR, ("idempotency-key", "again")];
+        let answer = client.send(Method::POST, "/v1/photos?duplicate=allow", &headers, archive.clone()).await;
+        let (files, _) = outcomes(&answer);
+        assert_eq!(told(&files)[0], ("a.jpg", 201, ""), "round {round}");
+    }
+    assert_eq!(client.all().await.len(), 1);
 }
 
 /// An archive of so many small photos, in a folder of this name.
@@ -333,11 +413,14 @@ async fn connect(client: &Client, receive_buffer: u32, length: usize) -> TcpStre
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(receive_buffer).unwrap();
     let mut stream = socket.connect(client.address().parse().unwrap()).await.unwrap();
-    let head = format!(
-        "POST /v1/photos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(head(length).as_bytes()).await.unwrap();
     stream
+}
+
+fn head(length: usize) -> String {
+    format!(
+        "POST /v1/photos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    )
 }
 
 /// As most clients of HTTP/1.1 do, and with as little room of its own as a system gives.

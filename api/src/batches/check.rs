@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{json, not_found, parse_id};
 use crate::Api;
 use crate::caller::Caller;
+use crate::limits::{self, Limits};
 use crate::problem::Problem;
 use crate::request::{BodyEnd, Query};
 use crate::response::{self, Answer};
@@ -102,8 +103,9 @@ pub async fn check(
         Err(why) => Some(Problem::from(why)),
         Ok(_) => None,
     };
-    let Ok(_place) = api.check_places().try_acquire() else {
-        let detail = "as many checks are answered as may be at once; ask again";
+    let Some(_place) = api.check_places().take(Limits::party(caller)) else {
+        limits::refused("batch_checks");
+        let detail = "as many checks of yours are answered as may be at once; ask again";
         return Err(Problem::new("overloaded", detail).retry_after(1));
     };
     let options = &api.options().batches;

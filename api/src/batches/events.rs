@@ -44,7 +44,7 @@ pub async fn follow(
         return Ok(response::empty(StatusCode::NO_CONTENT));
     }
     let options = &api.options().batches;
-    let follower = api.followers().join(api, id, now.clone())?;
+    let follower = api.followers().join(api, caller, id, now.clone())?;
     let until = Instant::now() + options.events_time_max;
     let heartbeat = options.events_heartbeat;
     let following = Following { follower, told, as_of: now.updated, until, heartbeat, begun: Some(now) };

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use darkroom_store::StoreError;
 use darkroom_store::model::{BatchId, Timestamp, batches};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::records::look;
 use super::view::BatchView;
 use crate::Api;
+use crate::caller::Caller;
+use crate::limits::{self, Limits};
+use crate::places::{Places, Taken};
 use crate::problem::Problem;
 
 /// What a look at a batch has shown.
@@ -51,7 +54,7 @@ impl Snapshot {
 
 /// Who follows which batch.
 pub struct Followers {
-    places: Arc<Semaphore>,
+    places: Places,
     followed: Mutex<HashMap<BatchId, watch::Sender<Seen>>>,
 }
 
@@ -62,7 +65,7 @@ pub struct Follower {
     _place: Place,
 }
 
-struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+struct Place(#[expect(dead_code, reason = "held")] Taken);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -71,23 +74,30 @@ impl Drop for Place {
 }
 
 impl Followers {
-    /// Places for so many.
+    /// Places for so many, shared by clients.
     pub fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), followed: Mutex::default() }
+        Self { places: Places::new(places), followed: Mutex::default() }
     }
 
-    /// Makes one more follow a batch that was just seen like this.
+    /// Makes this caller follow a batch that was just seen like this.
     ///
     /// # Errors
     /// `too-many-subscribers`.
-    pub fn join(&self, api: &Api, id: BatchId, now: Arc<Snapshot>) -> Result<Follower, Problem> {
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+    pub fn join(
+        &self,
+        api: &Api,
+        caller: &Caller,
+        id: BatchId,
+        now: Arc<Snapshot>,
+    ) -> Result<Follower, Problem> {
+        let Some(taken) = self.places.take(Limits::party(caller)) else {
+            limits::refused("batch_subscribers");
             let detail =
-                "as many clients follow batches here as may; ask for the batch itself now and then instead";
+                "you follow as many batches here as you may; ask for the batch itself now and then instead";
             return Err(Problem::new("too-many-subscribers", detail).retry_after(10));
         };
         metrics::gauge!("darkroom_batch_subscribers").increment(1.0);
-        let place = Place(permit);
+        let place = Place(taken);
         let mut followed = self.lock();
         let seen = if let Some(sender) = followed.get(&id) {
             let mut seen = sender.subscribe();

@@ -3,8 +3,12 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
+use crate::batches::refusals::shortened;
 use crate::problem::Problem;
 use crate::view::PhotoView;
+
+/// Bytes of a problem's sentence that an item tells: it may quote what a client has sent, and there are many items.
+const DETAIL_BYTES_MAX: usize = 1000;
 
 /// A file's outcome, as its sender reads it.
 #[derive(Serialize)]
@@ -29,7 +33,30 @@ impl Item {
                 let status = if photo.duplicate { StatusCode::OK } else { StatusCode::CREATED };
                 Self { name, status: status.as_u16(), photo: Some(photo), problem: None }
             }
-            Err(problem) => Self { name, status: problem.status, photo: None, problem: Some(problem) },
+            Err(mut problem) => {
+                problem.detail = cut(problem.detail, DETAIL_BYTES_MAX);
+                Self { name, status: problem.status, photo: None, problem: Some(problem) }
+            }
         }
+    }
+}
+
+/// The first characters that have at most so many bytes, and no more memory than that.
+pub(super) fn cut(text: String, bytes_max: usize) -> String {
+    let mut text = shortened(text, bytes_max);
+    text.shrink_to_fit();
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_has_sent_is_not_told_at_any_length() {
+        let problem = Problem::new("digest-malformed", "x".repeat(1 << 20));
+        let detail = Item::new(String::new(), Err(problem)).problem.unwrap().detail;
+        assert_eq!(detail.len(), DETAIL_BYTES_MAX);
+        assert!(detail.capacity() < 2 * DETAIL_BYTES_MAX);
     }
 }

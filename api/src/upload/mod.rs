@@ -1,16 +1,19 @@
 //! `POST /v1/photos`: one photo as a raw body, or any number in `multipart/form-data` or a tar archive.
 //!
 //! - [`intake`]: what every way in ends in. [`raw`], [`many`], [`tar`]: the shapes of a body.
-//! - [`parts`], [`archive`]: a body of many photos, read within bounds. [`item`]: what became of one of them; [`lines`]: that
-//!   as lines of an answer that is sent while the body still arrives.
+//! - [`parts`], [`archive`]: a body of many photos, read within bounds. `disposition`: what a form's part says of itself.
+//!   `room`: room for the next photo of many.
+//! - [`item`]: what became of one of them; [`lines`]: that as lines of an answer that is sent while the body still arrives.
 
 pub mod archive;
+mod disposition;
 pub mod intake;
 pub mod item;
 pub mod lines;
 pub mod many;
 pub mod parts;
 pub mod raw;
+mod room;
 pub mod tar;
 
 use futures_util::StreamExt;
@@ -69,7 +72,7 @@ pub async fn create(
         Digests::none_of_many(request.headers())?;
         Digests::default()
     };
-    let place = if shape == Shape::Archive { Some(api.tar_place()?) } else { None };
+    let is_archive = shape == Shape::Archive;
     let asked = Asked::new(&request, &[shape.name()])?;
     // By hyper's length, which is none for a chunked body whatever its headers say.
     let announced = Announced {
@@ -80,11 +83,14 @@ pub async fn create(
     };
     let owner = intake.caller.owner.clone();
     let declared_type = header(request.headers(), CONTENT_TYPE.as_str()).map(ToOwned::to_owned);
-    let whole = if place.is_some() { api.options().tar_timeout } else { api.options().body_timeout };
+    let whole = if is_archive { api.options().tar_timeout } else { api.options().body_timeout };
     let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
     let body = body_bytes(request.into_body(), end, deadlines, limit).boxed();
     api.expect_room(&intake.caller, announced)?;
-    let claim = match idempotency::claim(api, &owner, asked, is_one).await? {
+    if is_archive {
+        api.expect_tar_place(&intake.caller)?;
+    }
+    let claim = match idempotency::claim(api, &owner, asked.received_within(whole), is_one).await? {
         Claimed::Go(claim) => claim,
         Claimed::Answered(answer) => return Ok(answer),
     };
@@ -100,14 +106,14 @@ pub async fn create(
     {
         return claim.end(Err(problem)).await;
     }
-    match (shape, place) {
-        // It ends its claim by itself, when the answer has ended.
-        (Shape::Archive, Some(place)) => tar::take(api, lease, intake, body, place, claim).await,
-        (Shape::Form { boundary }, _) => {
+    match shape {
+        // It ends its claim by itself, before the answer's last line.
+        Shape::Archive => tar::take(api, lease, intake, body, claim).await,
+        Shape::Form { boundary } => {
             let outcome = many::take(api, lease, intake, Parts::new(body, boundary), &claim).await;
             claim.end(outcome).await
         }
-        (Shape::Photo | Shape::Archive, _) => {
+        Shape::Photo => {
             let file = File { name, declared_type, body: digests.checked(body) };
             let outcome = raw::take(api, lease, &intake, file, &claim).await;
             claim.end(outcome).await
@@ -142,9 +148,7 @@ impl Shape {
         let content_type = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match &*essence {
-            "multipart/form-data" => multer::parse_boundary(content_type)
-                .map(|boundary| Self::Form { boundary })
-                .map_err(|error| Problem::new("multipart-malformed", error.to_string())),
+            "multipart/form-data" => Ok(Self::Form { boundary: parts::boundary(content_type)? }),
             "application/x-tar" | "application/tar" => Ok(Self::Archive),
             _ => match COMPRESSED.iter().find(|(known, _)| *known == essence) {
                 Some((_, name)) => Err(Problem::compressed(name)),

@@ -7,21 +7,23 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_actors::{Body, BodyError, Lease};
+use darkroom_store::model::SeriesId;
 use futures_util::{FutureExt, StreamExt, stream};
 use hyper::StatusCode;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 use super::archive::{Entries, Entry, TarError};
 use super::intake::{File, Intake};
 use super::item::Item;
 use super::lines::{Lines, NobodyReads, lines};
+use super::room::admitted;
 use crate::Api;
+use crate::activity::StillReading;
 use crate::idempotency::Claim;
 use crate::problem::Problem;
 use crate::response::{self, Answer};
@@ -29,9 +31,6 @@ use crate::view::PhotoView;
 
 /// Files of one archive on their way to durability at once.
 const FILES_AT_ONCE: u32 = 8;
-/// Pauses between two questions for a lease, from the first on and at most.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
-const ASK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 /// The line of one file.
 #[derive(Serialize)]
@@ -79,37 +78,49 @@ impl Totals {
     }
 }
 
-/// Takes an archive's files. `place` is given back when the last line is written.
+/// Takes an archive's files.
 ///
 /// # Errors
-/// When the body does not begin as an archive does.
+/// When the body does not begin as an archive does, or there is no place for another one.
 pub async fn take(
     api: &Api,
     first: Lease,
     intake: Intake,
     body: Body,
-    place: OwnedSemaphorePermit,
     claim: Claim,
 ) -> Result<Answer, Problem> {
     let mut entries = Entries::new(body);
-    let entry = entries.next().await?;
+    // A place is taken when the first file is there, so that a client which sends nothing holds none; and given back when
+    // the last line is written.
+    let begun = match entries.next().await {
+        Ok(entry) => api.tar_place(&intake.caller).map(|place| (entry, place)),
+        Err(error) => Err(error.into()),
+    };
+    let (entry, place) = match begun {
+        Ok(begun) => begun,
+        Err(problem) => return claim.end(Err(problem)).await,
+    };
     let options = api.options();
     let (lines, written) = lines(options.tar_answer_bytes, options.tar_patience);
     // The body's own deadline comes before; then what was taken in is still told.
     let deadline = Instant::now() + options.tar_timeout + 2 * options.tar_patience;
-    let desk = Arc::new(Desk { api: api.clone(), intake, claim, lines, totals: Mutex::default() });
+    let desk = Arc::new(Desk { api: api.clone(), intake, lines, totals: Mutex::default() });
     let taking = Taking {
         desk,
+        claim,
         entries,
         lease: Some(first),
         index: 0,
         at_once: Arc::new(Semaphore::new(FILES_AT_ONCE as usize)),
     };
+    let mut answer = response::streamed("application/x-ndjson", written, deadline);
+    let reading = StillReading::default();
+    answer.extensions_mut().insert(reading.clone());
     tokio::spawn(async move {
         taking.run(entry).await;
-        drop(place);
+        drop((place, reading));
     });
-    Ok(response::streamed("application/x-ndjson", written, deadline))
+    Ok(answer)
 }
 
 /// Why an archive is not read to its end.
@@ -129,6 +140,8 @@ impl From<NobodyReads> for Ending {
 /// The reading of one archive.
 struct Taking {
     desk: Arc<Desk>,
+    /// Given back before the last line, so that whoever has read that finds it free.
+    claim: Claim,
     entries: Entries,
     /// The request's, for its first file.
     lease: Option<Lease>,
@@ -141,6 +154,9 @@ impl Taking {
         let ending = self.files(first).await;
         // Those that are still on their way have their lines first.
         let _ = self.at_once.acquire_many(FILES_AT_ONCE).await;
+        let totals = Totals { skipped: self.entries.others(), ..self.desk.totals() };
+        // Where some files were refused, the same request may be sent again for them.
+        let _ = self.claim.end(Ok(response::empty(StatusCode::OK))).await;
         let problem = match ending {
             Ok(()) => None,
             Err(Ending::Told(problem)) => Some(problem),
@@ -152,7 +168,6 @@ impl Taking {
                 return;
             }
         };
-        let totals = Totals { skipped: self.entries.others(), ..self.desk.totals() };
         // Nobody may be there to be told.
         let _ = self.desk.lines.write(&LastLine { totals, problem }).await;
     }
@@ -187,9 +202,11 @@ impl Taking {
             Err(problem) => return Ok(self.desk.tell(self.index, entry.path, Err(problem)).await?),
         };
         let (pieces, arriving) = mpsc::channel(1);
-        let (desk, index) = (self.desk.clone(), self.index);
+        let (desk, index, kept) = (self.desk.clone(), self.index, self.claim.photo(self.index));
         tokio::spawn(async move {
-            desk.take(lease, index, entry.path, content(arriving, entry.size)).await;
+            let file =
+                File { name: Some(entry.path), declared_type: None, body: content(arriving, entry.size) };
+            desk.take(lease, index, file, kept).await;
             drop(place);
         });
         self.hand_on(&pieces).await
@@ -225,7 +242,7 @@ impl Taking {
         }
         match self.lease.take() {
             Some(lease) => Ok(lease),
-            None => self.desk.admitted(entry.size).await,
+            None => admitted(&self.desk.api, &self.desk.intake.caller, Some(entry.size)).await,
         }
     }
 }
@@ -234,33 +251,14 @@ impl Taking {
 struct Desk {
     api: Api,
     intake: Intake,
-    /// Given back with the last line.
-    claim: Claim,
     lines: Lines,
     totals: Mutex<Totals>,
 }
 
 impl Desk {
-    /// A lease, as soon as there is one, or within `tar_patience` none.
-    async fn admitted(&self, bytes: u64) -> Result<Lease, Problem> {
-        let until = Instant::now() + self.api.options().tar_patience;
-        let mut pause = ASK_AGAIN;
-        loop {
-            let problem = match self.api.admit(&self.intake.caller, Some(bytes)).await {
-                Ok(lease) => return Ok(lease),
-                Err(problem) => problem,
-            };
-            if problem.is("draining") || !is_passing(&problem) || Instant::now() + pause > until {
-                return Err(problem);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(ASK_AGAIN_MAX);
-        }
-    }
-
-    async fn take(&self, lease: Lease, index: u64, name: String, body: Body) {
-        let file = File { name: Some(name.clone()), declared_type: None, body };
-        let taking = self.intake.take_in_place(&self.api, lease, file, self.claim.photo(index));
+    async fn take(&self, lease: Lease, index: u64, file: File, kept: Option<(SeriesId, u64)>) {
+        let name = file.name.clone().unwrap_or_default();
+        let taking = self.intake.take_in_place(&self.api, lease, file, kept);
         let taken = AssertUnwindSafe(taking).catch_unwind().await;
         let result = taken.unwrap_or_else(|_| {
             // The panic hook has logged it.
@@ -305,10 +303,4 @@ fn content(arriving: mpsc::Receiver<Result<Bytes, BodyError>>, size: u64) -> Bod
         }
     })
     .boxed()
-}
-
-/// Whether a refusal passes by itself, so that waiting helps.
-fn is_passing(problem: &Problem) -> bool {
-    let status = problem.status_code();
-    status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
 }

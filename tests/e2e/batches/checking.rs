@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Batch, PATIENCE, counts};
+use crate::limits::connect_from;
 
 #[tokio::test]
 async fn a_check_tells_what_is_to_be_sent() {
@@ -85,7 +86,7 @@ async fn a_check_tells_what_is_to_be_sent() {
 /// The body of each is in memory while it arrives.
 #[tokio::test]
 async fn checks_at_once_are_bounded() {
-    let daemon = Daemon::start_with(&Setup::config("[batches]\nchecks_at_once = 1"));
+    let daemon = Daemon::start_with(&Setup::config("[batches]\nchecks_at_once = 2"));
     let batch = Batch::open(&daemon.client(), &json!({})).await;
     let mut slow = TcpStream::connect(batch.client.address()).await.unwrap();
     let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 13\r\n\r\n{{", batch.path("/check"));
@@ -99,8 +100,17 @@ async fn checks_at_once_are_bounded() {
         assert!(began.elapsed() < PATIENCE, "the slow one is never there");
     };
     assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("overloaded", "1"));
-    slow.write_all(br#""items": []}"#).await.unwrap();
+    // One place is left for others.
+    let mut other = connect_from(&batch.client, "127.0.0.2").await;
+    let whole = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 13\r\n\r\n{{\"items\": []}}",
+        batch.path("/check")
+    );
+    other.write_all(whole.as_bytes()).await.unwrap();
     let mut answer = [0; 15];
+    other.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    slow.write_all(br#""items": []}"#).await.unwrap();
     slow.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
     assert_eq!(batch.post("/check", r#"{"items": []}"#).await.status, StatusCode::OK);

@@ -10,9 +10,11 @@ use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Batch, PATIENCE, counts};
+use crate::limits::connect_from;
 
 /// A stream of events that is being read.
 struct Events {
@@ -66,7 +68,7 @@ impl Events {
 #[tokio::test]
 async fn events_tell_every_follower_how_a_batch_gets_on_to_its_end() {
     let setup =
-        Setup::config("[batches]\nevents_interval = '20ms'\nevents_heartbeat = '50ms'\nsubscribers_max = 2");
+        Setup::config("[batches]\nevents_interval = '20ms'\nevents_heartbeat = '50ms'\nsubscribers_max = 3");
     let daemon = Daemon::start_with(&setup);
     let client = daemon.client();
     let batch = Batch::open(&client, &json!({})).await;
@@ -75,7 +77,15 @@ async fn events_tell_every_follower_how_a_batch_gets_on_to_its_end() {
         follower.push(Events::follow(&batch, &[]).await.unwrap());
     }
     assert_eq!(client.metric("darkroom_batch_subscribers").await, 2.0);
+    // The third place is left for others.
     assert_eq!(client.get(&batch.path("/events")).await.problem(), "too-many-subscribers");
+    let mut other = connect_from(&client, "127.0.0.2").await;
+    let head = format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", batch.path("/events"));
+    other.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 15];
+    other.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    drop(other);
     let [first, second] = &mut followers;
     let (first, second) = (&mut first[0], &mut second[0]);
     assert_eq!(first.block().await.unwrap(), "retry: 2000");

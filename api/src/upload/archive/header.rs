@@ -22,7 +22,10 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A regular file.
-    File,
+    File {
+        /// Of a type from before there was one for directories: a slash at its path's end told them.
+        is_old: bool,
+    },
     /// GNU's file with holes, stored as a list of its pieces. The list may go on in further blocks.
     Sparse {
         /// Whether it does.
@@ -34,10 +37,13 @@ pub(super) enum Kind {
     Extended,
     /// What holds for all entries that follow (pax).
     Global,
+    /// A name more of a file that came before. In pax its content may follow it once more; elsewhere none does, whatever its
+    /// size says (libarchive has it so, too).
+    HardLink,
     /// Nothing that could be a photo: a directory, a link, a device, or a kind that nobody knows.
     Other {
-        /// Whether its size is that of content which follows. Links, devices and directories have none, whatever their size
-        /// says.
+        /// Whether its size is that of content which follows. Symbolic links, devices and directories have none, whatever
+        /// their size says.
         has_content: bool,
     },
 }
@@ -79,14 +85,14 @@ impl Header {
         }
         path.extend_from_slice(text(&block[field::NAME]));
         let kind = match block[field::TYPE] {
-            // Before there was a type for directories, a slash told them.
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Other { has_content: true },
-            b'0' | 0 | b'7' => Kind::File,
+            b'0' | b'7' => Kind::File { is_old: false },
+            0 => Kind::File { is_old: true },
+            b'1' => Kind::HardLink,
             b'S' => Kind::Sparse { goes_on: block[field::GOES_ON] != 0 },
             b'L' => Kind::LongPath,
             b'x' | b'X' => Kind::Extended,
             b'g' => Kind::Global,
-            b'1'..=b'6' => Kind::Other { has_content: false },
+            b'2'..=b'6' => Kind::Other { has_content: false },
             _ => Kind::Other { has_content: true },
         };
         let size = if kind == (Kind::Other { has_content: false }) { 0 } else { size };
@@ -153,7 +159,10 @@ mod tests {
     #[test]
     fn a_changed_bit_shows() {
         let good = header("a.jpg", b'0', 3);
-        assert_eq!(Header::parse(&good), Ok(Header { kind: Kind::File, size: 3, path: b"a.jpg".to_vec() }));
+        assert_eq!(
+            Header::parse(&good),
+            Ok(Header { kind: Kind::File { is_old: false }, size: 3, path: b"a.jpg".to_vec() })
+        );
         for at in 0..BLOCK {
             let mut bad = good;
             bad[at] ^= 1;
@@ -165,12 +174,11 @@ mod tests {
     #[test]
     fn types_are_told_apart() {
         for (path, flag, kind, size) in [
-            ("a", b'0', Kind::File, 9),
-            ("a", 0, Kind::File, 9),
-            ("a", b'7', Kind::File, 9),
-            ("a/", 0, Kind::Other { has_content: true }, 9),
+            ("a", b'0', Kind::File { is_old: false }, 9),
+            ("a", 0, Kind::File { is_old: true }, 9),
+            ("a", b'7', Kind::File { is_old: false }, 9),
             ("a/", b'5', Kind::Other { has_content: false }, 0),
-            ("a", b'1', Kind::Other { has_content: false }, 0),
+            ("a", b'1', Kind::HardLink, 9),
             ("a", b'2', Kind::Other { has_content: false }, 0),
             ("a", b'K', Kind::Other { has_content: true }, 9),
             ("a", b'V', Kind::Other { has_content: true }, 9),

@@ -75,6 +75,8 @@ pub struct Entries {
     /// What fills up its last block.
     padding: u64,
     others: u64,
+    /// Whether any extended header came: the archive is one of pax.
+    is_pax: bool,
 }
 
 /// What the headers before an entry's own say about it.
@@ -94,7 +96,7 @@ impl Entries {
     /// Over the bytes of a body.
     pub fn new(body: Body) -> Self {
         let input = Input { body, piece: Bytes::new(), at: 0 };
-        Self { input, content: 0, padding: 0, others: 0 }
+        Self { input, content: 0, padding: 0, others: 0, is_pax: false }
     }
 
     /// The next file. What is left of the one before is passed over, and so is whatever is no file.
@@ -139,14 +141,15 @@ impl Entries {
                         return malformed("a global header gives all entries the same path or size");
                     }
                 }
-                Kind::Other { has_content } => {
-                    let announced = std::mem::take(&mut announced);
-                    if has_content {
-                        self.resize(&announced, at)?;
-                    }
-                    self.others += 1;
+                Kind::HardLink | Kind::Other { .. } => {
+                    self.other(&header, &std::mem::take(&mut announced), at)?;
                 }
-                Kind::File | Kind::Sparse { .. } => return self.entry(header, announced, at).await.map(Some),
+                Kind::File { .. } | Kind::Sparse { .. } => {
+                    let announced = std::mem::take(&mut announced);
+                    if let Some(entry) = self.entry(header, announced, at).await? {
+                        return Ok(Some(entry));
+                    }
+                }
             }
         }
     }
@@ -201,10 +204,33 @@ impl Entries {
         }
     }
 
-    async fn entry(&mut self, header: Header, announced: Announced, at: u64) -> Result<Entry, TarError> {
+    /// What is no file is passed over, with its content if it has some.
+    fn other(&mut self, header: &Header, announced: &Announced, at: u64) -> Result<(), TarError> {
+        self.others += 1;
+        match header.kind {
+            Kind::Other { has_content: true } => self.resize(announced, at),
+            Kind::HardLink if self.is_pax => self.resize(announced, at),
+            _ => self.expect(0, at),
+        }
+    }
+
+    /// The file of this header; none if it is a directory that is stored as a file.
+    async fn entry(
+        &mut self,
+        header: Header,
+        announced: Announced,
+        at: u64,
+    ) -> Result<Option<Entry>, TarError> {
         self.resize(&announced, at)?;
         let extended = announced.extended.unwrap_or_default();
         let path = extended.path.or(announced.long_path).unwrap_or(header.path);
+        // The whole path says so: what of it stands in the header may end in any of its slashes. Nor is a file with content
+        // left out for its name.
+        let may_be_directory = header.kind == Kind::File { is_old: true } || self.content == 0;
+        if path.ends_with(b"/") && may_be_directory {
+            self.others += 1;
+            return Ok(None);
+        }
         let mut unsupported = extended.sparse.then_some("is a file with holes");
         if let Kind::Sparse { mut goes_on } = header.kind {
             unsupported = Some("is a file with holes");
@@ -222,10 +248,11 @@ impl Entries {
         } else {
             &path
         };
-        Ok(Entry { path: String::from_utf8_lossy(path).into_owned(), size: self.content, unsupported })
+        Ok(Some(Entry { path: String::from_utf8_lossy(path).into_owned(), size: self.content, unsupported }))
     }
 
     async fn extended(&mut self, at: u64) -> Result<Extended, TarError> {
+        self.is_pax = true;
         let bytes = self.extension(at).await?;
         pax::parse(&bytes)
             .map_err(|what| TarError::Malformed { at, what: format!("an extended header {what}") })

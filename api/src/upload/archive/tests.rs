@@ -101,6 +101,52 @@ async fn files_are_found_among_the_rest_in_whatever_pieces_they_come() {
     assert_eq!(entries.others(), 3);
 }
 
+/// What of a long path has room in the header itself ends in a slash where its 100th byte is one.
+#[tokio::test]
+async fn a_file_is_no_directory_for_where_its_path_is_cut() {
+    let long = format!("{}/photo.jpg", "d".repeat(99));
+    let cut = &long[..100];
+    let x = format!("path={long}\n");
+    let x = format!("{} {x}", x.len() + 4);
+    let archive = [
+        entry("././@LongLink", b'L', format!("{long}\0").as_bytes()),
+        entry(cut, b'0', b"1"),
+        entry("././@LongLink", b'L', format!("{long}\0").as_bytes()),
+        entry(cut, 0, b"2"),
+        entry("x", b'x', x.as_bytes()),
+        entry(cut, b'0', b"3"),
+        // Directories of old archives, and of newer ones that store them as files.
+        entry("photos/", 0, b""),
+        entry("photos/", b'0', b""),
+        entry("././@LongLink", b'L', format!("{}/\0", "d".repeat(120)).as_bytes()),
+        entry("d", 0, b""),
+        entry("odd/", b'0', b"4"),
+        end(),
+    ]
+    .concat();
+    let mut entries = Entries::new(body(&archive, 512));
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next().await.unwrap() {
+        found.push((entry.path, entries.piece().await.unwrap().unwrap()));
+    }
+    let wanted = [(&*long, "1"), (&*long, "2"), (&*long, "3"), ("odd/", "4")];
+    assert_eq!(found, wanted.map(|(path, content)| (path.to_owned(), Bytes::from(content))));
+    assert_eq!(entries.others(), 3);
+}
+
+/// A hard link has content in pax alone. Elsewhere its size is that of the file that it is a name of.
+#[tokio::test]
+async fn a_hard_link_may_have_the_content_once_more() {
+    let (a, link, after) = (entry("a", b'0', b"1"), entry("b", b'1', b"1"), entry("after", b'0', b"2"));
+    let wanted = [file("a", b"1"), file("after", b"2")];
+    let pax = [&entry("g", b'g', b"13 comment=a\n")[..], &a, &link, &after, &end()].concat();
+    assert_eq!(read(&pax, 512).await.0, wanted);
+    let old = [&a[..], &header("b", b'1', 1), &after, &end()].concat();
+    let (files, error) = read(&old, 512).await;
+    assert_eq!(files, wanted);
+    assert!(error.is_none(), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_prefix_is_a_part_of_the_path_in_posix_alone() {
     let mut posix = header("c.jpg", b'0', 0);
