@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use darkroom_actors::{Body, BodyError, Lease, Refused};
 use futures_util::{StreamExt, stream};
 
+use super::places::Room;
 use super::{Limits, no_room};
 use crate::Api;
 use crate::caller::Caller;
@@ -44,8 +45,10 @@ impl Api {
         let counted = self.count_upload(caller, bytes)?;
         self.pipeline().prospect(party, bytes).map_err(no_room)?;
         self.check_room(caller, bytes.filter(|_| is_one_photo)).await?;
-        let place = self.limits().opening.clone().try_acquire_owned();
-        let place = place.map_err(|_| no_room(Refused::Full))?;
+        let (place, room, _) = self.limits().opening.enter(party);
+        if room != Room::Enough {
+            return Err(no_room(Refused::Full));
+        }
         let opening = if is_one_photo { OPENING_BYTES } else { OPENING_OF_MANY_BYTES };
         let (first, rest) = first_bytes(body, opening).await?;
         drop(place);
