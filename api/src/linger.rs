@@ -5,8 +5,8 @@
 //!   reading and discarding within a bound, and only then closes. What is discarded costs no memory and no lease.
 //! - **Opening**: until the first bytes have told HTTP/1.1 from HTTP/2, no timer of either runs.
 //! - **Writing**: a client that asks and never reads, or a byte now and then, would hold its connection for ever. So an
-//!   answer has the pace of a body, reckoned where the client has taken something after it was waited for: what it takes
-//!   arrives here in strides, as large as a part of the system's buffer.
+//!   answer has the pace of a body, reckoned where the client has taken something after it was waited for, and all the room
+//!   that this made is filled: what it takes arrives here in strides, as large as a part of the system's buffer.
 
 use std::io;
 use std::pin::Pin;
@@ -104,28 +104,27 @@ impl<S> Lingering<S> {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let bytes = match poll {
-            Poll::Ready(Ok(bytes)) => bytes,
-            Poll::Ready(Err(_)) => return poll,
+        let too_late = |what| Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+        match poll {
+            Poll::Ready(Ok(bytes)) => {
+                self.taken.bytes += bytes as u64;
+                if let Some((_, since)) = self.writing.take() {
+                    self.taken.waited += since.elapsed();
+                }
+                poll
+            }
+            Poll::Ready(Err(_)) => poll,
+            // Only now the room that it had made is filled.
+            Poll::Pending if self.writing.is_none() && !self.taken.keeps(self.pace) => {
+                too_late("the client takes too few bytes")
+            }
             Poll::Pending => {
                 let timeout = self.write_timeout;
                 let (timer, _) = self.writing.get_or_insert_with(|| (timer(timeout), Instant::now()));
                 ready!(timer.as_mut().poll(cx));
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client takes no bytes",
-                )));
-            }
-        };
-        self.taken.bytes += bytes as u64;
-        if let Some((_, since)) = self.writing.take() {
-            self.taken.waited += since.elapsed();
-            if !self.taken.keeps(self.pace) {
-                let slow = io::Error::new(io::ErrorKind::TimedOut, "the client takes too few bytes");
-                return Poll::Ready(Err(slow));
+                too_late("the client takes no bytes")
             }
         }
-        poll
     }
 }
 
