@@ -46,6 +46,8 @@ pub struct PipelineOptions {
     pub upload_window_bytes: u64,
     /// Share of slots, bodies and pixels that fresh uploads leave to work that waits on disk, 0 to 1.
     pub reserved_share: f64,
+    /// Share of what fresh uploads may hold that only those get whose client holds less than others, 0 to 0.5.
+    pub spare_share: f64,
     /// Threads that decode and resize.
     pub compute_threads: usize,
     /// Objects written to the store at once.
@@ -114,6 +116,7 @@ impl Default for PipelineOptions {
             stripping_bytes: 192 * MIB,
             upload_window_bytes: MIB,
             reserved_share: 0.25,
+            spare_share: 0.125,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
             network_slots: 32,
             attempts_max: 3,
@@ -153,6 +156,9 @@ impl PipelineOptions {
                 "budgets.reserved_share is {}: set it between 0 and 0.9",
                 self.reserved_share
             ));
+        }
+        if !(0.0..=0.5).contains(&self.spare_share) {
+            return Err(format!("budgets.spare_share is {}: set it between 0 and 0.5", self.spare_share));
         }
         let positive = [
             ("budgets.job_slots", u64::from(self.job_slots)),

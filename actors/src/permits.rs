@@ -25,7 +25,8 @@ pub(crate) const SLOTS: &str = "job_slots";
 /// Two kinds of work spend it. *Fresh* work (an upload that has just arrived) gets its share at once or is turned away;
 /// only before the front door it may wait for its turn. *Waiting* work (a photo that is durable and is to be processed)
 /// waits in order. A part of the budget is kept from each of them for the other: arrivals leave room for what was
-/// acknowledged, and what was acknowledged, however much it is, leaves room for arrivals.
+/// acknowledged, and what was acknowledged, however much it is, leaves room for arrivals. Where a part is *spare*, it is
+/// apart from both: `turns` says who may have it.
 #[derive(Clone, Debug)]
 pub struct Budget {
     name: &'static str,
@@ -38,6 +39,9 @@ pub struct Budget {
     /// What waiting work may hold at most, likewise, and how much that is.
     waiting: Arc<Semaphore>,
     waiting_max: u32,
+    /// What is in none of the three above, and how much that is.
+    spare: Arc<Semaphore>,
+    spare_max: u32,
     /// Who waits before the front door for what comes back.
     turns: Option<Arc<Turns>>,
 }
@@ -49,6 +53,8 @@ pub struct Permit {
     all: OwnedSemaphorePermit,
     /// The same, of the share of its kind of work.
     share: OwnedSemaphorePermit,
+    /// Of what is spare.
+    is_spare: bool,
     // The last field: by the time it is dropped, the others are back.
     returned: Option<Returned>,
 }
@@ -75,7 +81,27 @@ impl Budget {
             fresh: Arc::new(Semaphore::new((total - reserved) as usize)),
             waiting: Arc::new(Semaphore::new(total as usize)),
             waiting_max: total,
+            spare: Arc::new(Semaphore::new(0)),
+            spare_max: 0,
             turns: None,
+        }
+    }
+
+    /// The same budget, of which a share of what fresh work may hold is spare: at least `least`, in bytes or slots, which
+    /// is what one upload takes, unless fresh work has less than four times as much.
+    fn sparing(self, share: f64, least: u64) -> Self {
+        let (fresh, least) = (self.fresh.available_permits() as u32, self.units(least));
+        let is_wanted = share > 0.0 && fresh / 4 >= least;
+        let spare = if is_wanted { ((f64::from(fresh) * share) as u32).max(least) } else { 0 };
+        let common = self.total - spare;
+        Self {
+            all: Arc::new(Semaphore::new(common as usize)),
+            fresh: Arc::new(Semaphore::new((fresh - spare) as usize)),
+            waiting: Arc::new(Semaphore::new(common as usize)),
+            waiting_max: common,
+            spare: Arc::new(Semaphore::new(spare as usize)),
+            spare_max: spare,
+            ..self
         }
     }
 
@@ -91,12 +117,13 @@ impl Budget {
     }
 
     fn permit(&self, all: OwnedSemaphorePermit, share: OwnedSemaphorePermit) -> Permit {
-        Permit { unit: self.unit, all, share, returned: self.turns.as_ref().map(Returned::to) }
+        let returned = self.turns.as_ref().map(Returned::to);
+        Permit { unit: self.unit, all, share, is_spare: false, returned }
     }
 
-    /// What is asked for in units, at most everything: who needs more runs alone.
+    /// What is asked for in units, at most everything that is not spare: who needs more runs alone.
     fn units(&self, amount: u64) -> u32 {
-        u32::try_from(amount.div_ceil(self.unit)).unwrap_or(u32::MAX).min(self.total)
+        u32::try_from(amount.div_ceil(self.unit)).unwrap_or(u32::MAX).min(self.total - self.spare_max)
     }
 
     /// `amount` for fresh work, if it is free now and nobody waits for it.
@@ -111,6 +138,18 @@ impl Budget {
     pub(crate) fn has_fresh(&self, amount: u64) -> bool {
         let units = self.units(amount) as usize;
         self.fresh.available_permits() >= units && self.all.available_permits() >= units
+    }
+
+    /// `amount` of what is spare, if it is free now.
+    pub(crate) fn try_spare(&self, amount: u64) -> Option<Permit> {
+        let all = self.spare.clone().try_acquire_many_owned(self.units(amount)).ok()?;
+        let share = self.spare.clone().try_acquire_many_owned(0).ok()?;
+        Some(Permit { is_spare: true, ..self.permit(all, share) })
+    }
+
+    /// What is spare and free now, in bytes or slots.
+    pub(crate) fn spare_left(&self) -> u64 {
+        self.spare.available_permits() as u64 * self.unit
     }
 
     /// `amount` for waiting work, if it is free now and nobody waits for it.
@@ -129,9 +168,12 @@ impl Budget {
         Some(self.permit(all, share))
     }
 
-    /// A place among waiting work, for what has its slot as fresh work now.
-    pub(crate) fn try_stage_place(&self) -> Option<StagePlace> {
-        Some(StagePlace(self.waiting.clone().try_acquire_owned().ok()?))
+    /// A place among waiting work, for what has this slot as fresh work now. For a slot that is spare it is also one that
+    /// is not.
+    pub(crate) fn try_stage_place(&self, slot: &Permit) -> Option<StagePlace> {
+        let share = self.waiting.clone().try_acquire_owned().ok()?;
+        let instead = if slot.is_spare { Some(self.all.clone().try_acquire_owned().ok()?) } else { None };
+        Some(StagePlace { share, instead })
     }
 
     /// As [`Budget::units`], of what waiting work may hold.
@@ -141,7 +183,8 @@ impl Budget {
 
     /// Waits until everything has come back.
     pub async fn all_returned(&self) {
-        drop(self.all.acquire_many(self.total).await);
+        drop(self.all.acquire_many(self.total - self.spare_max).await);
+        drop(self.spare.acquire_many(self.spare_max).await);
     }
 
     /// The name in metrics.
@@ -156,13 +199,18 @@ impl Budget {
 
     /// What is held now, in bytes or slots.
     pub fn used(&self) -> u64 {
-        (u64::from(self.total)).saturating_sub(self.all.available_permits() as u64) * self.unit
+        let free = self.all.available_permits() + self.spare.available_permits();
+        u64::from(self.total).saturating_sub(free as u64) * self.unit
     }
 }
 
 /// A place among waiting work: the slot that goes with it is held already.
 #[derive(Debug)]
-pub(crate) struct StagePlace(OwnedSemaphorePermit);
+pub(crate) struct StagePlace {
+    share: OwnedSemaphorePermit,
+    /// The slot that takes the place of a spare one.
+    instead: Option<OwnedSemaphorePermit>,
+}
 
 impl Permit {
     /// What is held, in bytes or slots.
@@ -181,17 +229,28 @@ impl Permit {
         }
     }
 
+    pub(crate) fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
     pub(crate) fn returned_to(self, returned: Returned) -> Self {
         Self { returned: Some(returned), ..self }
     }
 
     /// The same slot, of an upload that has become a photo in the stages: it counts among waiting work, and its client
     /// no longer holds it.
-    pub(crate) fn handed_over(self, StagePlace(place): StagePlace) -> Self {
-        let Self { unit, all, share, returned } = self;
+    pub(crate) fn handed_over(self, place: StagePlace) -> Self {
+        let Self { unit, all, share, is_spare: _, returned } = self;
         let to_all = returned.as_ref().map(Returned::without_party);
+        let all = match place.instead {
+            Some(common) => {
+                drop(all);
+                common
+            }
+            None => all,
+        };
         drop((share, returned));
-        Self { unit, all, share: place, returned: to_all }
+        Self { unit, all, share: place.share, is_spare: false, returned: to_all }
     }
 }
 
@@ -286,8 +345,10 @@ impl Admission {
         // At least one original of any size can be read for decoding, however slowly uploads arrive.
         let bodies_reserved = (share(options.bodies_bytes as f64) as u64).max(options.upload_bytes_max);
         let pixels_reserved = share(options.pixels_bytes as f64) as u64;
-        let slots = Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32);
-        let bodies = Budget::bytes("bodies", options.bodies_bytes, bodies_reserved);
+        let slots = Budget::slots(SLOTS, options.job_slots, share(options.job_slots.into()) as u32)
+            .sparing(options.spare_share, 1);
+        let bodies = Budget::bytes("bodies", options.bodies_bytes, bodies_reserved)
+            .sparing(options.spare_share, options.upload_window_bytes);
         let patience = Patience {
             wait: options.admission_wait_max,
             places: options.admission_waiting_max,
@@ -438,13 +499,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_spare_is_neither_for_fresh_nor_for_waiting_work() {
+        let budget = Budget::slots("test", 16, 0).sparing(0.125, 1);
+        let fresh: Vec<_> = std::iter::from_fn(|| budget.try_fresh(1)).collect();
+        assert_eq!((fresh.len(), budget.spare_left(), budget.used()), (14, 2, 14));
+        assert!(budget.try_waiting(1).is_none());
+        let spare = budget.try_spare(1).unwrap();
+        assert_eq!((spare.amount(), budget.spare_left(), budget.used()), (1, 1, 15));
+        assert!(budget.try_spare(2).is_none());
+        drop((fresh, spare));
+        assert_eq!((budget.spare_left(), budget.used(), budget.total()), (2, 0, 16));
+    }
+
+    #[test]
+    fn a_budget_of_few_uploads_has_nothing_to_spare() {
+        let spare = |total, least| Budget::slots("test", total, 0).sparing(0.125, least).spare_left();
+        assert_eq!((spare(3, 1), spare(4, 1), spare(16, 3), spare(8, 3)), (0, 1, 3, 0));
+        assert_eq!(Budget::slots("test", 16, 0).sparing(0.0, 1).spare_left(), 0);
+    }
+
+    #[test]
+    fn a_spare_slot_is_given_back_when_its_photo_goes_on() {
+        let budget = Budget::slots("test", 8, 0).sparing(0.125, 1).waiting_at_most(4);
+        let spare = budget.try_spare(1).unwrap();
+        let place = budget.try_stage_place(&spare).unwrap();
+        let stage = spare.handed_over(place);
+        assert_eq!((budget.spare_left(), budget.used()), (1, 1));
+        let _all: Vec<_> = std::iter::from_fn(|| budget.try_fresh(1)).collect();
+        let spare = budget.try_spare(1).unwrap();
+        assert!(budget.try_stage_place(&spare).is_none(), "there is no other slot to go on with");
+        drop(stage);
+        assert!(budget.try_stage_place(&spare).is_some());
+    }
+
+    #[test]
     fn a_slot_that_is_handed_over_makes_room_for_the_next_upload() {
-        let options = crate::PipelineOptions { job_slots: 8, ..Default::default() };
+        let options = crate::PipelineOptions { job_slots: 8, spare_share: 0.0, ..Default::default() };
         let admission = Admission::new(&options);
         let mut leases: Vec<_> = std::iter::from_fn(|| admission.lease(None).ok()).collect();
         assert_eq!(leases.len(), 6, "a quarter is kept from arrivals");
         let mut stages = Vec::new();
-        while let Some(place) = admission.slots.try_stage_place() {
+        while let Some(place) = admission.slots.try_stage_place(&leases.last().unwrap().slot) {
             stages.push(leases.pop().unwrap().slot.handed_over(place));
         }
         assert_eq!((stages.len(), leases.len(), admission.slots.used()), (4, 2, 6));

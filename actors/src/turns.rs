@@ -1,11 +1,14 @@
 //! Whose turn it is when there is no room for all: clients share the front door evenly.
 //!
 //! What is shared are the slots of uploads that are under way; what has become of them in the stages is nobody's. A lone
-//! client has every slot. Where several want them, each is due as many as the others: who holds fewer than that may
-//! wait a short time, and the next slot that comes free goes to whoever of those who wait holds the fewest. Until then
-//! nobody else gets one. Who holds its share, or more, is refused at once: waiting would get it nothing that is its own.
-//! So a refusal under load is cheap, and a single upload beside a thousand of another client gets the first slot that any
-//! of those gives back.
+//! client has every slot but a few that are spare. Where several want them, each is due as many as the others: who holds
+//! fewer than that may wait a short time, and the next slot that comes free goes to whoever of those who wait holds the
+//! fewest. Until then nobody else gets one. Who holds its share, or more, is refused at once: waiting would get it nothing
+//! that is its own. So a refusal under load is cheap.
+//!
+//! Those who hold slots may be slow, and give none back for minutes. So the *spare* ones are for nobody but those who hold
+//! fewer than their share, who get one at once, each as long as it has fewer of them than are left: one client takes half,
+//! the next half of the rest. A single upload beside a thousand of another client does not wait for any of those.
 //!
 //! Who waits holds no memory but its place, and there is a bound on places, per client and in all.
 
@@ -68,6 +71,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Share {
     held: usize,
+    /// How many of those are spare ones, or have a window of what is spare.
+    spare: usize,
     waiting: VecDeque<Waiter>,
     /// When it was given a slot last, by the state's clock.
     served: u64,
@@ -85,8 +90,8 @@ struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Returned {
     turns: Arc<Turns>,
-    /// Whose slot it was.
-    slot_of: Option<Party>,
+    /// Whose slot it was, and whether it was spare.
+    slot_of: Option<(Party, bool)>,
 }
 
 impl Returned {
@@ -108,8 +113,8 @@ impl Returned {
 
 impl Drop for Returned {
     fn drop(&mut self) {
-        if let Some(party) = self.slot_of {
-            self.turns.state().give_back(party);
+        if let Some((party, spare)) = self.slot_of {
+            self.turns.state().give_back(party, spare);
         }
         self.turns.serve();
     }
@@ -174,10 +179,8 @@ impl Turns {
     /// Whether [`Turns::take`] would not refuse at once. It may all the same when it is asked.
     pub(crate) fn would_take(&self, party: Party, window: u64) -> bool {
         let state = self.state();
-        if state.waiting == 0 && self.slots.has_fresh(1) && self.bodies.has_fresh(window) {
-            return true;
-        }
-        self.may_wait(&state, party)
+        let from = self.open_to(&state, party, state.waiting == 0);
+        (from.has(&self.slots, 1) && from.has(&self.bodies, window)) || self.may_wait(&state, party)
     }
 
     /// How many wait.
@@ -215,38 +218,44 @@ impl Turns {
         Entered::Waits(Place { turns: self.clone(), party, number, grant: granted })
     }
 
-    /// What is free, if nobody waits for it.
+    /// What is free: nothing that somebody waits for.
     fn take_free(self: &Arc<Self>, state: &mut State, party: Party, window: u64) -> Option<Lease> {
-        if state.waiting > 0 {
-            return None;
-        }
-        let permits = self.permits(window)?;
+        let permits = self.permits(state, party, window, state.waiting == 0)?;
         Some(self.lease(state, party, permits))
     }
 
-    fn permits(&self, window: u64) -> Option<(Permit, Permit)> {
-        Some((self.slots.try_fresh(1)?, self.bodies.try_fresh(window)?))
+    fn permits(&self, state: &State, party: Party, window: u64, common: bool) -> Option<(Permit, Permit)> {
+        let from = self.open_to(state, party, common);
+        Some((from.take(&self.slots, 1)?, from.take(&self.bodies, window)?))
+    }
+
+    /// From what this party may take.
+    fn open_to(&self, state: &State, party: Party, common: bool) -> OpenTo {
+        let (held, spare) = state.parties.get(&party).map_or((0, 0), |share| (share.held, share.spare));
+        let is_below = state.is_share(party, held + 1);
+        OpenTo { common, spare: is_below && (spare as u64) < self.slots.spare_left() }
     }
 
     fn lease(self: &Arc<Self>, state: &mut State, party: Party, (slot, window): (Permit, Permit)) -> Lease {
         let clock = state.tick();
+        let spare = slot.is_spare() || window.is_spare();
         let share = state.parties.entry(party).or_default();
         share.held += 1;
+        share.spare += usize::from(spare);
         share.served = clock;
         state.held += 1;
-        let slot = slot.returned_to(Returned { turns: self.clone(), slot_of: Some(party) });
+        let slot = slot.returned_to(Returned { turns: self.clone(), slot_of: Some((party, spare)) });
         Lease::new(slot, window.returned_to(Returned::to(self)))
     }
 
     /// Whether one more slot would still be of the party's share, and there is a place to wait for it.
     fn may_wait(&self, state: &State, party: Party) -> bool {
         let share = state.parties.get(&party);
-        let parties = state.parties.len() + usize::from(share.is_none());
         let (held, waiting) = share.map_or((0, 0), |share| (share.held, share.waiting.len()));
         state.waiting < self.patience.places
             && waiting < self.patience.places_each
             && !self.patience.wait.is_zero()
-            && (held + waiting + 1) * parties <= state.held
+            && state.is_share(party, held + waiting + 1)
     }
 
     /// Gives what is free to those whose turn it is.
@@ -255,13 +264,31 @@ impl Turns {
         let mut undelivered = Vec::new();
         let mut state = self.state();
         while let Some((party, window)) = state.next() {
-            let Some(permits) = self.permits(window) else { break };
+            let Some(permits) = self.permits(&state, party, window, true) else { break };
             let Some(waiter) = state.pop(party) else { break };
             let lease = self.lease(&mut state, party, permits);
             undelivered.extend(waiter.grant.send(lease).err());
         }
         drop(state);
         drop(undelivered);
+    }
+}
+
+/// From what somebody may take: what is everybody's, and what is spare.
+#[derive(Clone, Copy)]
+struct OpenTo {
+    common: bool,
+    spare: bool,
+}
+
+impl OpenTo {
+    fn has(self, budget: &Budget, amount: u64) -> bool {
+        (self.common && budget.has_fresh(amount)) || (self.spare && budget.spare_left() >= amount)
+    }
+
+    fn take(self, budget: &Budget, amount: u64) -> Option<Permit> {
+        let common = if self.common { budget.try_fresh(amount) } else { None };
+        common.or_else(|| if self.spare { budget.try_spare(amount) } else { None })
     }
 }
 
@@ -290,9 +317,16 @@ impl State {
         Some(waiter)
     }
 
-    fn give_back(&mut self, party: Party) {
+    /// Whether so many slots would be no more than this party's share of those that are held.
+    fn is_share(&self, party: Party, slots: usize) -> bool {
+        let parties = self.parties.len() + usize::from(!self.parties.contains_key(&party));
+        slots * parties <= self.held
+    }
+
+    fn give_back(&mut self, party: Party, spare: bool) {
         if let Some(share) = self.parties.get_mut(&party) {
             share.held -= 1;
+            share.spare -= usize::from(spare);
             self.held -= 1;
         }
         self.forget_if_gone(party);

@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
+use crate::caller::ClientKey;
+use crate::limits::places::Place;
 use crate::response::{self, Answer};
 
 /// What moves on one connection. Cheap to clone.
@@ -61,7 +62,7 @@ impl Activity {
     }
 
     /// The same answer, which is being sent until its body is dropped; `place` is held as long.
-    pub(crate) fn sending(&self, mut answer: Answer, place: Option<OwnedSemaphorePermit>) -> Answer {
+    pub(crate) fn sending(&self, mut answer: Answer, place: Option<Place<ClientKey>>) -> Answer {
         if let Some(StillReading(asked)) = answer.extensions_mut().remove() {
             *asked.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Count::of(self, |inner| &inner.asked));
@@ -123,7 +124,7 @@ impl Drop for Count {
 struct Sending {
     body: response::Body,
     count: Count,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place<ClientKey>>,
 }
 
 impl Body for Sending {

@@ -4,7 +4,9 @@
 //!   answer that was sent before (RFC 9112, section 9.6). So the server closes its writing side first, goes on
 //!   reading and discarding within a bound, and only then closes. What is discarded costs no memory and no lease.
 //! - **Opening**: until the first bytes have told HTTP/1.1 from HTTP/2, no timer of either runs.
-//! - **Writing**: a client that asks and never reads would hold its connection for ever.
+//! - **Writing**: a client that asks and never reads, or a byte now and then, would hold its connection for ever. So an
+//!   answer has the pace of a body, reckoned where the client has taken something after it was waited for, and all the room
+//!   that this made is filled: what it takes arrives here in strides, as large as a part of the system's buffer.
 
 use std::io;
 use std::pin::Pin;
@@ -15,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::HttpOptions;
+use crate::request::Pace;
 
 /// Bytes discarded at once.
 const DISCARD_AT_ONCE: usize = 16 * 1024;
@@ -27,11 +30,32 @@ pub struct Lingering<S> {
     discard_timeout: Duration,
     discard_bytes_left: u64,
     write_timeout: Duration,
+    pace: Pace,
     /// Runs until the protocol is known; with how much of the h2 preface has been seen.
     opening: Option<(Pin<Box<Sleep>>, usize)>,
-    /// Runs while the client takes nothing.
-    writing: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client takes nothing; with when that began.
+    writing: Option<(Pin<Box<Sleep>>, Instant)>,
+    taken: Taken,
     state: State,
+}
+
+/// What a client has taken lately, and how long it was waited for.
+#[derive(Default)]
+struct Taken {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Taken {
+    /// Reckons anew at the end of each window; false if it was too slow in this one.
+    fn keeps(&mut self, pace: Pace) -> bool {
+        if pace.rate_min == 0 || self.waited < pace.over {
+            return true;
+        }
+        let least = pace.rate_min as f64 * self.waited.as_secs_f64();
+        let Self { bytes, .. } = std::mem::take(self);
+        bytes as f64 >= least
+    }
 }
 
 enum State {
@@ -53,8 +77,10 @@ impl<S> Lingering<S> {
             discard_timeout: options.discard_timeout,
             discard_bytes_left: options.discard_bytes_max,
             write_timeout: options.body_idle_timeout,
+            pace: Pace { rate_min: options.body_rate_min, over: options.body_rate_window },
             opening: Some((timer(options.header_timeout), 0)),
             writing: None,
+            taken: Taken::default(),
             state: State::Open,
         }
     }
@@ -72,16 +98,33 @@ impl<S> Lingering<S> {
         }
     }
 
-    /// Keeps the time while the client takes nothing.
-    fn poll_patience<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.writing = None;
-            return poll;
+    /// Keeps the time while the client takes nothing, and its pace.
+    fn poll_patience(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let too_late = |what| Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+        match poll {
+            Poll::Ready(Ok(bytes)) => {
+                self.taken.bytes += bytes as u64;
+                if let Some((_, since)) = self.writing.take() {
+                    self.taken.waited += since.elapsed();
+                }
+                poll
+            }
+            Poll::Ready(Err(_)) => poll,
+            // Only now the room that it had made is filled.
+            Poll::Pending if self.writing.is_none() && !self.taken.keeps(self.pace) => {
+                too_late("the client takes too few bytes")
+            }
+            Poll::Pending => {
+                let timeout = self.write_timeout;
+                let (timer, _) = self.writing.get_or_insert_with(|| (timer(timeout), Instant::now()));
+                ready!(timer.as_mut().poll(cx));
+                too_late("the client takes no bytes")
+            }
         }
-        let timeout = self.write_timeout;
-        let timer = self.writing.get_or_insert_with(|| timer(timeout));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
     }
 }
 
@@ -128,8 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        self.poll_patience(cx, poll)
+        let poll = Pin::new(&mut self.stream).poll_flush(cx).map_ok(|()| 0);
+        self.poll_patience(cx, poll).map_ok(|_| ())
     }
 
     fn poll_write_vectored(
@@ -177,6 +220,8 @@ mod tests {
             discard_bytes_max,
             header_timeout: Duration::from_secs(5),
             body_idle_timeout: Duration::from_secs(7),
+            body_rate_min: 1000,
+            body_rate_window: Duration::from_secs(10),
             ..HttpOptions::default()
         };
         Lingering::new(stream, &options)
@@ -235,6 +280,36 @@ mod tests {
             let waiting = tokio::time::timeout(Duration::from_secs(60), server.read_to_end(&mut read));
             assert!(waiting.await.is_err(), "{}", sent.escape_ascii());
         }
+    }
+
+    /// Writes a hundred thousand bytes to a client that takes so many at a time, with so many seconds between; how it ended,
+    /// and after how long.
+    async fn write_to_one_that_takes(bytes: usize, pause: u64) -> (io::Result<()>, u64) {
+        let (mut client, server) = duplex(1024);
+        let mut server = lingering(server, 0);
+        let began = Instant::now();
+        let reading = tokio::spawn(async move {
+            let mut space = vec![0; bytes];
+            while client.read_exact(&mut space).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+        });
+        let written = server.write_all(&[0; 100_000]).await;
+        reading.abort();
+        (written, began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_byte_now_and_then_is_cut_off() {
+        let (written, after) = write_to_one_that_takes(1, 6).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!((10..=30).contains(&after), "{after} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_keeps_the_pace_gets_all_of_it() {
+        let (written, after) = write_to_one_that_takes(1024, 1).await;
+        assert!(written.is_ok() && after >= 90, "{after} s, {written:?}");
     }
 
     #[tokio::test(start_paused = true)]

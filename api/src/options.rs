@@ -13,12 +13,13 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How requests are taken.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Connections at once. Beyond it requests get 503, and beyond twice as many connections are closed.
+    /// Connections at once. Beyond it those of clients that have more than their share get 503, and beyond half as many more
+    /// are closed; others are taken, up to twice as many.
     pub connections_max: usize,
     /// Connections of one client, 0 for any number. Beyond it requests get 429, and beyond twice as many connections are
     /// closed.
     pub connections_per_client_max: usize,
-    /// Requests at once in all connections of HTTP/2, until their answers are sent.
+    /// Requests at once in all connections of HTTP/2, until their answers are sent; shared likewise.
     pub h2_requests_max: usize,
     /// Requests at once in one of them.
     pub h2_streams_max: u32,

@@ -1,10 +1,7 @@
 //! Accepts connections, speaks HTTP/1.1 and h2c, and drains.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -14,12 +11,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Still};
 use crate::caller::ClientKey;
+use crate::limits::places::{Place, Places, Room};
 use crate::limits::refused;
 use crate::linger::Lingering;
 use crate::problem::Problem;
@@ -55,7 +52,7 @@ impl Crowd {
             Self::TooMany => (
                 "connections",
                 "too-many-connections",
-                "as many connections or requests are open as may be; try again",
+                "as many connections or requests are open as may be, and more of yours than of others; try again",
             ),
             Self::TooManyOfClient => (
                 "client_connections",
@@ -117,70 +114,51 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
 #[derive(Clone)]
 struct House {
     api: Api,
-    /// Open connections of each client that has any.
-    open: Arc<Mutex<HashMap<ClientKey, usize>>>,
-    count: Arc<AtomicUsize>,
-    /// Places for requests on HTTP/2.
-    requests: Arc<Semaphore>,
+    connections: Places<ClientKey>,
+    /// Requests on HTTP/2.
+    requests: Places<ClientKey>,
 }
 
 impl House {
     fn new(api: Api) -> Self {
-        let requests = Arc::new(Semaphore::new(api.options().h2_requests_max));
-        Self { api, open: Arc::default(), count: Arc::default(), requests }
+        let options = api.options();
+        let (connections, requests) =
+            (Places::new(options.connections_max), Places::new(options.h2_requests_max));
+        Self { api, connections, requests }
     }
 
     /// One more connection of this client; `None` if it is not to be answered at all.
-    fn enter(&self, client: ClientKey) -> Option<(Place, Crowd)> {
-        let options = self.api.options();
-        let place = Place { house: self.clone(), client };
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        metrics::gauge!("darkroom_http_connections").increment(1.0);
-        let of_client = {
-            let mut open = self.open();
-            let of_client = open.entry(client).or_default();
-            *of_client += 1;
-            *of_client
-        };
-        let max_of_client = match (options.connections_per_client_max, client) {
+    fn enter(&self, client: ClientKey) -> Option<(Connected, Crowd)> {
+        let max_of_client = match (self.api.options().connections_per_client_max, client) {
             (0, _) | (_, ClientKey::Local) => usize::MAX,
             (max, _) => max,
         };
-        let max = options.connections_max;
-        if count > max.saturating_mul(2) || of_client > max_of_client.saturating_mul(2) {
+        let (place, room, of_client) = self.connections.enter(client);
+        if room == Room::NoneAtAll || of_client > max_of_client.saturating_mul(2) {
             return None;
         }
-        let crowd = match (count > max, of_client > max_of_client) {
-            (_, true) => Crowd::TooManyOfClient,
-            (true, false) => Crowd::TooMany,
-            (false, false) => Crowd::Room,
+        let crowd = match room {
+            _ if of_client > max_of_client => Crowd::TooManyOfClient,
+            Room::Enough => Crowd::Room,
+            _ => Crowd::TooMany,
         };
-        Some((place, crowd))
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<ClientKey, usize>> {
-        // Nothing panics while it is locked.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        Some((Connected::new(place), crowd))
     }
 }
 
 /// One open connection, counted.
-struct Place {
-    house: House,
-    client: ClientKey,
+struct Connected(#[expect(dead_code, reason = "held for its drop")] Place<ClientKey>);
+
+impl Connected {
+    fn new(place: Place<ClientKey>) -> Self {
+        metrics::gauge!("darkroom_http_connections").increment(1.0);
+        Self(place)
+    }
 }
 
-impl Drop for Place {
+impl Drop for Connected {
     fn drop(&mut self) {
-        self.house.count.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("darkroom_http_connections").decrement(1.0);
-        let mut open = self.house.open();
-        if let Some(count) = open.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.client);
-            }
-        }
     }
 }
 
@@ -224,7 +202,8 @@ impl Guest {
         let Self { house, client, mut crowd } = self;
         // On HTTP/1.1 there is one request for each connection, which are counted.
         let is_h2 = request.version() >= Version::HTTP_2;
-        let place = if is_h2 { house.requests.try_acquire_owned().ok() } else { None };
+        let entered = is_h2.then(|| house.requests.enter(client));
+        let place = entered.and_then(|(place, room, _)| (room == Room::Enough).then_some(place));
         if is_h2 && place.is_none() && crowd == Crowd::Room {
             crowd = Crowd::TooMany;
         }

@@ -159,6 +159,7 @@ section! {
         stripping: ByteSize = ByteSize(PipelineOptions::default().stripping_bytes),
         upload_window: Option<ByteSize> = None,
         reserved_share: f64 = PipelineOptions::default().reserved_share,
+        spare_share: f64 = PipelineOptions::default().spare_share,
     }
 }
 
@@ -374,6 +375,7 @@ impl Config {
             stripping_bytes: self.budgets.stripping.0,
             upload_window_bytes: self.budgets.upload_window.map_or(self.put_bytes(), |window| window.0),
             reserved_share: self.budgets.reserved_share,
+            spare_share: self.budgets.spare_share,
             compute_threads: self.pipeline.compute_threads.unwrap_or(defaults.compute_threads),
             network_slots: self.pipeline.network_slots,
             attempts_max: self.pipeline.attempts_max,

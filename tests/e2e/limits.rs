@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_tests::{Client, Daemon, Setup, photos};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::{Method, StatusCode};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -107,7 +109,7 @@ async fn requests_beyond_the_rate_are_told_when_to_come_back() {
     let first = client.get("/v1/photos").await;
     assert_eq!(first.status, StatusCode::OK);
     assert_eq!(first.header("ratelimit-policy"), r#""requests";q=3;w=3"#);
-    assert_eq!(first.header("ratelimit"), r#""requests";r=2;t=1"#);
+    assert_eq!(first.header("ratelimit"), r#""requests";r=2;t=2"#);
     let mut refused = client.get("/v1/photos").await;
     while refused.status == StatusCode::OK {
         refused = client.get("/v1/photos").await;
@@ -213,6 +215,42 @@ async fn one_client_may_have_so_many_connections() {
     drop(open);
     until_gone(&client).await;
     assert_eq!(client.send(Method::GET, "/v1/photos", &[], Bytes::new()).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn one_clients_connections_keep_no_other_out() {
+    let daemon = Daemon::start_with(&Setup::config("[http]\nconnections_max = 8"));
+    let client = daemon.client();
+    let mut idle = Vec::new();
+    for _ in 0..12 {
+        idle.push(connect_from(&client, "127.0.0.2").await);
+    }
+    until_metric(&client, "darkroom_http_connections", 13.0).await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/v1/photos").await.status, StatusCode::OK);
+    }
+    let mut theirs = idle.pop().unwrap();
+    theirs.write_all(b"GET /v1/photos HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let answer = rest(&mut theirs).await;
+    assert!(answer.contains("too-many-connections"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_clients_requests_on_http_2_keep_no_other_out() {
+    let daemon = Daemon::start_with(&Setup::config("[http]\nh2_requests_max = 4"));
+    let client = daemon.client();
+    let batch = client.send(Method::POST, "/v1/batches", &[], "{}").await.json();
+    let events = format!("/v1/batches/{}/events", batch["id"].as_str().unwrap());
+    // Each follows a batch, which does not end: the first to have its whole answer is the one that is refused.
+    let follow = async || {
+        let stream = connect_from(&client, "127.0.0.2").await;
+        client.send_h2_over(stream, Method::GET, &events, Bytes::new()).await
+    };
+    let mut following: FuturesUnordered<_> = (0..5).map(|_| follow()).collect();
+    assert_eq!(following.next().await.unwrap().problem(), "too-many-connections");
+    let stream = connect_from(&client, "127.0.0.3").await;
+    let answer = client.send_h2_over(stream, Method::GET, "/v1/photos", Bytes::new()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
 }
 
 /// Waits until no connection but the one that asks is open.

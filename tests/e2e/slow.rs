@@ -1,12 +1,15 @@
 //! Slow and hostile clients hold no slot, little memory, and not for long.
 
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_tests::{Client, Daemon, Setup, photos};
+use futures_util::future::join_all;
 use hyper::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,6 +63,109 @@ async fn connections_that_trickle_hold_no_slot_and_are_cut_off() {
     }
 }
 
+/// A connection from another address of this machine: another client.
+async fn connect_from(client: &Client, address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+    socket.connect(client.address().parse().unwrap()).await.unwrap()
+}
+
+/// What a slow client sends.
+#[derive(Clone, Copy)]
+enum Shape {
+    Photo,
+    Form,
+    Archive,
+}
+
+/// Of a body that never comes to its end.
+const ANNOUNCED: usize = 1_000_000;
+
+impl Shape {
+    fn of(number: usize) -> Self {
+        [Self::Photo, Self::Form, Self::Archive][number % 3]
+    }
+
+    /// A request's head, and what comes before a photo in its body.
+    fn begins(self) -> Vec<u8> {
+        let (content_type, before) = match self {
+            Self::Photo => ("image/jpeg", Vec::new()),
+            Self::Form => (
+                "multipart/form-data; boundary=x",
+                b"--x\r\ncontent-disposition: form-data; name=\"a\"; filename=\"a.jpg\"\r\n\r\n".to_vec(),
+            ),
+            Self::Archive => ("application/x-tar", tar_header()),
+        };
+        let head = format!(
+            "POST /v1/photos HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+             content-length: {ANNOUNCED}\r\n\r\n"
+        );
+        [head.into_bytes(), before].concat()
+    }
+}
+
+/// The header of a file in a tar archive (POSIX, ustar).
+fn tar_header() -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let size = format!("{:011o}", ANNOUNCED / 2);
+    for (at, text) in [(0, "a.jpg"), (124, &*size), (148, "        "), (156, "0"), (257, "ustar\x0000")] {
+        header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
+}
+
+/// So many bytes of a JPEG that has nothing but comments, so that it could be a photo until the end.
+fn comments(count: usize) -> Vec<u8> {
+    let comment = [&[0xff, 0xfe, 0xff, 0xff][..], &[0; 0xfffd]].concat();
+    [0xff, 0xd8].into_iter().chain(comment.into_iter().cycle()).take(count).collect()
+}
+
+/// Slow connections of another client: each has sent its head and so much of a photo, and goes on as slowly as it may until
+/// this is dropped.
+struct Crowd(JoinHandle<()>);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Crowd {
+    async fn gather(client: &Client, at_once: usize, each_second: usize) -> Self {
+        let mut streams = Vec::new();
+        for number in 0..CONNECTIONS {
+            let mut stream = connect_from(client, "127.0.0.2").await;
+            let begins = [Shape::of(number).begins(), comments(at_once)].concat();
+            // Most are refused, and may be closed before they have sent it all.
+            let _ = stream.write_all(&begins).await;
+            streams.push(stream);
+        }
+        Self(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                ticks.tick().await;
+                for stream in &mut streams {
+                    let _ = stream.write_all(&vec![0; each_second]).await;
+                }
+            }
+        }))
+    }
+}
+
+/// New photos of a normal client, one after the other and several at once: each is taken at once, and as a new one.
+async fn behaves_as_ever(client: &Client) {
+    for seed in 0..20 {
+        let photos: Vec<_> = (0..8).map(|number| photos::photo(8 * seed + number, 300, 200)).collect();
+        let first = client.upload(&photos[0]).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{}: {:?}", 8 * seed, first.body);
+        for answer in join_all(photos[1..].iter().map(|photo| client.upload(photo))).await {
+            assert_eq!(answer.status, StatusCode::CREATED, "beside {}: {:?}", 8 * seed, answer.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn pieces_of_uploads_that_trickle_hold_no_slot_and_are_cut_off() {
     let config = "[budgets]\njob_slots = 4\n[http]\nbody_rate_window = '2s'";
@@ -97,10 +203,10 @@ async fn pieces_of_uploads_that_trickle_hold_no_slot_and_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_thousand_of_them_cost_a_normal_client_little_and_little_memory() {
+async fn a_thousand_that_send_a_byte_a_second_cost_a_normal_client_nothing_and_little_memory() {
     let daemon = Daemon::start();
     let client = daemon.client();
-    client.upload_settled(&photos::photo(1, 400, 300)).await;
+    client.upload_settled(&photos::photo(1000, 400, 300)).await;
     client.idle().await;
     let before = memory(&daemon);
     let mut slow = Vec::new();
@@ -113,27 +219,25 @@ async fn a_thousand_of_them_cost_a_normal_client_little_and_little_memory() {
     let each = memory(&daemon).saturating_sub(before) / CONNECTIONS as u64;
     println!("{CONNECTIONS} slow connections: {} KiB of memory each", each / 1024);
     assert!(each < CONNECTION_BYTES_MAX, "{} KiB each", each / 1024);
-    let (photo, began) = (photos::photo(2, 400, 300), Instant::now());
-    let sending = async {
-        while began.elapsed() < Duration::from_secs(3) {
-            for stream in &mut slow {
-                let _ = stream.write_all(&[0]).await;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await; // A byte per second is what they are.
-        }
-    };
-    let normal = async {
-        let mut taken = 0;
-        while began.elapsed() < Duration::from_secs(3) {
-            assert!(client.upload(&photo).await.status.is_success());
-            taken += 1;
-        }
-        taken
-    };
-    let ((), taken) = tokio::join!(sending, normal);
-    println!("beside them a normal client's uploads in 3 s: {taken}");
-    assert!(taken > 0);
+    assert_eq!(client.metric("darkroom_job_slots_used").await.to_bits(), 0_f64.to_bits());
     drop(slow);
+    while client.metric("darkroom_http_connections").await > 1.0 {
+        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
+    }
+    let _crowd = Crowd::gather(&client, 1, 1).await;
+    behaves_as_ever(&client).await;
+}
+
+/// They have seen that a body is taken up when 16 KiB of it are there, and that 1 KiB a second is enough after that.
+#[tokio::test]
+async fn a_thousand_that_are_just_fast_enough_cost_a_normal_client_nothing() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let _crowd = Crowd::gather(&client, 17 << 10, 1126).await;
+    // As much as one client gets.
+    client.holds("job_slots", 168).await;
+    behaves_as_ever(&client).await;
+    assert!(client.metric("darkroom_job_slots_used").await >= 168.0, "they still hold them");
 }
 
 #[tokio::test]

@@ -70,7 +70,11 @@ impl Client {
 
     /// Sends a request over HTTP/2 with prior knowledge.
     pub async fn send_h2(&self, method: Method, path: &str, body: Bytes) -> Answer {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
+        self.send_h2_over(TcpStream::connect(&self.address).await.unwrap(), method, path, body).await
+    }
+
+    /// The same over a connection that is open already.
+    pub async fn send_h2_over(&self, stream: TcpStream, method: Method, path: &str, body: Bytes) -> Answer {
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await.unwrap();

@@ -210,7 +210,7 @@ pub(crate) async fn ingest(
     drop((window, beside));
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
     let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
-    let hand_over = HandOver::try_reserve(house, &probe, receipt.bytes);
+    let hand_over = HandOver::try_reserve(house, &slot, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
     let quota = house.options.quota;
     let mut creation = Creation {
@@ -352,12 +352,12 @@ struct HandOver {
 impl HandOver {
     /// Decided before the commit, so that a photo which must wait is committed waiting. Without room, or
     /// behind a backlog, it waits on disk.
-    fn try_reserve(house: &House, probe: &darkroom_media::Probe, bytes: u64) -> Option<Self> {
+    fn try_reserve(house: &House, slot: &Permit, probe: &darkroom_media::Probe, bytes: u64) -> Option<Self> {
         if house.backlog.is_waiting() || house.admission.is_draining() {
             return None;
         }
         let admission = &house.admission;
-        let place = admission.slots.try_stage_place()?;
+        let place = admission.slots.try_stage_place(slot)?;
         let body = admission.bodies.try_waiting(bytes)?;
         let pixels = admission
             .pixels

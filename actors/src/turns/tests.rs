@@ -21,6 +21,7 @@ fn admission_with(change: impl FnOnce(&mut PipelineOptions)) -> Admission {
     let mut options = PipelineOptions {
         job_slots: SLOTS as u32,
         reserved_share: 0.0,
+        spare_share: 0.0,
         admission_wait_max: WAIT_MAX,
         ..PipelineOptions::default()
     };
@@ -87,6 +88,85 @@ async fn a_single_upload_beside_a_thousand_gets_the_next_slot() {
     held.pop();
     assert!(is_full(ask(&admission, "many").1.as_ref()), "the free one is not theirs");
     assert!(look(&mut single).unwrap().is_ok());
+}
+
+/// With the defaults, beside a client that has taken all it may and gives nothing back.
+fn beside_a_hoard() -> (Admission, Vec<Lease>) {
+    let admission = Admission::new(&PipelineOptions::default());
+    let hoard: Vec<_> = std::iter::from_fn(|| ask(&admission, "many").1.unwrap().ok()).collect();
+    (admission, hoard)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_upload_beside_slots_that_do_not_come_back_gets_one_at_once() {
+    let (admission, hoard) = beside_a_hoard();
+    assert_eq!(hoard.len(), 168, "a lone client has seven of eight");
+    let began = Instant::now();
+    for number in 0..100 {
+        assert_eq!(admission.prospect(party("single"), None), Ok(()));
+        let lease = admission.admit(party("single"), None).await;
+        assert!(lease.is_ok(), "{number}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO, "it did not wait");
+    assert_eq!(
+        admission.prospect(party("many"), None),
+        Err(Refused::Full),
+        "the spare ones are not for them"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_something_to_spare_for_the_next_client_too() {
+    let (admission, _hoard) = beside_a_hoard();
+    let mut held = Vec::new();
+    for (name, expected) in [("b", 12), ("c", 6), ("d", 3), ("e", 2), ("f", 1)] {
+        let before = held.len();
+        loop {
+            let (_waiting, answer) = ask(&admission, name);
+            let Some(Ok(lease)) = answer else { break };
+            held.push(lease);
+        }
+        assert_eq!(held.len() - before, expected, "{name}");
+    }
+    assert_eq!(admission.slots.used(), 192);
+    drop(held);
+    assert_eq!(admission.slots.used(), 168);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_spare_slot_gets_the_next() {
+    let (admission, _hoard) = beside_a_hoard();
+    let mut few: Vec<_> = (0..12).map(|_| ask(&admission, "few").1.unwrap().unwrap()).collect();
+    let (mut next, answer) = ask(&admission, "few");
+    assert!(answer.is_none(), "it has half of them, and is below its share");
+    assert!(ask(&admission, "other").1.unwrap().is_ok(), "another does not wait behind it");
+    few.pop();
+    assert!(look(&mut next).unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn photos_that_are_processed_keep_no_spare_slot() {
+    let (admission, _hoard) = beside_a_hoard();
+    let waiting: Vec<_> = std::iter::from_fn(|| admission.slots.try_waiting(1)).collect();
+    assert_eq!(waiting.len(), 64, "all that is left");
+    for _ in 0..100 {
+        let lease = ask(&admission, "single").1.unwrap().unwrap();
+        assert!(admission.slots.try_stage_place(&lease.slot).is_none(), "its photo waits on disk");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_spared_as_slots_are() {
+    let admission = admission_with(|options| {
+        options.job_slots = 256;
+        options.spare_share = 0.125;
+        options.upload_window_bytes = 16 << 20;
+    });
+    let _hoard = all_it_gets(&admission, "many").await;
+    assert!(admission.slots.used() < 224, "bodies are spent before slots");
+    for _ in 0..100 {
+        assert!(ask(&admission, "single").1.unwrap().is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]

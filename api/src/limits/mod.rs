@@ -10,6 +10,7 @@
 mod clients;
 mod fields;
 pub mod opening;
+pub(crate) mod places;
 pub mod usage;
 
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use darkroom_actors::{Party, Refused};
 use darkroom_store::model::OwnerId;
 use hyper::HeaderMap;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use crate::caller::{Caller, ClientKey};
 use crate::problem::Problem;
 use clients::{Clients, Over, Place};
+use places::Places;
 
 /// What each client may ask for; 0 is any number.
 #[derive(Clone, Debug)]
@@ -85,13 +86,13 @@ impl ClientLimits {
 pub struct Limits {
     clients: Arc<Clients>,
     /// Bodies whose first bytes are awaited: each holds some.
-    opening: Arc<Semaphore>,
+    opening: Places<Party>,
 }
 
 impl Limits {
     /// With nothing used so far; so many bodies may have their first bytes awaited at once.
     pub fn new(limits: ClientLimits, opening_max: usize) -> Self {
-        Self { clients: Arc::new(Clients::new(limits)), opening: Arc::new(Semaphore::new(opening_max)) }
+        Self { clients: Arc::new(Clients::new(limits)), opening: Places::new(opening_max) }
     }
 
     /// With whom this caller shares.

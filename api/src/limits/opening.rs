@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use darkroom_actors::{Body, BodyError, Lease, Refused};
 use futures_util::{StreamExt, stream};
 
+use super::places::Room;
 use super::{Limits, no_room};
 use crate::Api;
 use crate::caller::Caller;
@@ -83,8 +84,10 @@ impl Api {
         if !is_repeated {
             self.check_room(caller, bytes.filter(|_| shape != Shape::Files)).await?;
         }
-        let place = self.limits().opening.clone().try_acquire_owned();
-        let place = place.map_err(|_| no_room(Refused::Full))?;
+        let (place, room, _) = self.limits().opening.enter(party);
+        if room != Room::Enough {
+            return Err(no_room(Refused::Full));
+        }
         let (first, rest) = first_bytes(body, shape).await?;
         drop(place);
         let lease = self.pipeline().admit(party, held_bytes).await.map_err(no_room)?;

@@ -269,7 +269,8 @@ async fn open(
     body: Body,
 ) -> Result<(Lease, Body), Failed> {
     let upload = || Box::new(held.upload().clone());
-    let announced = Announced { bytes, before: held.upload().offset, shape: Shape::Piece, is_repeated: false };
+    let announced =
+        Announced { bytes, before: held.upload().offset, shape: Shape::Piece, is_repeated: false };
     tokio::select! {
         biased;
         () = held.stopped() => {

@@ -1,4 +1,7 @@
-//! Clients that send one byte a second, and come back whenever they are sent away.
+//! Clients that send as slowly as they can, and come back whenever they are sent away.
+//!
+//! [`Kind::Byte`] sends one byte a second. [`Kind::Opened`] has seen that a server takes a body up when its beginning is
+//! there, and ends one that is slower than some rate: it sends what lets it in, and then a little more than that rate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,24 +9,108 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::connection::Target;
 
 /// Between two bytes of a connection, and before it is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of a body that is announced and will never come.
-const ANNOUNCED: u64 = 1 << 20;
-/// What a body begins with: a JPEG whose first segment goes on for long, so that it could be a photo until the end.
-const BEGINNING: &[u8] = &[0xff, 0xd8, 0xff, 0xfe, 0xff, 0xff];
+const ANNOUNCED: usize = 1 << 20;
+/// What a photo begins with; and its longest comment, of which there may be any number, so that it could be a photo until the
+/// end.
+const JPEG: &[u8] = &[0xff, 0xd8];
+const COMMENT: &[u8] = &[0xff, 0xfe, 0xff, 0xff];
+const COMMENT_BYTES: usize = 2 + 0xffff;
+/// What is sent at once of a body that is to be taken up, and in each second after that.
+const OPENING_BYTES: usize = 16 << 10;
+const OPENED_BYTES_A_SECOND: usize = 1126;
 /// How long all connections may take to be opened the first time.
 const GATHERING_TIME_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at whether they are.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// A byte a second from the beginning: half of them of a body, the others of headers that do not end.
+    Byte,
+    /// 16 KiB of a body at once, and then 1.1 KiB a second: raw photos, forms and tar archives in turn.
+    Opened,
+}
+
+/// What one of them sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Headers,
+    Photo,
+    Form,
+    Archive,
+}
+
+impl Kind {
+    fn shape(self, number: u16) -> Shape {
+        match (self, number % 2, number % 3) {
+            (Self::Byte, 0, _) | (Self::Opened, _, 0) => Shape::Photo,
+            (Self::Byte, ..) => Shape::Headers,
+            (Self::Opened, _, 1) => Shape::Form,
+            (Self::Opened, ..) => Shape::Archive,
+        }
+    }
+}
+
+impl Shape {
+    /// What comes before the photo: the request's head, and what a body of this shape begins with.
+    fn head(self) -> (String, Vec<u8>) {
+        let head = |content_type: &str| {
+            format!(
+                "POST /v1/photos HTTP/1.1\r\nHost: slow\r\nContent-Type: {content_type}\r\n\
+                 Content-Length: {ANNOUNCED}\r\n\r\n"
+            )
+        };
+        match self {
+            Self::Headers => ("POST /v1/photos HTTP/1.1\r\nHost: slow\r\nX-Slow: ".to_owned(), Vec::new()),
+            Self::Photo => (head("image/jpeg"), Vec::new()),
+            Self::Form => {
+                let part =
+                    "--slow\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"slow.jpg\"\r\n\r\n";
+                (head("multipart/form-data; boundary=slow"), part.into())
+            }
+            Self::Archive => (head("application/x-tar"), tar_header()),
+        }
+    }
+}
+
+/// The header of one file in a tar archive (POSIX, ustar).
+fn tar_header() -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let mut set = |at: usize, value: &str| header[at..at + value.len()].copy_from_slice(value.as_bytes());
+    set(0, "slow.jpg");
+    set(100, "0000644");
+    set(124, &format!("{:011o}", ANNOUNCED - 2048));
+    // The checksum is that of the header with blanks in its place.
+    set(148, "        ");
+    set(156, "0");
+    set(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
+}
+
+/// So many bytes of a photo that does not end, from this one on.
+fn photo_bytes(from: usize, count: usize) -> Vec<u8> {
+    let byte = |at: usize| match at.checked_sub(JPEG.len()) {
+        None => JPEG[at],
+        Some(at) => COMMENT.get(at % COMMENT_BYTES).copied().unwrap_or_default(),
+    };
+    (from..from + count).map(byte).collect()
+}
 
 /// A crowd of slow clients. It goes with this value.
 pub(super) struct Crowd {
@@ -61,14 +148,16 @@ impl fmt::Display for Standing {
 }
 
 impl Crowd {
-    /// So many clients, from one address if it is given. Returns when each has had a connection, or has tried for long.
-    pub(super) async fn gather(target: &Target, source: Option<IpAddr>, clients: u16) -> Self {
+    /// So many clients of a kind, from one address if it is given. Returns when each has had a connection, or has tried for
+    /// long.
+    pub(super) async fn gather(target: &Target, source: Option<IpAddr>, clients: u16, kind: Kind) -> Self {
         let mut crowd = Self { clients: JoinSet::new(), standing: Arc::default() };
         for number in 0..clients {
             let client = Client {
                 authority: target.authority().to_owned(),
                 source,
-                sends_body: number % 2 == 0,
+                kind,
+                shape: kind.shape(number),
                 standing: Arc::clone(&crowd.standing),
             };
             crowd.clients.spawn(client.run());
@@ -94,8 +183,8 @@ fn lock(standing: &Mutex<Standing>) -> std::sync::MutexGuard<'_, Standing> {
 struct Client {
     authority: String,
     source: Option<IpAddr>,
-    /// Or never comes to the end of its headers.
-    sends_body: bool,
+    kind: Kind,
+    shape: Shape,
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -136,30 +225,32 @@ impl Client {
     /// Sends until the server ends the connection; the status of its answer, if it gave one.
     async fn dawdle(&self, mut stream: TcpStream) -> Option<String> {
         let _ = stream.set_nodelay(true);
-        let head = if self.sends_body {
-            format!("POST /v1/photos HTTP/1.1\r\nHost: slow\r\nContent-Length: {ANNOUNCED}\r\n\r\n")
-        } else {
-            "POST /v1/photos HTTP/1.1\r\nHost: slow\r\nX-Slow: ".to_owned()
-        };
-        stream.write_all(head.as_bytes()).await.ok()?;
+        let (head, begins) = self.shape.head();
+        stream.write_all(&[head.as_bytes(), &begins].concat()).await.ok()?;
         let (mut reading, mut writing) = stream.split();
         let mut ticks = interval_at(Instant::now() + PAUSE, PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut sent, mut answer) = (0, Vec::new());
+        let mut due = if self.kind == Kind::Opened { OPENING_BYTES } else { 0 };
         loop {
+            if due > 0 && begins.len() + sent + due < ANNOUNCED {
+                let bytes =
+                    if self.shape == Shape::Headers { vec![b'a'; due] } else { photo_bytes(sent, due) };
+                if writing.write_all(&bytes).await.is_err() {
+                    // What was said before it closed is still there to be read.
+                    let _ = timeout(PAUSE, reading.read_to_end(&mut answer)).await;
+                    return status(&answer);
+                }
+                sent += due;
+            }
+            due = 0;
             tokio::select! {
                 read = reading.read_buf(&mut answer) => {
                     if !matches!(read, Ok(1..)) {
                         return status(&answer);
                     }
                 }
-                _ = ticks.tick() => {
-                    let byte = if self.sends_body { BEGINNING.get(sent).copied().unwrap_or_default() } else { b'a' };
-                    if writing.write_all(&[byte]).await.is_err() {
-                        return status(&answer);
-                    }
-                    sent += 1;
-                }
+                _ = ticks.tick() => due = if self.kind == Kind::Opened { OPENED_BYTES_A_SECOND } else { 1 },
             }
         }
     }
@@ -176,6 +267,47 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_photo_of_comments_does_not_end() {
+        let photo = photo_bytes(0, 3 * COMMENT_BYTES);
+        assert_eq!(photo[..6], [0xff, 0xd8, 0xff, 0xfe, 0xff, 0xff]);
+        assert_eq!(photo[2 + COMMENT_BYTES..][..4], *COMMENT);
+        assert_eq!(photo_bytes(COMMENT_BYTES, 10), photo[COMMENT_BYTES..][..10]);
+    }
+
+    #[test]
+    fn the_head_of_an_archive_has_the_right_sum() {
+        let header = tar_header();
+        let told = u32::from_str_radix(std::str::from_utf8(&header[148..154]).unwrap(), 8).unwrap();
+        let sum: u32 = header
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
+            .sum();
+        assert_eq!((told, &header[257..265]), (sum, &b"ustar\x0000"[..]));
+    }
+
+    #[tokio::test]
+    async fn those_who_know_the_way_in_send_every_shape_and_enough_to_be_taken_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let crowd = tokio::spawn(async move { Crowd::gather(&target, None, 3, Kind::Opened).await });
+        let mut types = Vec::new();
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sent = Vec::new();
+            while sent.len() < OPENING_BYTES {
+                assert!(stream.read_buf(&mut sent).await.unwrap() > 0);
+            }
+            let text = String::from_utf8_lossy(&sent).into_owned();
+            let line = text.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap().to_owned();
+            types.push(line);
+        }
+        types.sort();
+        assert_eq!(types, ["application/x-tar", "image/jpeg", "multipart/form-data; boundary=slow"]);
+        drop(crowd.await.unwrap());
+    }
 
     #[tokio::test]
     async fn the_crowd_stands_and_comes_back_when_it_is_sent_away() {
@@ -197,7 +329,7 @@ mod tests {
             }
             kept
         });
-        let crowd = Crowd::gather(&target, Some("127.0.0.9".parse().unwrap()), 4).await;
+        let crowd = Crowd::gather(&target, Some("127.0.0.9".parse().unwrap()), 4, Kind::Byte).await;
         let kept = serving.await.unwrap();
         while lock(&crowd.standing).open < 4 {
             sleep(LOOK).await;

@@ -1,4 +1,4 @@
-//! `darkroom-bench slow`: what a normal client gets alone, and beside a crowd of clients that send one byte a second.
+//! `darkroom-bench slow`: what a normal client gets alone, and beside a crowd of clients that send as slowly as they can.
 //!
 //! `crowd` is that crowd. Phases with and without it take turns, so that whatever else changes on the machine meets both.
 
@@ -17,17 +17,23 @@ use crate::unique::Unique;
 use crate::upload::load::{self, Amount, Load, Source};
 use crate::upload::report::own_cpu_seconds;
 use crate::upload::{progress, ready};
-use crowd::{Crowd, Standing};
+use crowd::{Crowd, Kind, Standing};
 
 /// How long photos of a phase may take to become ready before the next one.
 const READY_TIME_MAX: Duration = Duration::from_secs(1800);
+
+/// What the normal client must keep of its throughput: it may fall by less than a fifth.
+const RATIO_MIN: f64 = 0.8;
 
 /// Whom to measure, and beside whom.
 #[derive(Debug, Args)]
 pub(crate) struct SlowArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// Slow connections. Half of them send bodies of uploads, the others never come to the end of their headers.
+    /// How slow the others are.
+    #[arg(long, value_enum, default_value_t = Kind::Byte)]
+    crowd: Kind,
+    /// Slow connections.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
     /// The address that they come from, so that they are not the normal client's: any of 127.0.0.0/8 for a server on this
@@ -57,6 +63,7 @@ pub(crate) struct SlowArgs {
 /// The figures.
 #[derive(Debug, Clone, Serialize)]
 struct Report {
+    crowd: Kind,
     connections: u16,
     normal_connections: u16,
     /// Photos per second of each phase alone.
@@ -74,12 +81,14 @@ struct Report {
     generator_cpu_cores: f64,
 }
 
-/// Measures both in turn, and prints. An error if the normal client's uploads failed.
+/// Measures both in turn, and prints. An error if the normal client's uploads failed, or fell by a fifth or more.
 pub(crate) fn run(args: &SlowArgs) -> anyhow::Result<()> {
     let server = Server::of(&args.server)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(measure(args, &server))?.print(args.json)
+    let report = runtime.block_on(measure(args, &server))?;
+    report.print(args.json)?;
+    report.check()
 }
 
 async fn measure(args: &SlowArgs, server: &Server) -> anyhow::Result<Report> {
@@ -89,12 +98,13 @@ async fn measure(args: &SlowArgs, server: &Server) -> anyhow::Result<Report> {
     let (mut alone, mut beside, mut crowds) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
         alone.push(normal.phase().await?);
-        let crowd = Crowd::gather(&server.target, args.slow_source, args.connections).await;
+        let crowd = Crowd::gather(&server.target, args.slow_source, args.connections, args.crowd).await;
         beside.push(normal.phase().await?);
         crowds.push(crowd.disperse());
     }
     let (alone_median, beside_median) = (median(&alone), median(&beside));
     Ok(Report {
+        crowd: args.crowd,
         connections: args.connections,
         normal_connections: args.normal_connections,
         ratio: beside_median / alone_median,
@@ -163,6 +173,23 @@ fn median(values: &[f64]) -> f64 {
 }
 
 impl Report {
+    /// # Errors
+    /// When the normal client falls by a fifth or more.
+    fn check(&self) -> anyhow::Result<()> {
+        let Self { ratio, alone_median, beside_median, connections, .. } = self;
+        // Also where it is not a number, because nothing was taken at all.
+        if *ratio > RATIO_MIN {
+            return Ok(());
+        }
+        bail!(
+            "the normal client falls from {alone_median:.1} to {beside_median:.1} photos/s beside {connections} slow \
+             connections, to {:.1} % of what it gets alone: it must keep more than {:.0} %; see whether the server's \
+             refusals and slots show why, and repeat it with more --rounds if the single phases differ much",
+            ratio * 100.0,
+            RATIO_MIN * 100.0
+        )
+    }
+
     /// Prints to standard output.
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
     fn print(&self, json: bool) -> anyhow::Result<()> {
@@ -200,6 +227,32 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn report(alone: f64, beside: f64) -> Report {
+        Report {
+            crowd: Kind::Opened,
+            connections: 1000,
+            normal_connections: 8,
+            alone: vec![alone],
+            beside: vec![beside],
+            alone_median: alone,
+            beside_median: beside,
+            ratio: beside / alone,
+            crowds: Vec::new(),
+            memory: None,
+            generator_cpu_cores: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_client_that_falls_by_a_fifth_or_more_is_an_error() {
+        assert!(report(100.0, 81.0).check().is_ok());
+        assert!(report(100.0, 130.0).check().is_ok());
+        for (alone, beside) in [(100.0, 80.0), (100.0, 3.0), (0.0, 0.0)] {
+            let error = report(alone, beside).check().unwrap_err().to_string();
+            assert!(error.contains("1000 slow connections") && error.contains("80 %"), "{error}");
+        }
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
