@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_last_bytes_of_a_photo_are_held_with_those_before_them() {
-        let of = |bytes, before| Announced { bytes, before, shape: Shape::Piece }.held_bytes();
+        let of =
+            |bytes, before| Announced { bytes, before, shape: Shape::Piece, is_repeated: false }.held_bytes();
         assert_eq!((of(Some(1), 0), of(Some(1), 20 << 20)), (Some(1), Some((20 << 20) + 1)));
         assert_eq!((of(Some(1), u64::MAX), of(None, 5)), (Some(u64::MAX), None));
     }

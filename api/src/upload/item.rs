@@ -3,7 +3,6 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use crate::batches::refusals::shortened;
 use crate::problem::Problem;
 use crate::view::PhotoView;
 
@@ -42,8 +41,8 @@ impl Item {
 }
 
 /// The first characters that have at most so many bytes, and no more memory than that.
-pub(super) fn cut(text: String, bytes_max: usize) -> String {
-    let mut text = shortened(text, bytes_max);
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
     text.shrink_to_fit();
     text
 }
