@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use darkroom_tests::{Answer, Client, Daemon, Setup, has_program, photos};
 use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -142,21 +143,42 @@ async fn an_archive_may_come_out_of_a_pipe() {
     assert_eq!(lines[2]["totals"]["created"], 2);
 }
 
-/// A request whose body is sent piece by piece, and its answer.
-async fn open(client: &Client) -> (mpsc::Sender<Vec<u8>>, Incoming) {
-    let stream = TcpStream::connect(client.address()).await.unwrap();
+/// The body of a request that is sent piece by piece.
+type Pieces = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// A body that has begun, with a folder and a file.
+async fn begun() -> (mpsc::Sender<Vec<u8>>, Pieces) {
     let (sender, pieces) = mpsc::channel::<Vec<u8>>(4);
     let pieces = stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.recv().await?;
-        Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from(piece))), pieces))
+        Some((Ok(Frame::data(Bytes::from(piece))), pieces))
     });
-    let (mut http, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::post("/v1/photos").header("host", "localhost").header(TAR.0, TAR.1);
-    let request = request.body(StreamBody::new(pieces).boxed_unsync()).unwrap();
     sender.send(entry("photos/", b'5', b"")).await.unwrap();
     sender.send(entry("first.jpg", b'0', &photos::photo(1, 64, 48))).await.unwrap();
-    let answer = http.send_request(request).await.unwrap();
+    (sender, StreamBody::new(pieces).boxed_unsync())
+}
+
+/// A request that has begun, and its answer.
+async fn open(client: &Client) -> (mpsc::Sender<Vec<u8>>, Incoming) {
+    let stream = TcpStream::connect(client.address()).await.unwrap();
+    let (mut http, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (sender, body) = begun().await;
+    let request = Request::post("/v1/photos").header("host", "localhost").header(TAR.0, TAR.1);
+    let answer = http.send_request(request.body(body).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    (sender, answer.into_body())
+}
+
+/// The same over HTTP/2.
+async fn open_h2(client: &Client) -> (mpsc::Sender<Vec<u8>>, Incoming) {
+    let stream = TcpStream::connect(client.address()).await.unwrap();
+    let (mut http, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (sender, body) = begun().await;
+    let request = Request::post(format!("http://{}/v1/photos", client.address())).header(TAR.0, TAR.1);
+    let answer = http.send_request(request.body(body).unwrap()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     (sender, answer.into_body())
 }
@@ -361,7 +383,7 @@ async fn an_archive_with_nothing_to_tell_is_not_cut_off() {
     let daemon =
         Daemon::start_with(&Setup::config("[http]\nheader_timeout = '500ms'\nbody_timeout = '300ms'"));
     let client = daemon.client();
-    let (sender, mut answer) = open(&client).await;
+    let (sender, mut answer) = open_h2(&client).await;
     next(&mut answer).await;
     let second = entry("second.jpg", b'0', &photos::photo(2, 640, 480));
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
