@@ -43,6 +43,8 @@ pub(super) struct Walk {
     pub(super) passed_over: BTreeMap<String, u64>,
     /// Symbolic links that were not followed.
     pub(super) links: u64,
+    /// How often something was found that a glob matches, or that could not be looked at: files, taken or not, and links.
+    matched: u64,
 }
 
 /// What is found in directories.
@@ -139,10 +141,9 @@ impl Walker<'_> {
         fs::metadata(&root).with_context(|| {
             format!("could not look at {}: nothing was imported; correct or remove {text:?}", root.display())
         })?;
-        let before = self.walk.files.len() + self.walk.passed_over.len() + self.walk.unreadable.len();
+        let before = self.walk.matched;
         self.below(&root, Some(&Pattern::new(glob, &rest)));
-        let after = self.walk.files.len() + self.walk.passed_over.len() + self.walk.unreadable.len();
-        if before == after && !self.stop.is_cancelled() {
+        if before == self.walk.matched && !self.stop.is_cancelled() {
             bail!("nothing matches {text:?}: nothing was imported; correct or remove it");
         }
         Ok(())
@@ -165,6 +166,7 @@ impl Walker<'_> {
                 // A link to a folder that it lies in: everything there is found without it.
                 Err(error) if error.loop_ancestor().is_some() => self.walk.links += 1,
                 Err(error) => {
+                    self.walk.matched += 1;
                     let path = error.path().unwrap_or(root);
                     let path = path.strip_prefix(".").unwrap_or(path).to_owned();
                     let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
@@ -180,6 +182,7 @@ impl Walker<'_> {
         if pattern.is_some_and(|pattern| !pattern.glob.is_match(path)) {
             return;
         }
+        self.walk.matched += u64::from(!entry.file_type().is_dir());
         if entry.path_is_symlink() && !self.rules.follow && entry.depth() > 0 {
             self.walk.links += 1;
         } else if is_special(&entry.file_type()) {
@@ -323,6 +326,16 @@ mod tests {
         assert_eq!(found(&home, &["?/[0-9].*"], plain).0, ["a/1.jpg", "b/3.png"]);
         // Also what overlaps is found once.
         assert_eq!(found(&home, &["a", "a/1.jpg", "*/1.jpg"], plain).0, ["a/1.jpg", "a/deep/2.JPEG"]);
+    }
+
+    #[test]
+    fn a_glob_whose_matches_are_passed_over_matches_all_the_same() {
+        let (home, plain) = (tree(), Rules::default());
+        // The second one finds a kind of name that the first one found before.
+        let (names, walk) = found(&home, &["b/*.txt", "**/*.txt"], plain);
+        assert_eq!((names.len(), walk.passed_over[".txt"]), (0, 2));
+        let (names, walk) = found(&home, &["a/*.png"], plain);
+        assert_eq!((names.len(), walk.links), (0, 1));
     }
 
     #[test]
