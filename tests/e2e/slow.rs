@@ -118,7 +118,7 @@ fn tar_header() -> Vec<u8> {
 
 /// So many bytes of a JPEG that has nothing but comments, so that it could be a photo until the end.
 fn comments(count: usize) -> Vec<u8> {
-    let comment = [&[0xff, 0xfe, 0xff, 0xff][..], &[0; 0xfffd]].concat();
+    let comment = [vec![0xff, 0xfe, 0xff, 0xff], vec![0; 0xfffd]].concat();
     [0xff, 0xd8].into_iter().chain(comment.into_iter().cycle()).take(count).collect()
 }
 
