@@ -294,7 +294,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(pause)).await;
             }
         });
-        let written = server.write_all(&[0; 100_000]).await;
+        let written = server.write_all(&vec![0; 100_000]).await;
         reading.abort();
         (written, began.elapsed().as_secs())
     }

@@ -13,7 +13,7 @@
 //! | `upload` | `darkroom-bench upload`: a load generator for a running server |
 //! | `bulk` | `darkroom-bench bulk`: very many small photos in one batch, and whether it accounts for every one |
 //! | `overload` | `darkroom-bench overload`: more uploads than can be processed, at a fixed rate, and GETs beside |
-//! | `slow` | `darkroom-bench slow`: a normal client beside a crowd that sends one byte a second |
+//! | `slow` | `darkroom-bench slow`: a normal client beside a crowd that is as slow as can be |
 //! | `jobs` | `darkroom-bench jobs`: claims from the durable queue, against contention |
 //!
 //! What they share: `engine` is all that `codecs`, `cost`, `quality`, `peers` and `sheet` know of darkroom-media; `folder` reads
@@ -113,7 +113,7 @@ enum Command {
     /// there. Before and after, the server's throughput is measured by itself. Every acknowledged photo is looked for
     /// afterwards: fails if one is not ready. Starts a server of its own unless it is given --url.
     Overload(overload::OverloadArgs),
-    /// Measure what a normal client gets alone and beside a crowd of connections that send one byte a second.
+    /// Measure what a normal client gets alone and beside a crowd of connections that are as slow as can be.
     ///
     /// Phases alone and beside the crowd take turns; the medians and their ratio are told. Starts a server of its own unless it
     /// is given --url.

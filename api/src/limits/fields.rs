@@ -25,11 +25,9 @@ pub(super) fn tell_requests(headers: &mut HeaderMap, limits: &ClientLimits, stan
     append(headers, &POLICY, &format!("\"{REQUESTS}\";q={quota};w={}", quota.div_ceil(rate)));
     let reset = standing.left.div_ceil(rate.into()).max(standing.more_in);
     let earlier = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut limit = format!("\"{REQUESTS}\";r={}", standing.left);
-    if earlier.is_none_or(|seconds| seconds >= reset) {
-        limit.push_str(&format!(";t={reset}"));
-    }
-    append(headers, &LIMIT, &limit);
+    let is_told = earlier.is_none_or(|seconds| seconds >= reset);
+    let reset = if is_told { format!(";t={reset}") } else { String::new() };
+    append(headers, &LIMIT, &format!("\"{REQUESTS}\";r={}{reset}", standing.left));
 }
 
 /// How many uploads, or bytes of them, may be on their way at once.
