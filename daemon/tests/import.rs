@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -15,6 +16,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+
+/// That of an import of which the daemon takes longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the next request for a photo meets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +33,10 @@ enum Trouble {
     Full,
     /// Its body is read as far as it comes, and it is told that it did not come whole.
     Incomplete,
+    /// The connection is cut, and the photo is taken only afterwards: a check does not know of it.
+    CutBefore,
+    /// 408: its body did not come in time.
+    Slow,
 }
 
 #[derive(Default)]
@@ -40,7 +48,27 @@ struct State {
     uploads: Vec<Vec<u8>>,
     /// Uploads whose PATCHes are cut after so many bytes in all.
     cut_uploads_at: Option<usize>,
+    /// So many PATCHes come so slowly that only their beginnings arrive in time.
+    slow_patches: usize,
+    /// The next upload is made, and the connection cut instead of an answer.
+    cut_creation: bool,
     requests: Vec<String>,
+    connections: usize,
+    /// What was answered, or is to be, under each idempotency key.
+    keys: BTreeMap<String, Value>,
+    /// It remembers no keys any more.
+    keys_are_full: bool,
+    /// Photos that a check does not know of.
+    late: BTreeSet<String>,
+    /// Files that may be asked about at once, and bytes of a batch's name.
+    check_max: Option<usize>,
+    name_bytes_max: Option<usize>,
+    /// Names of batches that were opened.
+    names: Vec<Value>,
+    /// Where the files are removed that are asked about in the next check.
+    removes_in: Option<PathBuf>,
+    /// Whoever asks after the batch is told that there is none.
+    forgets_batch: bool,
 }
 
 /// A server that keeps everything in memory.
@@ -56,6 +84,7 @@ impl Fake {
         tokio::spawn(async move {
             loop {
                 let stream = TokioIo::new(listener.accept().await.unwrap().0);
+                self.state.lock().unwrap().connections += 1;
                 let fake = self.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| fake.clone().answer(request));
@@ -79,10 +108,16 @@ impl Fake {
         self.state.lock().unwrap().requests.push(format!("{} {path}", request.method()));
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (request.method().clone(), segments.as_slice()) {
-            (Method::POST, ["v1", "batches"]) => Ok(reply(201, &json!({"id": "b1"}))),
+            (Method::POST, ["v1", "batches"]) => {
+                let question: Value = serde_json::from_slice(&whole(request).await?).unwrap();
+                Ok(self.open(&question))
+            }
             (Method::POST, ["v1", "batches", "b1", "check"]) => {
                 let question: Value = serde_json::from_slice(&whole(request).await?).unwrap();
-                Ok(reply(200, &self.check(&question)))
+                Ok(self.check(&question))
+            }
+            (Method::GET, ["v1", "batches", "b1"]) if self.state.lock().unwrap().forgets_batch => {
+                Ok(reply(404, &json!({"type": "/problems/batch-not-found", "detail": "no batch"})))
             }
             (_, ["v1", "batches", "b1", ..]) => {
                 Ok(reply(200, &json!({"counts": {"processing": 0, "ready": 1, "failed": 0}})))
@@ -93,10 +128,30 @@ impl Fake {
         }
     }
 
-    fn check(&self, question: &Value) -> Value {
-        let state = self.state.lock().unwrap();
-        let items = question["items"].as_array().unwrap().iter().map(|item| {
-            if state.photos.contains_key(item["blake3"].as_str().unwrap()) {
+    fn open(&self, question: &Value) -> Response<Full<Bytes>> {
+        let mut state = self.state.lock().unwrap();
+        let bytes = question["name"].as_str().unwrap_or_default().len();
+        if state.name_bytes_max.is_some_and(|max| bytes > max) {
+            return reply(400, &json!({"type": "/problems/invalid-parameter", "detail": "the name"}));
+        }
+        state.names.push(question["name"].clone());
+        reply(201, &json!({"id": "b1"}))
+    }
+
+    fn check(&self, question: &Value) -> Response<Full<Bytes>> {
+        let mut state = self.state.lock().unwrap();
+        let asked = question["items"].as_array().unwrap();
+        if state.check_max.is_some_and(|max| asked.len() > max) {
+            return reply(413, &json!({"type": "/problems/too-many-items", "detail": "ask for less"}));
+        }
+        if let Some(folder) = state.removes_in.take() {
+            for item in asked {
+                std::fs::remove_file(folder.join(item["name"].as_str().unwrap())).unwrap();
+            }
+        }
+        let items = asked.iter().map(|item| {
+            let hash = item["blake3"].as_str().unwrap();
+            if state.photos.contains_key(hash) && !state.late.contains(hash) {
                 json!({"state": "have", "photo": "p"})
             } else if item["bytes"].as_u64().unwrap() == 13 {
                 json!({"state": "refused", "problem": {"type": "/problems/unlucky", "detail": "13 bytes"}})
@@ -104,11 +159,26 @@ impl Fake {
                 json!({"state": "need"})
             }
         });
-        json!({"items": items.collect::<Vec<_>>()})
+        reply(200, &json!({"items": items.collect::<Vec<_>>()}))
+    }
+
+    /// The key of a request; an answer instead, if no more are remembered.
+    fn key(&self, request: &Request<Incoming>) -> Result<Option<String>, Response<Full<Bytes>>> {
+        let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
+        if key.is_some() && self.state.lock().unwrap().keys_are_full {
+            let mut answer = reply(429, &json!({"type": "/problems/too-many-idempotency-keys"}));
+            answer.headers_mut().insert("retry-after", "60".parse().unwrap());
+            return Err(answer);
+        }
+        Ok(key)
     }
 
     async fn photo(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
         assert!(request.uri().query().unwrap().contains("batch_id=b1&filename="), "{:?}", request.uri());
+        let key = match self.key(&request) {
+            Ok(key) => key,
+            Err(answer) => return Ok(answer),
+        };
         let trouble = self.state.lock().unwrap().troubles.pop_front();
         match trouble {
             Some(Trouble::Busy) => {
@@ -124,11 +194,25 @@ impl Fake {
                 let _ = whole(request).await;
                 return Ok(reply(400, &json!({"type": "/problems/body-incomplete", "detail": "broke off"})));
             }
-            Some(Trouble::CutAfter) | None => {}
+            Some(Trouble::Slow) => {
+                let _ = whole(request).await;
+                return Ok(reply(408, &json!({"type": "/problems/body-timeout", "detail": "too slow"})));
+            }
+            Some(Trouble::CutAfter | Trouble::CutBefore) | None => {}
         }
         let body = whole(request).await?;
+        if let Some(photo) = key.as_ref().and_then(|key| self.state.lock().unwrap().keys.get(key).cloned()) {
+            return Ok(reply(201, &photo));
+        }
         let (status, photo) = self.take(&body);
-        if trouble == Some(Trouble::CutAfter) {
+        let mut state = self.state.lock().unwrap();
+        if let Some(key) = key {
+            state.keys.insert(key, photo.clone());
+        }
+        if trouble == Some(Trouble::CutBefore) {
+            state.late.insert(photo["blake3"].as_str().unwrap().to_owned());
+        }
+        if matches!(trouble, Some(Trouble::CutAfter | Trouble::CutBefore)) {
             return Err(std::io::Error::other("cut"));
         }
         Ok(reply(status, &photo))
@@ -161,10 +245,24 @@ impl Fake {
             Some(&b"1.0.0"[..])
         );
         let Some(id) = id else {
+            let key = match self.key(&request) {
+                Ok(key) => key,
+                Err(answer) => return Ok(answer),
+            };
             let mut state = self.state.lock().unwrap();
-            state.uploads.push(Vec::new());
+            let made = key.as_ref().and_then(|key| state.keys.get(key)).and_then(Value::as_u64);
+            let made = made.unwrap_or_else(|| {
+                state.uploads.push(Vec::new());
+                state.uploads.len() as u64 - 1
+            });
+            if let Some(key) = key {
+                state.keys.insert(key, made.into());
+            }
+            if std::mem::take(&mut state.cut_creation) {
+                return Err(std::io::Error::other("cut"));
+            }
             let mut answer = reply(201, &Value::Null);
-            let place = format!("http://elsewhere/v1/uploads/{}", state.uploads.len() - 1);
+            let place = format!("http://elsewhere/v1/uploads/{made}");
             answer.headers_mut().insert("location", place.parse().unwrap());
             return Ok(answer);
         };
@@ -184,16 +282,31 @@ impl Fake {
         assert_eq!(method, Method::PATCH);
         let offset: usize = request.headers()["upload-offset"].to_str().unwrap().parse().unwrap();
         let mut body = request.into_body();
+        let is_slow = {
+            let mut state = self.state.lock().unwrap();
+            let slow = state.slow_patches > 0;
+            state.slow_patches = state.slow_patches.saturating_sub(1);
+            slow
+        };
+        let mut came = 0;
         while let Some(piece) = body.frame().await {
             let Ok(piece) = piece else { break };
-            let mut state = self.state.lock().unwrap();
-            let cut = state.cut_uploads_at;
-            if offset <= state.uploads[id].len() {
-                state.uploads[id].extend_from_slice(piece.data_ref().unwrap());
+            came += piece.data_ref().unwrap().len();
+            {
+                let mut state = self.state.lock().unwrap();
+                let cut = state.cut_uploads_at;
+                if offset <= state.uploads[id].len() {
+                    state.uploads[id].extend_from_slice(piece.data_ref().unwrap());
+                }
+                if cut.is_some_and(|cut| state.uploads[id].len() >= cut) {
+                    state.cut_uploads_at = None;
+                    return Err(std::io::Error::other("cut"));
+                }
             }
-            if cut.is_some_and(|cut| state.uploads[id].len() >= cut) {
-                state.cut_uploads_at = None;
-                return Err(std::io::Error::other("cut"));
+            if is_slow && came > 100_000 {
+                // As long as a daemon waits for a body, which is longer than there is patience.
+                tokio::time::sleep(PATIENCE + PATIENCE / 2).await;
+                return Ok(reply(408, &json!({"type": "/problems/body-timeout", "detail": "too slow"})));
             }
         }
         Ok(told(self.state.lock().unwrap().uploads[id].len()))
@@ -308,6 +421,129 @@ async fn a_photo_whose_answer_is_lost_is_not_sent_again() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(state_of(&lines(&output), "a.jpg"), "sent");
     assert_eq!(fake.state.lock().unwrap().photos.values().sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_unnoticed_is_told_as_sent_and_counted_once() {
+    let large = vec![1; 300_000];
+    let home = folder(&[("a.jpg", b"photo a"), ("large.jpg", &large)]);
+    // A check does not know of the photo yet, and the upload is found by nothing but its key.
+    let fake = Fake::with(&[Trouble::CutBefore]);
+    fake.state.lock().unwrap().cut_creation = true;
+    let address = fake.clone().start().await;
+    let output = import(address, home.path(), &[".", "--json", "--resumable-from", "100KB"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told = lines(&output);
+    assert_eq!((state_of(&told, "a.jpg"), state_of(&told, "large.jpg")), ("sent", "sent"));
+    let state = fake.state.lock().unwrap();
+    assert!(state.photos.values().all(|times| *times == 1), "{:?}", state.photos);
+    assert_eq!(state.uploads.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_remembers_no_more_keys_is_sent_none() {
+    let large = vec![1; 300_000];
+    let home = folder(&[("a.jpg", b"photo a"), ("b.jpg", b"photo b"), ("large.jpg", &large)]);
+    let fake = Fake::default();
+    fake.state.lock().unwrap().keys_are_full = true;
+    let address = fake.clone().start().await;
+    let began = Instant::now();
+    let output = import(address, home.path(), &[".", "--json", "--resumable-from", "100KB"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(began.elapsed() < Duration::from_secs(60), "it waited for keys");
+    assert_eq!(lines(&output)[3]["summary"]["counts"]["sent"]["files"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_too_slowly_for_one_request_goes_on_in_more_and_in_smaller_ones() {
+    let (small, large) = (vec![1; 300_000], vec![2; 4_000_000]);
+    let home = folder(&[("small.jpg", &small), ("large.jpg", &large)]);
+    let fake = Fake::with(&[Trouble::Slow]);
+    fake.state.lock().unwrap().slow_patches = 3;
+    let address = fake.clone().start().await;
+    let arguments = [".", "--json", "--jobs", "1", "--resumable-from", "1MiB", "--patience", "1s"];
+    let output = import(address, home.path(), &arguments).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let state = fake.state.lock().unwrap();
+    let mut uploads: Vec<_> = state.uploads.iter().map(Vec::len).collect();
+    uploads.sort_unstable();
+    assert_eq!(uploads, [300_000, 4_000_000]);
+    assert!(state.slow_patches == 0 && state.troubles.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_twin_of_a_file_that_is_lost_is_sent() {
+    let home = folder(&[("a.jpg", b"photo a"), ("b.jpg", b"photo a"), ("c.jpg", b"photo a")]);
+    let fake = Fake::default();
+    fake.state.lock().unwrap().removes_in = Some(home.path().to_owned());
+    let address = fake.clone().start().await;
+    let output = import(address, home.path(), &[".", "--json"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let told = lines(&output);
+    let mut states = ["a.jpg", "b.jpg", "c.jpg"].map(|name| state_of(&told, name));
+    states.sort_unstable();
+    assert_eq!(states, ["duplicate", "sent", "unreadable"]);
+    assert_eq!(fake.state.lock().unwrap().photos.values().sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_takes_little_at_once_is_asked_for_less() {
+    let home = tempfile::tempdir().unwrap();
+    for number in 0..40 {
+        std::fs::write(home.path().join(format!("{number}.jpg")), format!("photo {number}")).unwrap();
+    }
+    let fake = Fake::default();
+    {
+        let mut state = fake.state.lock().unwrap();
+        (state.check_max, state.name_bytes_max) = (Some(3), Some(5));
+    }
+    let address = fake.clone().start().await;
+    let output = import(address, home.path(), &[home.path().to_str().unwrap(), "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let name = fake.state.lock().unwrap().names.remove(0).as_str().unwrap().to_owned();
+    assert!((1..=5).contains(&name.len()) && home.path().to_str().unwrap().starts_with(&name), "{name}");
+    // A name that was asked for is not altered.
+    let output = import(address, home.path(), &[".", "--batch", "a long name"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("could not open a batch"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_reported_also_when_it_cannot_be_waited_for() {
+    let home = folder(&[("a.jpg", b"photo a")]);
+    let fake = Fake::default();
+    fake.state.lock().unwrap().forgets_batch = true;
+    let address = fake.clone().start().await;
+    let output = import(address, home.path(), &[".", "--wait", "--json"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let told = lines(&output);
+    let summary = &told[1]["summary"];
+    assert_eq!((state_of(&told, "a.jpg"), &summary["counts"]["sent"]["files"]), ("sent", &1.into()));
+    assert!(summary["stopped"].as_str().unwrap().contains("no batch"), "{summary}");
+    let requests = fake.state.lock().unwrap().requests.clone();
+    assert!(requests.iter().any(|request| request == "POST /v1/batches/b1/close"), "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_interrupted_before_its_walk_ends_has_a_summary_too() {
+    let fake = Fake::default();
+    let address = fake.clone().start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_darkroomd"));
+    command.args(["import", "-", "--json", "--url", &format!("http://{address}")]);
+    // Names that never end.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let names = child.stdin.take();
+    while fake.state.lock().unwrap().connections == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    drop(names);
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let summary = &lines(&output)[0]["summary"];
+    assert_eq!((&summary["stopped"], &summary["files"]), (&"interrupted".into(), &0.into()), "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,19 @@ async fn a_tree_is_imported_once_and_the_rest_is_explained() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_takes_little_at_once_is_asked_for_less() {
+    let setup = Setup::config("[batches]\ncheck_max = 3\n[idempotency]\nkeys_max = 1");
+    let daemon = Daemon::start_with(&setup);
+    let home = folder_of(20);
+    // What it remembers of the first one's key leaves none for the second one's batch.
+    let first = import(&daemon, home.path(), &["--jobs", "2"]).await;
+    assert_eq!((first.status, first.count("sent")), (Some(0), 20), "{}", first.stderr);
+    let again = import(&daemon, home.path(), &[]).await;
+    assert_eq!((again.status, again.count("have")), (Some(0), 20), "{}", again.stderr);
+    assert_exact(&daemon.client(), 20).await;
+}
+
+#[tokio::test]
 async fn a_dry_run_leaves_nothing_behind_and_tells_what_is_missing() {
     let daemon = Daemon::start();
     let home = folder_of(5);

@@ -9,6 +9,7 @@ use hyper::{HeaderMap as Headers, Method};
 use serde::Serialize;
 
 use super::client::{Answer, Client};
+use super::keys;
 use super::patience::{GaveUp, Reason, Tries, judge};
 use super::source::Payload;
 use super::stop::Stop;
@@ -60,7 +61,11 @@ impl Asker {
         loop {
             let sent =
                 self.client.send(method.clone(), path, headers.clone(), Payload::of(body.clone())).await;
-            if let Some(answer) = tries.weigh(judge(sent)).await? {
+            let verdict = judge(sent);
+            if keys::is_too_many(&verdict, &mut headers) {
+                continue;
+            }
+            if let Some(answer) = tries.weigh(verdict).await? {
                 tries.went_forward();
                 return Ok(answer);
             }

@@ -1,10 +1,8 @@
 //! Asks the daemon which of the files it has, in groups.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -15,10 +13,11 @@ use super::ledger::{Event, Outcome};
 use super::patience::{GaveUp, Problem, Reason};
 use super::sender::Needed;
 use super::stop::Why;
+use super::twins::{Met, Twins};
 use super::walk::Found;
 
-/// Files that are asked about at once: as many as the daemon takes.
-pub(super) const GROUP_MAX: usize = 1000;
+/// Files that are asked about at once: as many as a daemon takes by default. One that takes fewer is asked about fewer.
+const GROUP_MAX: usize = 1000;
 
 #[derive(Serialize)]
 struct Question<'q> {
@@ -98,8 +97,9 @@ pub(super) struct Checker {
     pub(super) events: mpsc::Sender<Event>,
     /// Where needed files go; nowhere, if nothing is to be sent.
     pub(super) needed: Option<mpsc::Sender<Needed>>,
-    /// The first file with each content.
-    first: HashMap<blake3::Hash, usize>,
+    pub(super) twins: Arc<Twins>,
+    /// Files that are asked about at once.
+    group_max: usize,
 }
 
 impl Checker {
@@ -109,8 +109,9 @@ impl Checker {
         batch: String,
         events: mpsc::Sender<Event>,
         needed: Option<mpsc::Sender<Needed>>,
+        twins: Arc<Twins>,
     ) -> Self {
-        Self { asker, files, batch, events, needed, first: HashMap::new() }
+        Self { asker, files, batch, events, needed, twins, group_max: GROUP_MAX }
     }
 
     /// Asks about all that comes, until nothing comes any more or the import ends.
@@ -122,7 +123,7 @@ impl Checker {
             let count = tokio::select! {
                 biased;
                 () = stop.asked() => return,
-                count = hashed.recv_many(&mut group, GROUP_MAX) => count,
+                count = hashed.recv_many(&mut group, self.group_max) => count,
             };
             if count == 0 {
                 return;
@@ -137,45 +138,48 @@ impl Checker {
     async fn group(&mut self, group: Vec<Hashed>) -> anyhow::Result<()> {
         let mut asked = Vec::with_capacity(group.len());
         for file in group {
-            match self.first.entry(file.hash) {
-                Entry::Occupied(first) => {
-                    let outcome = Outcome::SameAs(*first.get());
-                    self.tell(file.index, outcome).await?;
-                }
-                Entry::Vacant(place) => {
-                    place.insert(file.index);
-                    asked.push(file);
+            let index = file.index;
+            match self.twins.meet(file) {
+                Met::First(file) => asked.push(file),
+                Met::Waits => {}
+                Met::SameAs(first) => {
+                    self.events.send(Event::settled(index, Outcome::SameAs(first))).await?;
                 }
             }
         }
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let items = match ask(&self.asker, &self.files, &self.batch, &asked).await {
-            Ok(items) => items,
-            Err(GaveUp::Stopped) => return Ok(()),
-            Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
-                bail!("the daemon could not be asked what it has: {reason}")
+        while !asked.is_empty() {
+            let rest = asked.split_off(self.group_max.min(asked.len()));
+            let items = match ask(&self.asker, &self.files, &self.batch, &asked).await {
+                Ok(items) => items,
+                Err(GaveUp::Stopped) => return Ok(()),
+                Err(GaveUp::Refused(reason)) if asked.len() > 1 && is_too_much(&reason) => {
+                    self.group_max = asked.len() / 2;
+                    asked.extend(rest);
+                    continue;
+                }
+                Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
+                    bail!("the daemon could not be asked what it has: {reason}")
+                }
+            };
+            for (file, item) in std::mem::replace(&mut asked, rest).into_iter().zip(items) {
+                self.sort(file, item).await?;
             }
-        };
-        for (file, item) in asked.into_iter().zip(items) {
-            self.sort(file, item).await?;
         }
         Ok(())
     }
 
     async fn sort(&self, file: Hashed, item: ReplyItem) -> anyhow::Result<()> {
         match (item, &self.needed) {
-            (ReplyItem::Have { photo }, _) => self.tell(file.index, Outcome::Have { photo }).await,
+            (ReplyItem::Have { photo }, _) => self.tell(&file, Outcome::Have { photo }).await,
             (ReplyItem::Refused { problem }, _) => {
                 let reason = Reason::from(problem);
                 if reason.is_of_batch() {
                     bail!("the batch takes nothing more: {reason}");
                 }
-                self.tell(file.index, Outcome::Refused(reason)).await
+                self.tell(&file, Outcome::Refused(reason)).await
             }
             (ReplyItem::Need { offset, .. }, None) => {
-                self.tell(file.index, Outcome::Need { offset: offset.unwrap_or(0) }).await
+                self.tell(&file, Outcome::Need { offset: offset.unwrap_or(0) }).await
             }
             (ReplyItem::Need { upload, .. }, Some(needed)) => {
                 // It is told as a path.
@@ -187,7 +191,14 @@ impl Checker {
         }
     }
 
-    async fn tell(&self, index: usize, outcome: Outcome) -> anyhow::Result<()> {
-        self.events.send(Event::settled(index, outcome)).await.context("nobody keeps account any more")
+    async fn tell(&self, file: &Hashed, outcome: Outcome) -> anyhow::Result<()> {
+        // Nothing was read, so that none has to take its place.
+        self.twins.settle((file.index, file.hash), outcome, &self.events).await?;
+        Ok(())
     }
+}
+
+/// The question was too long: shorter ones may do.
+fn is_too_much(reason: &Reason) -> bool {
+    reason.is("too-many-items") || reason.is("body-too-large")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -88,7 +88,7 @@ impl fmt::Display for Door {
 /// What moves, for the progress and for whoever loses patience.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Bytes of files that have left and are not acknowledged.
+    /// Bytes that have left, or have arrived, of files of which it is not known what becomes of them.
     pub(super) in_flight: AtomicU64,
     /// Bytes of files that ever left, repeated ones too.
     pub(super) sent: AtomicU64,
@@ -96,9 +96,16 @@ pub(super) struct Meter {
     pub(super) repeated: AtomicU64,
     /// An upload was left that the next import goes on with.
     pub(super) unfinished: AtomicBool,
-    began: Instant,
-    /// When something went forward, in milliseconds after the beginning.
-    forward_ms: AtomicU64,
+    strain: Mutex<Strain>,
+}
+
+/// What goes wrong at the moment.
+#[derive(Debug, Default)]
+struct Strain {
+    /// When it first went wrong since the daemon last took something.
+    since: Option<Instant>,
+    /// How many have something to try again.
+    troubled: usize,
 }
 
 impl Meter {
@@ -108,8 +115,7 @@ impl Meter {
             sent: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             unfinished: AtomicBool::new(false),
-            began: Instant::now(),
-            forward_ms: AtomicU64::new(0),
+            strain: Mutex::default(),
         })
     }
 
@@ -120,14 +126,34 @@ impl Meter {
 
     /// The daemon has taken something.
     pub(super) fn forward(&self) {
-        let now = self.began.elapsed().as_millis() as u64;
-        self.forward_ms.fetch_max(now, Ordering::Relaxed);
+        self.strain().since = None;
     }
 
-    /// For how long it has taken nothing.
+    /// Something went wrong at this time, for somebody for whom nothing had before (`is_first`), or again. Since when the
+    /// daemon has taken nothing is returned: since then it went wrong, not since it last took something, as whoever walks
+    /// or hashes for an hour asks it for nothing.
+    pub(super) fn stumbled(&self, now: Instant, is_first: bool) -> Instant {
+        let mut strain = self.strain();
+        strain.troubled += usize::from(is_first);
+        *strain.since.get_or_insert(now)
+    }
+
+    /// Somebody has nothing to try again any more. What is tried later by others is judged anew.
+    pub(super) fn settled(&self) {
+        let mut strain = self.strain();
+        strain.troubled = strain.troubled.saturating_sub(1);
+        if strain.troubled == 0 {
+            strain.since = None;
+        }
+    }
+
+    /// For how long the daemon has taken nothing, although it was asked to.
     pub(super) fn standing(&self) -> Duration {
-        let last = Duration::from_millis(self.forward_ms.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(last)
+        self.strain().since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn strain(&self) -> MutexGuard<'_, Strain> {
+        self.strain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

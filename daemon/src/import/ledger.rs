@@ -1,6 +1,6 @@
 //! Keeps account: what became of every file, how much of it there was, and the lines of `--json`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) enum Outcome {
     Sent { photo: String, elsewhere: Option<String> },
     /// It was sent, and the daemon had a photo of these bytes.
     Duplicate { photo: String },
-    /// It has the bytes of another file of this import: what becomes of that one becomes of it.
+    /// It has the bytes of another file of this import: what became of that one becomes of it.
     SameAs(usize),
     /// It was there already, and was not sent.
     Have { photo: Option<String> },
@@ -187,8 +187,6 @@ pub(super) struct Ledger {
     files: Arc<Vec<Found>>,
     /// What is known of each file.
     known: Vec<Option<Kind>>,
-    /// Files that wait for what becomes of the first with their bytes.
-    waiting: HashMap<usize, Vec<usize>>,
     tally: Tally,
     progress: Progress,
     meter: Arc<Meter>,
@@ -205,7 +203,7 @@ impl Ledger {
         lines: Option<Box<dyn Write + Send>>,
     ) -> Self {
         let known = vec![None; files.len()];
-        Self { files, known, waiting: HashMap::new(), tally: Tally::default(), progress, meter, stop, lines }
+        Self { files, known, tally: Tally::default(), progress, meter, stop, lines }
     }
 
     /// Takes events until nobody can send any more, on a thread of its own: whoever reads the lines may be slow. What is
@@ -248,15 +246,10 @@ impl Ledger {
             Outcome::Changed => Kind::Changed,
             Outcome::Unreadable(_) => Kind::Unreadable,
             Outcome::NotSent => Kind::NotSent,
-            Outcome::SameAs(first) => match self.known[*first] {
-                Some(kind) => like(kind),
-                None => return self.waiting.entry(*first).or_default().push(index),
-            },
+            // What became of the first is told first.
+            Outcome::SameAs(first) => self.known[*first].map_or(Kind::NotSent, like),
         };
         self.note(index, kind, outcome);
-        for same in self.waiting.remove(&index).unwrap_or_default() {
-            self.note(same, like(kind), &Outcome::SameAs(index));
-        }
     }
 
     fn note(&mut self, index: usize, kind: Kind, outcome: &Outcome) {
@@ -369,8 +362,8 @@ mod tests {
         let (tally, lines) = kept(
             6,
             vec![
-                (1, Outcome::SameAs(0)),
                 (0, Outcome::Sent { photo: "p".to_owned(), elsewhere: Some("b".to_owned()) }),
+                (1, Outcome::SameAs(0)),
                 (2, Outcome::Refused(refused)),
                 (3, Outcome::SameAs(2)),
                 (4, Outcome::Unreadable("permission denied".to_owned())),

@@ -3,8 +3,9 @@
 //! In the order in which a file meets them:
 //!
 //! - `arguments`: what can be said. `walk`: finds the files.
-//! - `digest`: hashes them. `check`: asks the daemon, in groups, which of them it has.
-//! - `sender`: sends those that it needs, a few at once: whole, or piece by piece (`resumable`); `source` reads them.
+//! - `digest`: hashes them. `check`: asks the daemon, in groups, which of them it has. `twins`: those with the same bytes.
+//! - `sender`: sends those that it needs, a few at once: whole, or piece by piece (`resumable`); `source` reads them. `keys`
+//!   makes sure that none is counted twice.
 //! - `ledger`: keeps account of what became of each. `progress` and `report` show it.
 //! - `wait`: until the photos are ready.
 //!
@@ -18,6 +19,7 @@ mod ask;
 mod check;
 mod client;
 mod digest;
+mod keys;
 mod ledger;
 mod patience;
 mod progress;
@@ -26,6 +28,7 @@ mod resumable;
 mod sender;
 mod source;
 mod stop;
+mod twins;
 mod wait;
 mod walk;
 mod within;
@@ -33,7 +36,7 @@ mod within;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -45,14 +48,17 @@ use uuid::Uuid;
 pub(crate) use self::arguments::{AFTER_HELP, Arguments};
 use self::ask::Asker;
 use self::check::Checker;
-use self::client::{Client, Door};
+use self::client::{Answer, Client, Door};
+use self::keys::Keys;
 use self::ledger::{Event, Ledger, Outcome, Tally};
-use self::patience::GaveUp;
+use self::patience::{GaveUp, Reason};
 use self::progress::{Progress, Waiting};
 use self::report::{Ending, Report};
+use self::resumable::Pace;
 use self::sender::Sending;
 use self::source::Payload;
 use self::stop::{Stop, Why};
+use self::twins::Twins;
 use self::walk::{Found, Rules, Walk};
 use self::within::Within;
 use crate::{admin, commands, serve};
@@ -79,7 +85,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn import(arguments: &Arguments) -> anyhow::Result<Ending> {
     let stop = Stop::default();
     listen_for_signals(stop.clone())?;
-    let Some(daemon) = Daemon::find(arguments, &stop).await? else { return Ok(Ending::Interrupted) };
+    let began = Instant::now();
+    let Some(daemon) = Daemon::find(arguments, &stop).await? else {
+        return nothing_done(arguments, &stop, began.elapsed());
+    };
     let import = Import {
         asker: Asker {
             client: Arc::new(Client::new(daemon.door())),
@@ -87,7 +96,7 @@ async fn import(arguments: &Arguments) -> anyhow::Result<Ending> {
             patience: arguments.patience,
         },
         arguments,
-        began: Instant::now(),
+        began,
     };
     let ended = {
         let running = import.run();
@@ -185,9 +194,9 @@ impl Import<'_> {
         // Before a long walk.
         self.asker.client.reach().await.map_err(anyhow::Error::msg)?;
         let Some(walk) = unless_stopped(&self.asker.stop, self.walk()).await.transpose()? else {
-            return Ok(Ending::Interrupted);
+            return nothing_done(self.arguments, &self.asker.stop, self.began.elapsed());
         };
-        let Walk { mut files, unreadable, passed_over, links } = walk;
+        let Walk { mut files, unreadable, passed_over, links, .. } = walk;
         let readable = files.len();
         files.extend(unreadable.iter().map(|(path, _)| Found { path: path.clone(), bytes: 0 }));
         let why = unreadable.into_iter().map(|(_, why)| why).collect();
@@ -196,7 +205,12 @@ impl Import<'_> {
         let tally = self.transfer(files, why, batch.clone()).await?;
         let processed = match &batch {
             Some(batch) if self.arguments.wait && !self.asker.stop.is_asked() => {
-                wait::wait(&self.asker, batch, &tally.elsewhere, Waiting::new(self.arguments.quiet)).await?
+                let shown = Waiting::new(self.arguments.quiet);
+                // All was sent, and is reported, whether or not it is known what becomes of it.
+                wait::wait(&self.asker, batch, &tally.elsewhere, shown).await.unwrap_or_else(|error| {
+                    self.asker.stop.because(Why::Hopeless(format!("{error:#}")));
+                    None
+                })
             }
             _ => None,
         };
@@ -217,7 +231,7 @@ impl Import<'_> {
             why: self.asker.stop.why().cloned(),
             processed,
         };
-        self.print(&report)?;
+        print(self.arguments, &report)?;
         Ok(report.ending())
     }
 
@@ -266,11 +280,15 @@ impl Import<'_> {
         let stop = &self.asker.stop;
         let (hashed, to_check) = mpsc::channel(QUEUE);
         let (needed, queue) = mpsc::channel(1);
+        let twins = Arc::new(Twins::default());
         let sending = Arc::new(Sending {
             asker: self.asker.clone(),
             files: Arc::clone(files),
             batch: batch.to_owned(),
-            resumable_from: self.arguments.resumable_from.as_u64(),
+            resumable_from: AtomicU64::new(self.arguments.resumable_from.as_u64()),
+            twins: Arc::clone(&twins),
+            keys: Keys::default(),
+            pace: Pace::default(),
         });
         let (queue, mut running) = (Arc::new(Mutex::new(queue)), tokio::task::JoinSet::new());
         for _ in 0..self.arguments.jobs {
@@ -278,8 +296,14 @@ impl Import<'_> {
         }
         drop(queue);
         let needed = (!self.arguments.dry_run).then_some(needed);
-        let checker =
-            Checker::new(self.asker.clone(), Arc::clone(files), batch.to_owned(), events.clone(), needed);
+        let checker = Checker::new(
+            self.asker.clone(),
+            Arc::clone(files),
+            batch.to_owned(),
+            events.clone(),
+            needed,
+            twins,
+        );
         running.spawn(checker.run(to_check));
         running.spawn(digest::hash_all(Arc::clone(files), readable, hashed, events, stop.token().clone()));
         while let Some(ended) = running.join_next().await {
@@ -298,22 +322,34 @@ impl Import<'_> {
         let meter = Arc::clone(&self.asker.client.meter);
         Ledger::new(Arc::clone(files), progress, meter, self.asker.stop.clone(), lines)
     }
+}
 
-    fn print(&self, report: &Report) -> anyhow::Result<()> {
-        let text = report.text();
-        let silent = self.arguments.quiet && report.ending() == Ending::AllIn;
-        if self.arguments.json {
-            ledger::write_line(&mut std::io::stdout(), &report.summary())
-                .context("could not print the summary")?;
-            if !silent {
-                eprint!("{text}");
-            }
-        } else if !silent {
-            // Whoever has read the first lines may have closed the rest.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+/// Reports an import that ended before there was anything to do.
+fn nothing_done(arguments: &Arguments, stop: &Stop, took: Duration) -> anyhow::Result<Ending> {
+    let report = Report {
+        took,
+        dry_run: arguments.dry_run,
+        why: Some(stop.why().cloned().unwrap_or(Why::Interrupted)),
+        ..Report::default()
+    };
+    print(arguments, &report)?;
+    Ok(report.ending())
+}
+
+fn print(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
+    let text = report.text();
+    let silent = arguments.quiet && report.ending() == Ending::AllIn;
+    if arguments.json {
+        ledger::write_line(&mut std::io::stdout(), &report.summary())
+            .context("could not print the summary")?;
+        if !silent {
+            eprint!("{text}");
         }
-        Ok(())
+    } else if !silent {
+        // Whoever has read the first lines may have closed the rest.
+        let _ = std::io::stdout().write_all(text.as_bytes());
     }
+    Ok(())
 }
 
 /// A batch, as far as opening one tells.
@@ -325,36 +361,46 @@ struct Opened {
 impl Import<'_> {
     /// None when the import is to end before.
     async fn open_batch(&self, files: &[Found]) -> anyhow::Result<Option<String>> {
-        let name = self.arguments.batch.clone().unwrap_or_else(|| {
-            let first =
-                self.arguments.inputs.first().map(|path| path.display().to_string()).unwrap_or_default();
-            first[..first.floor_char_boundary(BATCH_NAME_BYTES_MAX)].to_owned()
+        let mut name = self.arguments.batch.clone().unwrap_or_else(|| {
+            let first = self.arguments.inputs.first();
+            shortened(&first.map(|path| path.display().to_string()).unwrap_or_default(), BATCH_NAME_BYTES_MAX)
         });
+        loop {
+            let refused = match self.open_batch_as(&name, files).await {
+                Ok(answer) => {
+                    let opened: Opened = serde_json::from_slice(&answer.body)
+                        .context("the answer to a new batch is not understood")?;
+                    return Ok(Some(opened.id));
+                }
+                Err(GaveUp::Stopped) => match self.asker.stop.why() {
+                    Some(Why::Hopeless(why)) => Reason::local(why.clone()),
+                    _ => return Ok(None),
+                },
+                // This daemon takes no name as long as that, and nobody asked for just this one.
+                Err(GaveUp::Refused(reason))
+                    if reason.is("invalid-parameter")
+                        && self.arguments.batch.is_none()
+                        && !name.is_empty() =>
+                {
+                    name = shortened(&name, name.len() / 2);
+                    continue;
+                }
+                Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => reason,
+            };
+            bail!("could not open a batch at {}: {refused}", self.asker.client.door());
+        }
+    }
+
+    async fn open_batch_as(&self, name: &str, files: &[Found]) -> Result<Answer, GaveUp> {
         let question = serde_json::json!({
-            "name": name,
+            "name": (!name.is_empty()).then_some(name),
             "expected": files.len(),
             "expected_bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
         });
         // A second try after a lost answer opens no second one.
-        let key = &Uuid::new_v4().to_string();
+        let key = Uuid::new_v4().to_string();
         let key = [("idempotency-key", key.as_str())];
-        let opening = self.asker.ask_with(Method::POST, "/v1/batches", Some(&question), &key);
-        match opening.await {
-            Ok(answer) => {
-                let opened: Opened = serde_json::from_slice(&answer.body)
-                    .context("the answer to a new batch is not understood")?;
-                Ok(Some(opened.id))
-            }
-            Err(GaveUp::Stopped) => match self.asker.stop.why() {
-                Some(Why::Hopeless(why)) => {
-                    bail!("could not open a batch at {}: {why}", self.asker.client.door())
-                }
-                _ => Ok(None),
-            },
-            Err(GaveUp::Refused(reason) | GaveUp::Failed(reason)) => {
-                bail!("could not open a batch at {}: {reason}", self.asker.client.door())
-            }
-        }
+        self.asker.ask_with(Method::POST, "/v1/batches", Some(&question), &key).await
     }
 
     /// Nothing more will be sent to it. Tried once: a batch that does not hear of it ends by itself.
@@ -364,4 +410,9 @@ impl Import<'_> {
         let closing = self.asker.client.send(Method::POST, &path, HeaderMap::new(), Payload::empty());
         let _ = tokio::time::timeout(CLOSING_MAX, closing).await;
     }
+}
+
+/// A name's beginning, of at most so many bytes.
+fn shortened(name: &str, bytes_max: usize) -> String {
+    name[..name.floor_char_boundary(bytes_max)].to_owned()
 }

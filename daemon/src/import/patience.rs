@@ -79,6 +79,8 @@ pub(super) enum Verdict {
     Busy(Option<Duration>, Reason),
     /// Something went wrong that may go well the next time.
     Mishap(Reason),
+    /// The same, because the bytes came too slowly: fewer at once may do.
+    TooSlow(Reason),
     /// No file will be taken any more.
     Hopeless(Reason),
     /// The answer is no.
@@ -101,12 +103,14 @@ pub(super) fn judge(exchange: Result<Answer, Broken>) -> Verdict {
         status if reason.is("too-many-batches") => Verdict::Refused(status, reason),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Verdict::Busy(after, reason),
         // An earlier try of the same is still being worked on.
-        StatusCode::CONFLICT | StatusCode::LOCKED if after.is_some() => Verdict::Busy(after, reason),
+        StatusCode::CONFLICT if after.is_some() => Verdict::Busy(after, reason),
+        // Somebody else sends to the same upload, as another import of the same file: that ends, whether or not it is said when.
+        StatusCode::LOCKED => Verdict::Busy(after, reason),
         StatusCode::INSUFFICIENT_STORAGE => Verdict::Hopeless(reason),
-        StatusCode::REQUEST_TIMEOUT
-        | StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => Verdict::Mishap(reason),
+        StatusCode::REQUEST_TIMEOUT => Verdict::TooSlow(reason),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Verdict::Mishap(reason)
+        }
         // What a connection that breaks looks like from the other side.
         StatusCode::BAD_REQUEST if reason.is("body-incomplete") => Verdict::Mishap(reason),
         status => Verdict::Refused(status, reason),
@@ -159,6 +163,18 @@ impl<'i> Tries<'i> {
     /// The daemon took something of it: what comes is judged anew.
     pub(super) fn went_forward(&mut self) {
         self.client.meter.forward();
+        self.settle();
+    }
+
+    /// Whether there is something to try again.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.broken + self.busy > 0
+    }
+
+    fn settle(&mut self) {
+        if self.is_troubled() {
+            self.client.meter.settled();
+        }
         (self.broken, self.busy, self.broken_since) = (0, 0, None);
     }
 
@@ -179,15 +195,18 @@ impl<'i> Tries<'i> {
                 Err(GaveUp::Refused(reason))
             }
             Verdict::Busy(after, reason) => {
+                self.client.meter.stumbled(Instant::now(), !self.is_troubled());
                 self.busy += 1;
                 let wait = after.unwrap_or_else(|| backoff(self.busy)).max(BACKOFF_FIRST);
                 self.pause(wait, &reason).await.map(|()| None)
             }
-            Verdict::Mishap(reason) => {
+            Verdict::Mishap(reason) | Verdict::TooSlow(reason) => {
+                let now = Instant::now();
+                let standing_since = self.client.meter.stumbled(now, !self.is_troubled());
                 self.broken += 1;
-                let since = *self.broken_since.get_or_insert_with(Instant::now);
+                let broken_since = *self.broken_since.get_or_insert(now);
                 // Where nothing else goes forward either, it is the daemon or the way there: that has more time.
-                if self.broken >= BROKEN_MAX && self.client.meter.standing() < since.elapsed() {
+                if self.broken >= BROKEN_MAX && standing_since > broken_since {
                     let detail = format!("tried {} times: {}", self.broken, reason.detail);
                     return Err(GaveUp::Failed(Reason { detail, ..reason }));
                 }
@@ -226,6 +245,12 @@ impl<'i> Tries<'i> {
     }
 }
 
+impl Drop for Tries<'_> {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
 fn backoff(tries: u32) -> Duration {
     BACKOFF_FIRST.saturating_mul(1 << tries.clamp(1, 16).saturating_sub(1)).min(BACKOFF_MAX)
 }
@@ -259,12 +284,15 @@ mod tests {
                 "{status}"
             );
         }
+        // Two imports of the same file send to the same upload: a server need not say when the other one ends.
+        assert!(matches!(judge(answer(423, &[], "")), Verdict::Busy(None, _)));
         assert!(matches!(judge(answer(409, &[], "")), Verdict::Refused(..)));
         let told = judge(answer(503, &[], r#"{"type": "/problems/overloaded", "retry_after": 7}"#));
         assert!(matches!(told, Verdict::Busy(wait, _) if wait == seven));
-        for status in [500, 502, 504, 408] {
+        for status in [500, 502, 504] {
             assert!(matches!(judge(answer(status, &[], "")), Verdict::Mishap(_)), "{status}");
         }
+        assert!(matches!(judge(answer(408, &[], "")), Verdict::TooSlow(_)));
         assert!(matches!(judge(Err("reset".to_owned())), Verdict::Mishap(_)));
         assert!(matches!(judge(answer(507, after, "")), Verdict::Hopeless(_)));
         let no = r#"{"type": "/problems/unsupported-image", "title": "Not a photo", "detail": "it is text"}"#;
@@ -310,5 +338,45 @@ mod tests {
             "{:?}",
             stop.why()
         );
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn busy() -> Verdict {
+        Verdict::Busy(Some(Duration::from_secs(1)), Reason::local("full"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_daemon_was_asked_for_nothing_tries_no_patience() {
+        let client = Client::new(Door::Socket("/nowhere".into()));
+        let stop = Stop::default();
+        // A long walk, and then a daemon that is busy once.
+        tokio::time::advance(PATIENCE * 2).await;
+        let mut tries = Tries::new(&client, &stop, PATIENCE);
+        assert!(matches!(tries.weigh(busy()).await, Ok(None)), "{:?}", stop.why());
+        tries.went_forward();
+        // Nothing is sent while large files are hashed; also after one that was given up.
+        assert!(matches!(tries.weigh(busy()).await, Ok(None)));
+        drop(tries);
+        tokio::time::advance(PATIENCE * 2).await;
+        let mut tries = Tries::new(&client, &stop, PATIENCE);
+        assert!(matches!(tries.weigh(busy()).await, Ok(None)), "{:?}", stop.why());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_where_nothing_is_taken_for_so_long_whoever_tries() {
+        let client = Client::new(Door::Socket("/nowhere".into()));
+        let stop = Stop::default();
+        let mut one = Tries::new(&client, &stop, PATIENCE);
+        assert!(matches!(one.weigh(busy()).await, Ok(None)));
+        tokio::time::advance(PATIENCE / 2).await;
+        let mut other = Tries::new(&client, &stop, PATIENCE);
+        assert!(matches!(other.weigh(busy()).await, Ok(None)));
+        // One of the two goes no further, and the other is refused as before.
+        drop(one);
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(matches!(other.weigh(busy()).await, Err(GaveUp::Stopped)));
+        let Some(Why::Hopeless(text)) = stop.why() else { panic!("{:?}", stop.why()) };
+        assert!(text.contains("nothing could be done for 30"), "{text}");
     }
 }

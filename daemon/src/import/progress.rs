@@ -25,6 +25,8 @@ pub(super) struct Progress {
     files: u64,
     bytes: u64,
     began: Instant,
+    /// The furthest that was shown. What is sent again after a break is no step back to whoever watches.
+    furthest: u64,
 }
 
 enum Shown {
@@ -41,17 +43,17 @@ impl Progress {
         } else {
             Shown::Lines { last: Instant::now() }
         };
-        Self { shown, files, bytes, began: Instant::now() }
+        Self { shown, files, bytes, began: Instant::now(), furthest: 0 }
     }
 
     /// Not at all.
     pub(super) fn silent() -> Self {
-        Self { shown: Shown::Nowhere, files: 0, bytes: 0, began: Instant::now() }
+        Self { shown: Shown::Nowhere, files: 0, bytes: 0, began: Instant::now(), furthest: 0 }
     }
 
     pub(super) fn show(&mut self, tally: &Tally, meter: &Meter) {
         let settled = tally.settled();
-        let bytes = settled.bytes + meter.in_flight.load(Ordering::Relaxed);
+        let bytes = self.position(settled.bytes, meter);
         let text = || {
             let bad = tally.bad().files;
             let bad = if bad == 0 { String::new() } else { format!(", {bad} not taken") };
@@ -76,6 +78,12 @@ impl Progress {
                 eprintln!("{} of {}, {}{left}", ByteSize(bytes), ByteSize(self.bytes), text());
             }
         }
+    }
+
+    /// How far it is, by what is settled and what is on its way.
+    fn position(&mut self, settled: u64, meter: &Meter) -> u64 {
+        self.furthest = self.furthest.max(settled + meter.in_flight.load(Ordering::Relaxed));
+        self.furthest
     }
 
     pub(super) fn end(&self) {
@@ -146,6 +154,17 @@ fn remaining(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_never_goes_back() {
+        let (mut progress, meter) = (Progress::silent(), Meter::new());
+        meter.in_flight.store(30, Ordering::Relaxed);
+        assert_eq!(progress.position(10, &meter), 40);
+        // A connection broke, or what has arrived is not counted as settled yet.
+        meter.in_flight.store(0, Ordering::Relaxed);
+        assert_eq!(progress.position(10, &meter), 40);
+        assert_eq!(progress.position(50, &meter), 50);
+    }
 
     #[test]
     fn what_is_left_takes_as_long_as_what_was_done() {

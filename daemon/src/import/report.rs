@@ -13,6 +13,7 @@ use super::wait::Processed;
 use super::walk::NO_FILE;
 
 /// All that is known at the end.
+#[derive(Default)]
 pub(super) struct Report {
     pub(super) tally: Tally,
     pub(super) passed_over: BTreeMap<String, u64>,

@@ -2,23 +2,62 @@
 //! neither after a broken connection nor by the next import.
 
 use std::io::ErrorKind;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::digest::Hashed;
 use super::ledger::Outcome;
 use super::patience::{GaveUp, Problem, Reason, Tries, Verdict, judge};
-use super::sender::{Needed, Photo, Sending, Unsent};
-use super::source::{Payload, Source, SourceError};
+use super::sender::{Needed, Photo, Sending, Sent, Unsent};
+use super::source::{Payload, Source, SourceError, Underway};
 
-/// Bytes of one PATCH: few enough for a slow line within the daemon's deadline for a body, and for an import that is to end
-/// soon.
-const PATCH_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of the first PATCH, and the fewest of any that is not the last.
+const PATCH_BYTES_MIN: u64 = 1024 * 1024;
+
+/// The most bytes of one.
+const PATCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// How long one is to take: far below the daemon's deadline for a body, also when the way grows slower by ten times, and
+/// short for an import that is to end soon.
+const PATCH_TIME: Duration = Duration::from_secs(30);
+
+/// How much is sent in one PATCH: what goes in [`PATCH_TIME`], as those before went. All jobs share the way, and this.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicU64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicU64::new(PATCH_BYTES_MIN))
+    }
+}
+
+impl Pace {
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes took so long.
+    fn took(&self, bytes: u64, time: Duration) {
+        let fit = bytes as f64 * PATCH_TIME.as_secs_f64() / time.as_secs_f64().max(0.001);
+        let fit = (fit as u64).clamp(PATCH_BYTES_MIN, PATCH_BYTES_MAX);
+        // The few bytes of a last piece take as long as their request, and tell nothing of a fast way.
+        if bytes >= self.bytes() || fit < self.bytes() && time > PATCH_TIME {
+            self.0.store(fit, Ordering::Relaxed);
+        }
+    }
+
+    /// They did not come in time.
+    fn was_too_slow(&self) {
+        self.0.store((self.bytes() / 4).max(PATCH_BYTES_MIN), Ordering::Relaxed);
+    }
+}
 
 static RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 static OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -51,6 +90,10 @@ struct Journey<'s> {
     upload: Option<String>,
     /// The furthest that it was known to be.
     furthest: u64,
+    /// What has arrived, for the progress.
+    arrived: Underway,
+    /// What went wrong with the last piece. Some of it may have arrived all the same, and then that is what counts.
+    mishap: Option<Reason>,
 }
 
 impl Sending {
@@ -59,7 +102,9 @@ impl Sending {
         let Needed { file, upload } = needed;
         let source = Some(Source::new(self.files[file.index].path.clone(), &file));
         let (tries, inherited) = (self.asker.tries(), upload.is_some());
-        let mut journey = Journey { sending: self, file, source, tries, upload, furthest: 0 };
+        let arrived = Underway::new(&self.asker.client.meter);
+        let mut journey =
+            Journey { sending: self, file, source, tries, upload, furthest: 0, arrived, mishap: None };
         let mut outcome = journey.go().await;
         if inherited
             && let Err(Unsent::GaveUp(GaveUp::Refused(reason))) = &outcome
@@ -103,10 +148,19 @@ impl Journey<'_> {
                 self.upload = Some(self.create().await?);
                 continue;
             };
-            match self.standing(&upload).await? {
+            let standing = self.standing(&upload).await?;
+            let mishap = self.mishap.take();
+            match standing {
                 Standing::Gone => self.begin_anew().await?,
                 Standing::At(offset) if offset < length => {
-                    self.reached(offset);
+                    let went_forward = self.reached(offset);
+                    if let Some(reason) = mishap {
+                        if !went_forward {
+                            self.tries.weigh(Verdict::Mishap(reason)).await?;
+                            continue;
+                        }
+                        self.sending.asker.client.meter.repeated.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.send_from(&upload, offset).await?;
                 }
                 Standing::At(_) | Standing::Ended => {
@@ -135,17 +189,22 @@ impl Journey<'_> {
         Ok(())
     }
 
-    /// It is known how far it is. That alone takes nothing in: a daemon may tell it for ever.
-    fn reached(&mut self, offset: u64) {
-        if offset > self.furthest {
+    /// It is known how far it is; true if that is further than before. The rest alone takes nothing in: a daemon may tell
+    /// it for ever.
+    fn reached(&mut self, offset: u64) -> bool {
+        self.arrived.reach(offset);
+        let further = offset > self.furthest;
+        if further {
             self.furthest = offset;
             self.tries.went_forward();
         }
+        further
     }
 
     /// The upload is there no more. That counts as a break, so that it does not go on for ever.
     async fn begin_anew(&mut self) -> Result<(), Unsent> {
         self.upload = None;
+        self.arrived.reach(0);
         let gone = Verdict::Mishap(Reason::local("the daemon has the upload no more"));
         self.tries.weigh(gone).await?;
         Ok(())
@@ -162,8 +221,13 @@ impl Journey<'_> {
         let mut headers = headers();
         insert(&mut headers, "upload-length", &self.file.state.bytes.to_string());
         insert(&mut headers, "upload-metadata", &metadata.join(","));
+        // If the answer is lost, it is not made twice. One that takes the place of another has a key of its own.
+        self.sending.keys.give(&mut headers);
         loop {
             let verdict = self.ask(Method::POST, "/v1/uploads", &headers).await;
+            if self.sending.keys.are_too_many(&verdict, &mut headers) {
+                continue;
+            }
             if let Some(answer) = self.tries.weigh(verdict).await? {
                 let id = answer.header("location").and_then(|location| location.rsplit('/').next());
                 let id = id.filter(|id| !id.is_empty()).map(ToOwned::to_owned);
@@ -192,21 +256,42 @@ impl Journey<'_> {
 
     /// Sends the next piece. Where it ended; none when that has to be asked for.
     async fn patch(&mut self, upload: &str, offset: u64) -> Result<Option<u64>, Unsent> {
-        let range = (offset, self.file.state.bytes.min(offset + PATCH_BYTES));
+        let pace = &self.sending.pace;
+        let bytes = (self.file.state.bytes - offset).min(pace.bytes());
         let mut headers = headers();
         insert(&mut headers, OFFSET.as_str(), &offset.to_string());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/offset+octet-stream"));
         let source = self.source.take().ok_or_else(|| Unsent::failed("the file is not open any more"))?;
-        let (source, verdict) =
-            self.sending.stream(source, range, Method::PATCH, &path(upload), headers).await?;
+        let request = Sent {
+            range: (offset, offset + bytes),
+            method: Method::PATCH,
+            target: &path(upload),
+            headers,
+            repeated: self.tries.is_troubled(),
+        };
+        let began = Instant::now();
+        let (source, verdict) = self.sending.stream(source, request).await?;
         self.source = Some(source);
-        // Somebody else has moved it, or an earlier try did, unnoticed.
-        if is_gone(&verdict) || matches!(verdict, Verdict::Refused(StatusCode::CONFLICT, _)) {
-            self.tries.weigh(Verdict::Mishap(Reason::local("the upload was not where it should be"))).await?;
-            return Ok(None);
+        match verdict {
+            Verdict::Mishap(reason) => self.mishap = Some(reason),
+            Verdict::TooSlow(reason) => {
+                pace.was_too_slow();
+                self.mishap = Some(reason);
+            }
+            // Somebody else has moved it, or an earlier try did, unnoticed.
+            Verdict::Refused(StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT, _) => {
+                self.mishap = Some(Reason::local("the upload was not where it should be"));
+            }
+            verdict => {
+                let answer = self.tries.weigh(verdict).await?;
+                let further = answer.and_then(|answer| answer.header(OFFSET.as_str())?.parse().ok());
+                if further.is_some() {
+                    pace.took(bytes, began.elapsed());
+                }
+                return Ok(further);
+            }
         }
-        let answer = self.tries.weigh(verdict).await?;
-        Ok(answer.and_then(|answer| answer.header(OFFSET.as_str())?.parse().ok()))
+        Ok(None)
     }
 
     /// What became of it, once all is there. None when it is gone.
@@ -266,4 +351,33 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 
 fn is_gone(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Refused(StatusCode::NOT_FOUND | StatusCode::GONE, _))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn a_piece_is_as_large_as_goes_in_its_time() {
+        let pace = Pace::default();
+        let seconds = Duration::from_secs;
+        assert_eq!(pace.bytes(), PATCH_BYTES_MIN);
+        // Eight jobs on a line of 1 Mbit/s.
+        pace.took(MIB, seconds(67));
+        assert_eq!(pace.bytes(), PATCH_BYTES_MIN);
+        pace.took(MIB, seconds(3));
+        assert_eq!(pace.bytes(), 10 * MIB);
+        // The last bytes of a file tell nothing.
+        pace.took(10, seconds(1));
+        assert_eq!(pace.bytes(), 10 * MIB);
+        pace.took(10 * MIB, Duration::from_millis(50));
+        assert_eq!(pace.bytes(), PATCH_BYTES_MAX);
+        pace.took(8 * MIB, seconds(60));
+        assert_eq!(pace.bytes(), 4 * MIB);
+        pace.was_too_slow();
+        pace.was_too_slow();
+        assert_eq!(pace.bytes(), PATCH_BYTES_MIN);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
@@ -11,10 +12,13 @@ use super::ask::Asker;
 use super::check;
 use super::client::Answer;
 use super::digest::Hashed;
+use super::keys::Keys;
 use super::ledger::{Event, Outcome};
 use super::patience::{GaveUp, Reason, Verdict, judge};
+use super::resumable::Pace;
 use super::source::{Payload, Source, SourceError};
 use super::stop::Why;
+use super::twins::Twins;
 use super::walk::Found;
 
 /// A file that the daemon needs.
@@ -30,8 +34,11 @@ pub(super) struct Sending {
     pub(super) asker: Asker,
     pub(super) files: Arc<Vec<Found>>,
     pub(super) batch: String,
-    /// Files from this size on are sent in a way that can go on.
-    pub(super) resumable_from: u64,
+    /// Files from this size on are sent in a way that can go on. Less, once the way turns out to be too slow for it.
+    pub(super) resumable_from: AtomicU64,
+    pub(super) twins: Arc<Twins>,
+    pub(super) keys: Keys,
+    pub(super) pace: Pace,
 }
 
 /// Files that wait to be sent, for whichever sender comes first.
@@ -46,19 +53,37 @@ impl Sending {
                 () = self.asker.stop.asked() => return,
                 next = async { queue.lock().await.recv().await } => next,
             };
-            let Some(needed) = next else { return };
-            let index = needed.file.index;
-            let outcome = self.send(needed).await;
-            if events.send(Event::settled(index, outcome)).await.is_err() {
+            if next.is_none() {
                 return;
+            }
+            let mut next = next;
+            while let Some(needed) = next.take() {
+                let file = (needed.file.index, needed.file.hash);
+                let outcome = self.send(needed).await;
+                match self.twins.settle(file, outcome, &events).await {
+                    // One that takes its place is begun anew, which an import that ends does not.
+                    Ok(twin) if !self.asker.stop.is_asked() => {
+                        next = twin.map(|file| Needed { file, upload: None });
+                    }
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
             }
         }
     }
 
     async fn send(&self, needed: Needed) -> Outcome {
-        let resumable = needed.file.state.bytes >= self.resumable_from;
-        let sent =
-            if resumable { self.send_resumable(needed).await } else { self.send_whole(needed.file).await };
+        let resumable = needed.file.state.bytes >= self.resumable_from.load(Ordering::Relaxed);
+        let sent = if resumable {
+            self.send_resumable(needed).await
+        } else {
+            match self.send_whole(&needed.file).await {
+                Ok(None) if self.asker.stop.is_asked() => Err(GaveUp::Stopped.into()),
+                Ok(None) => self.send_resumable(needed).await,
+                Ok(Some(outcome)) => Ok(outcome),
+                Err(unsent) => Err(unsent),
+            }
+        };
         sent.unwrap_or_else(|unsent| match unsent {
             Unsent::Source(error) => error.into(),
             Unsent::GaveUp(GaveUp::Stopped) => Outcome::NotSent,
@@ -77,28 +102,47 @@ impl Sending {
         }
     }
 
-    /// A file as the body of one request.
-    async fn send_whole(&self, file: Hashed) -> Result<Outcome, Unsent> {
+    /// A file as the body of one request. None when it takes longer than the daemon waits for a body: then it is to be sent
+    /// piece by piece, as all that are as large.
+    async fn send_whole(&self, file: &Hashed) -> Result<Option<Outcome>, Unsent> {
         let path = &self.files[file.index].path;
         let name: String =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let target = format!("/v1/photos?batch_id={}&filename={}", self.batch, percent_encoded(&name));
         let mut tries = self.asker.tries();
-        let mut source = Source::new(path.clone(), &file);
+        let mut source = Source::new(path.clone(), file);
+        let mut headers = HeaderMap::new();
+        self.keys.give(&mut headers);
         loop {
-            let range = (0, file.state.bytes);
+            let request = Sent {
+                range: (0, file.state.bytes),
+                method: Method::POST,
+                target: &target,
+                headers: headers.clone(),
+                repeated: tries.is_troubled(),
+            };
             let verdict;
-            (source, verdict) = self.stream(source, range, Method::POST, &target, HeaderMap::new()).await?;
+            (source, verdict) = self.stream(source, request).await?;
+            if self.keys.are_too_many(&verdict, &mut headers) {
+                continue;
+            }
+            if let Verdict::TooSlow(_) = verdict {
+                self.resumable_from.fetch_min(file.state.bytes, Ordering::Relaxed);
+                // It was taking all that time.
+                tries.went_forward();
+                self.asker.client.meter.repeated.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
             let may_be_in = matches!(verdict, Verdict::Mishap(_));
             if let Some(answer) = tries.weigh(verdict).await? {
                 tries.went_forward();
-                return self.taken(&answer, &file).await;
+                return self.taken(&answer, file).await.map(Some);
             }
-            // Only the answer may have been lost: then the batch would count it twice.
+            // Only the answer may have been lost: then the bytes need not be sent again.
             if may_be_in
-                && let Some(photo) = check::photo_of(&self.asker, &self.files, &self.batch, &file).await?
+                && let Some(photo) = check::photo_of(&self.asker, &self.files, &self.batch, file).await?
             {
-                return Ok(Outcome::Sent { photo, elsewhere: None });
+                return Ok(Some(Outcome::Sent { photo, elsewhere: None }));
             }
         }
     }
@@ -110,12 +154,10 @@ impl Sending {
     pub(super) async fn stream(
         &self,
         mut source: Source,
-        (from, to): (u64, u64),
-        method: Method,
-        target: &str,
-        headers: HeaderMap,
+        request: Sent<'_>,
     ) -> Result<(Source, Verdict), Unsent> {
-        let (pieces, payload) = Payload::stream(to - from, &self.asker.client.meter);
+        let Sent { range: (from, to), method, target, headers, repeated } = request;
+        let (pieces, payload) = Payload::stream(to - from, &self.asker.client.meter, repeated);
         let reading = tokio::task::spawn_blocking(move || {
             let read = source.read(from, to, &pieces);
             (source, read)
@@ -128,6 +170,17 @@ impl Sending {
             (_, verdict) => Ok((source, verdict)),
         }
     }
+}
+
+/// A request that brings a piece of a file.
+pub(super) struct Sent<'t> {
+    /// From which byte to which.
+    pub(super) range: (u64, u64),
+    pub(super) method: Method,
+    pub(super) target: &'t str,
+    pub(super) headers: HeaderMap,
+    /// An earlier try came to nothing.
+    pub(super) repeated: bool,
 }
 
 /// Why a file was not sent.
@@ -163,7 +216,9 @@ impl Photo {
     /// What became of a file that was to be in this batch.
     pub(super) fn outcome(self, batch: &str) -> Outcome {
         let photo = self.id;
-        if self.duplicate {
+        // One that was there and is of this batch was made by an earlier try of the same file, whose answer was lost: no
+        // content is sent twice by an import.
+        if self.duplicate && self.batch_id.as_deref() != Some(batch) {
             return Outcome::Duplicate { photo };
         }
         // An upload that an earlier import began is counted in that one's batch.
@@ -210,6 +265,19 @@ pub(super) fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_earlier_try_has_made_is_no_duplicate() {
+        let photo = |duplicate, batch_id: &str| {
+            let (id, blake3) = ("p".to_owned(), String::new());
+            Photo { id, blake3, duplicate, batch_id: Some(batch_id.to_owned()) }.outcome("b1")
+        };
+        let sent = |elsewhere| Outcome::Sent { photo: "p".to_owned(), elsewhere };
+        assert_eq!(photo(true, "b1"), sent(None));
+        assert_eq!(photo(true, "b0"), Outcome::Duplicate { photo: "p".to_owned() });
+        assert_eq!(photo(false, "b1"), sent(None));
+        assert_eq!(photo(false, "b0"), sent(Some("b0".to_owned())));
+    }
 
     #[test]
     fn a_name_survives_the_query() {

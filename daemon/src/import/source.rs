@@ -8,11 +8,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use blake3::{Hash, Hasher};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::client::Meter;
 use super::digest::{self, FileState, Hashed};
@@ -20,6 +22,10 @@ use super::ledger::Outcome;
 
 /// Bytes of one piece; of each file that is sent three are held at most.
 const PIECE_BYTES: u64 = 256 * 1024;
+
+/// After so long, bytes that still leave are taken by the daemon: one that takes nothing has said so by then, or has let the
+/// buffers on the way run full.
+const TAKEN_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a file cannot be sent.
 #[derive(Debug)]
@@ -144,7 +150,7 @@ pub(super) struct Payload {
     length: u64,
     /// How much of it was taken; looked at from outside while it is sent.
     moved: Arc<AtomicU64>,
-    meter: Option<InFlight>,
+    meter: Option<Leaving>,
 }
 
 impl Payload {
@@ -156,10 +162,11 @@ impl Payload {
         Self { length: bytes.len() as u64, at_hand: bytes, pieces: None, moved: Arc::default(), meter: None }
     }
 
-    /// So many bytes, that come through what is returned beside.
-    pub(super) fn stream(length: u64, meter: &Arc<Meter>) -> (Pieces, Self) {
+    /// So many bytes, that come through what is returned beside. Those of a first try are a sign that it goes forward; those
+    /// that are sent again (`repeated`) may come to as little as before.
+    pub(super) fn stream(length: u64, meter: &Arc<Meter>, repeated: bool) -> (Pieces, Self) {
         let (pieces, receiver) = mpsc::channel(1);
-        let meter = Some(InFlight { meter: Arc::clone(meter), bytes: 0 });
+        let meter = Some(Leaving { counted: Underway::new(meter), repeated, began: None });
         let payload =
             Self { length, at_hand: Bytes::new(), pieces: Some(receiver), moved: Arc::default(), meter };
         (pieces, payload)
@@ -218,23 +225,48 @@ impl Body for Payload {
     }
 }
 
-/// What of a file has left and is not acknowledged yet, as the progress shows it.
-struct InFlight {
+/// A body that leaves.
+struct Leaving {
+    counted: Underway,
+    repeated: bool,
+    /// When its first bytes left.
+    began: Option<Instant>,
+}
+
+impl Leaving {
+    fn add(&mut self, bytes: u64) {
+        self.counted.reach(self.counted.bytes + bytes);
+        self.counted.meter.moved(bytes);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        if !self.repeated && began.elapsed() >= TAKEN_AFTER {
+            self.counted.meter.forward();
+        }
+    }
+}
+
+/// So many bytes of a file whose outcome is not known, as the progress shows them; none when dropped.
+pub(super) struct Underway {
     meter: Arc<Meter>,
     bytes: u64,
 }
 
-impl InFlight {
-    fn add(&mut self, bytes: u64) {
-        self.bytes += bytes;
+impl Underway {
+    pub(super) fn new(meter: &Arc<Meter>) -> Self {
+        Self { meter: Arc::clone(meter), bytes: 0 }
+    }
+
+    /// It is so many now.
+    pub(super) fn reach(&mut self, bytes: u64) {
+        // Added first, so that who looks in between sees no less than there is.
         self.meter.in_flight.fetch_add(bytes, Ordering::Relaxed);
-        self.meter.moved(bytes);
+        self.meter.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Underway {
     fn drop(&mut self) {
-        self.meter.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.reach(0);
     }
 }
 
@@ -243,7 +275,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::FileExt;
     use std::path::Path;
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
+
+    use http_body_util::BodyExt;
 
     use super::*;
 
@@ -332,5 +366,38 @@ mod tests {
         let (pieces, mut taken) = mpsc::channel(8);
         let outcome = source.read(0, BYTES, &pieces);
         (taken.try_recv().is_ok_and(|piece| piece.is_ok()), outcome)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_go_on_leaving_are_a_sign_that_it_goes_forward_unless_they_are_sent_again() {
+        for (repeated, stands_for) in [(false, Duration::ZERO), (true, TAKEN_AFTER)] {
+            let meter = Meter::new();
+            meter.stumbled(Instant::now(), true);
+            let (pieces, mut payload) = Payload::stream(2, &meter, repeated);
+            pieces.send(Ok(Bytes::from_static(b"a"))).await.unwrap();
+            payload.frame().await.unwrap().unwrap();
+            // Into the buffers on the way anything goes.
+            tokio::time::advance(TAKEN_AFTER).await;
+            assert_eq!(meter.standing(), TAKEN_AFTER);
+            pieces.send(Ok(Bytes::from_static(b"b"))).await.unwrap();
+            payload.frame().await.unwrap().unwrap();
+            assert_eq!(meter.standing(), stands_for, "repeated: {repeated}");
+        }
+    }
+
+    #[test]
+    fn what_has_arrived_of_a_file_stays_in_sight_while_the_rest_is_sent() {
+        let meter = Meter::new();
+        let seen = || meter.in_flight.load(Ordering::Relaxed);
+        let mut arrived = Underway::new(&meter);
+        let mut leaving = Underway::new(&meter);
+        leaving.reach(32);
+        arrived.reach(32);
+        drop(leaving);
+        assert_eq!(seen(), 32, "an acknowledged piece is forgotten");
+        arrived.reach(40);
+        assert_eq!(seen(), 40);
+        drop(arrived);
+        assert_eq!(seen(), 0);
     }
 }
