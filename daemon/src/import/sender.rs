@@ -53,6 +53,9 @@ impl Sending {
                 () = self.asker.stop.asked() => return,
                 next = async { queue.lock().await.recv().await } => next,
             };
+            if next.is_none() {
+                return;
+            }
             let mut next = next;
             while let Some(needed) = next.take() {
                 let file = (needed.file.index, needed.file.hash);
