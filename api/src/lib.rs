@@ -28,6 +28,7 @@ mod cors;
 pub mod digests;
 pub mod direct;
 pub mod health;
+mod held;
 pub mod hooks;
 pub mod idempotency;
 pub mod jobs;
@@ -52,6 +53,7 @@ use darkroom_actors::Pipeline;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use batches::followers::Followers;
+use held::Room;
 use limits::Limits;
 use problem::Problem;
 
@@ -82,6 +84,8 @@ struct Inner {
     followers: Followers,
     /// Checks of batches that are answered at once.
     check_places: Semaphore,
+    /// For what clients say of direct uploads.
+    direct_room: Room,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -95,6 +99,7 @@ impl Api {
         let check_places = Semaphore::new(options.batches.checks_at_once);
         let tar_places = Arc::new(Semaphore::new(options.tar_streams_max));
         let hooks = hooks::Hooks::new(&options.hooks);
+        let direct_room = Room::new(options.hooks.held_bytes_max);
         // As many as there may be connections, each with one body on HTTP/1.1.
         let limits = Limits::new(options.clients.clone(), options.connections_max);
         let inner = Inner {
@@ -107,6 +112,7 @@ impl Api {
             tar_places,
             followers,
             check_places,
+            direct_room,
         };
         Self { inner: Arc::new(inner), health_only: false }
     }
@@ -157,6 +163,10 @@ impl Api {
 
     pub(crate) fn check_places(&self) -> &Semaphore {
         &self.inner.check_places
+    }
+
+    pub(crate) fn direct_room(&self) -> &Room {
+        &self.inner.direct_room
     }
 
     pub(crate) fn metrics(&self) -> String {
