@@ -29,6 +29,7 @@ mod cors;
 pub mod digests;
 pub mod direct;
 pub mod health;
+mod held;
 pub mod hooks;
 pub mod idempotency;
 pub mod jobs;
@@ -54,7 +55,11 @@ use darkroom_actors::Pipeline;
 use tokio::sync::Semaphore;
 
 use batches::followers::Followers;
+<<<<<<< HEAD
 use caller::Caller;
+=======
+use held::Room;
+>>>>>>> direct
 use limits::Limits;
 use places::{Places, Taken};
 use problem::Problem;
@@ -87,7 +92,13 @@ struct Inner {
     /// Who follows batches on this node.
     followers: Followers,
     /// Checks of batches that are answered at once.
+<<<<<<< HEAD
     check_places: Places,
+=======
+    check_places: Semaphore,
+    /// For what clients say of direct uploads.
+    direct_room: Room,
+>>>>>>> direct
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -102,6 +113,7 @@ impl Api {
         let tar_places = Places::new(options.tar_streams_max);
         let form_outcomes = Places::new(options.form_outcomes_max);
         let hooks = hooks::Hooks::new(&options.hooks);
+        let direct_room = Room::new(options.hooks.held_bytes_max);
         // As many as there may be connections, each with one body on HTTP/1.1.
         let limits = Limits::new(options.clients.clone(), options.connections_max);
         let inner = Inner {
@@ -115,6 +127,7 @@ impl Api {
             form_outcomes,
             followers,
             check_places,
+            direct_room,
         };
         Self { inner: Arc::new(inner), health_only: false }
     }
@@ -181,6 +194,10 @@ impl Api {
 
     pub(crate) fn check_places(&self) -> &Places {
         &self.inner.check_places
+    }
+
+    pub(crate) fn direct_room(&self) -> &Room {
+        &self.inner.direct_room
     }
 
     pub(crate) fn metrics(&self) -> String {

@@ -94,6 +94,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("too-many-direct-uploads", StatusCode::TOO_MANY_REQUESTS, "Too many direct uploads are open"),
     ("hook-not-configured", StatusCode::NOT_FOUND, "No events are expected"),
     ("hook-not-authentic", StatusCode::FORBIDDEN, "The message is not of whom it should be"),
+    ("hook-later", StatusCode::SERVICE_UNAVAILABLE, "The message is to come again"),
     ("hook-unverifiable", StatusCode::BAD_GATEWAY, "The message could not be verified now"),
     ("body-too-slow", StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
     ("headers-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers"),

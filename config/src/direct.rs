@@ -32,6 +32,7 @@ section! {
         sqs_region: String = HooksOptions::default().sqs_region,
         #[serde(with = "humantime_serde")]
         sqs_visibility: Duration = HooksOptions::default().sqs_visibility,
+        held_bytes_max: ByteSize = ByteSize(HooksOptions::default().held_bytes_max as u64),
     }
 }
 
@@ -60,6 +61,7 @@ impl Direct {
             sqs_queue_url: self.sqs_queue_url.clone(),
             sqs_region: self.sqs_region.clone(),
             sqs_visibility: self.sqs_visibility,
+            held_bytes_max: usize::try_from(self.held_bytes_max.0).unwrap_or(usize::MAX),
         };
         if hooks.region().is_none() {
             region.clone_into(&mut hooks.sqs_region);

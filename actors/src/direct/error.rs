@@ -1,7 +1,6 @@
 //! Why a direct upload came to nothing.
 
 use darkroom_store::StoreError;
-use darkroom_store::model::batches::NotAdmitted;
 use darkroom_store::model::photos::Failure;
 use darkroom_store::model::{PhotoId, UploadId};
 
@@ -81,10 +80,9 @@ pub fn refusal(error: &IngestError) -> Option<Failure> {
         IngestError::TooExpensive { .. } => "image-too-large",
         IngestError::Body(BodyError::TooLarge { .. }) => "body-too-large",
         IngestError::NotAnnounced(_) => "direct-upload-mismatch",
-        IngestError::NotAdmitted(NotAdmitted::Unknown) => "batch-not-found",
-        IngestError::NotAdmitted(NotAdmitted::Closed) => "batch-closed",
-        IngestError::NotAdmitted(NotAdmitted::Cancelled) => "batch-cancelled",
-        IngestError::UploadOver
+        // The bytes may be good, and be completed without the batch or with another.
+        IngestError::NotAdmitted(_)
+        | IngestError::UploadOver
         | IngestError::OverQuota { .. }
         | IngestError::Body(_)
         | IngestError::Store(_)

@@ -3,10 +3,10 @@
 //! Whoever is told that it is there may begin: its client, or an event of the bucket, again and again. One at a time
 //! does the work, in a task that goes on when the one who asked has gone.
 
-use darkroom_store::model::batches::Refusal;
+use darkroom_store::model::batches::{self, Refusal};
 use darkroom_store::model::direct::{self, Claim, Claimed, DirectUpload, Source, State};
 use darkroom_store::model::photos::{self, Failure};
-use darkroom_store::model::{ItemId, Timestamp, UploadId, file_name};
+use darkroom_store::model::{BatchId, ItemId, Timestamp, UploadId, file_name};
 use darkroom_store::objects::s3::{Bucket, Completion, FoundObject};
 use darkroom_store::objects::{ObjectKind, ObjectReader};
 use futures_util::{StreamExt, stream};
@@ -20,8 +20,14 @@ use crate::permits::Lease;
 use crate::pipeline::Pipeline;
 use crate::stages::ingestor::{Announced, Body, Ingested, Stored, Upload};
 
-/// The parts that a client has sent: their numbers and `ETag`s. Empty where it says nothing of parts.
-pub type Sent = Vec<(u64, String)>;
+/// What a client says when it completes an upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The parts that it has sent: their numbers and `ETag`s. Empty where it says nothing of parts.
+    pub parts: Vec<(u64, String)>,
+    /// The batch that the photo belongs to in place of the one that was announced; of `Some(None)` to none.
+    pub batch: Option<Option<BatchId>>,
+}
 
 impl Pipeline {
     /// Makes a photo of what was put, or tells what became of it before. When this returns `Ok`, it is durable.
@@ -40,7 +46,10 @@ impl Pipeline {
         let claim = Claim { id: Uuid::new_v4(), epoch: self.house().epoch, until };
         let claiming = |tx| async move { direct::claim(&tx, id, claim, now).await };
         match self.metadata().transact("claim direct upload", claiming).await? {
-            Claimed::Ours(upload) => {
+            Claimed::Ours(mut upload) => {
+                if let Some(batch) = sent.batch {
+                    upload.batch = batch;
+                }
                 let pipeline = self.clone();
                 let work = async move { pipeline.finish_claimed(lease, upload, claim.id, sent).await };
                 // Cut off only with the process, whose claims are void then.
@@ -140,6 +149,15 @@ impl Pipeline {
         })
     }
 
+    /// Whether the batch takes the photo now: the transaction that makes it asks again, and this spares a copy that it
+    /// would refuse.
+    async fn check_batch(&self, upload: &DirectUpload) -> Result<(), DirectError> {
+        let Some(batch) = upload.batch else { return Ok(()) };
+        let look = |tx| async move { batches::admission(&tx, batch, &upload.owner).await };
+        self.metadata().read("batch of a direct upload", look).await?.map_err(IngestError::from)?;
+        Ok(())
+    }
+
     async fn take_in(
         &self,
         lease: Lease,
@@ -147,7 +165,8 @@ impl Pipeline {
         sent: Sent,
     ) -> Result<Ingested, DirectError> {
         let bucket = self.bucket()?;
-        complete(bucket, upload, sent).await?;
+        self.check_batch(upload).await?;
+        complete(bucket, upload, sent.parts).await?;
         let name = match &upload.source {
             Source::Uploaded(key) => bucket.name_of(key)?,
             Source::Found { name, .. } => name.clone(),
@@ -174,7 +193,11 @@ impl Pipeline {
 }
 
 /// Has the parts put together that the client has sent, where it says so.
-async fn complete(bucket: &Bucket, upload: &DirectUpload, sent: Sent) -> Result<(), DirectError> {
+async fn complete(
+    bucket: &Bucket,
+    upload: &DirectUpload,
+    sent: Vec<(u64, String)>,
+) -> Result<(), DirectError> {
     let (Source::Uploaded(key), Some(parts)) = (&upload.source, &upload.parts) else { return Ok(()) };
     if sent.is_empty() {
         return Ok(()); // By an event, or again: what is there tells.

@@ -7,6 +7,7 @@ use darkroom_store::objects::s3::{Bucket, FoundObject};
 use uuid::Uuid;
 
 use super::DirectError;
+use super::finish::Sent;
 use super::open::milliseconds;
 use crate::error::{BodyError, IngestError};
 use crate::permits::Lease;
@@ -54,17 +55,22 @@ impl Pipeline {
         name: &str,
         found: &FoundObject,
     ) -> Result<Ingested, DirectError> {
-        let (bucket, limit) = (self.bucket()?, self.options().upload_bytes_max);
+        let limit = self.options().upload_bytes_max;
         if found.bytes > limit {
             return Err(IngestError::Body(BodyError::TooLarge { limit }).into());
         }
         let upload = self.record_of(owner, name, found);
         self.open_record(&upload, None).await?;
-        let ingested = self.finish_direct(lease, upload.id, Vec::new()).await?;
-        if self.options().direct.import_delete {
-            delete(bucket, name, found).await;
-        }
-        Ok(ingested)
+        let (pipeline, name, found) = (self.clone(), name.to_owned(), found.clone());
+        let work = async move {
+            let ingested = pipeline.finish_direct(lease, upload.id, Sent::default()).await?;
+            if pipeline.options().direct.import_delete {
+                delete(pipeline.bucket()?, &name, &found).await;
+            }
+            Ok(ingested)
+        };
+        // Whoever has sent the event may hang up before the photo is durable, and the object is deleted after that.
+        tokio::spawn(work).await.unwrap_or(Err(IngestError::Restarting.into()))
     }
 
     fn record_of(&self, owner: OwnerId, name: &str, found: &FoundObject) -> DirectUpload {

@@ -12,7 +12,7 @@ use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
 
 use super::error::refusal;
-use super::options::{DirectOptions, PUT_BYTES_MAX};
+use super::options::{DirectOptions, PUT_BYTES_MAX, PUT_RATE_MIN};
 use super::{DirectError, hex, sweep};
 use crate::error::{BodyError, IngestError};
 use crate::faults::Point;
@@ -286,6 +286,9 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
     let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, allow_duplicate, parts } = new;
     let in_parts = bytes > PUT_BYTES_MAX || parts.unwrap_or(bytes > options.parts_above_bytes);
     let expires = now.after(options.expires);
+    let part_bytes = in_parts.then(|| options.part_bytes_of(bytes));
+    // A put that was begun with a URL goes on when the URL is not valid any more.
+    let sending = Duration::from_secs(part_bytes.unwrap_or(bytes).min(bytes) / PUT_RATE_MIN);
     DirectUpload {
         id,
         owner,
@@ -297,12 +300,13 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
         name,
         batch,
         allow_duplicate,
-        parts: in_parts.then(|| Parts { part_bytes: options.part_bytes_of(bytes), upload: None }),
+        parts: part_bytes.map(|part_bytes| Parts { part_bytes, upload: None }),
         created: now,
         expires,
         kept_ms: milliseconds(options.kept),
-        // Whatever was begun with its URLs has arrived by then.
-        due: expires.after(late),
+        // What was begun with its URLs has arrived by then, unless it comes very slowly: that is looked for once more when
+        // the record is forgotten.
+        due: expires.after(late.saturating_add(sending)),
         state: State::Open,
         claim: None,
         swept: false,
@@ -316,6 +320,30 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upload_has_the_time_that_its_largest_request_may_take() {
+        let options = DirectOptions::default();
+        let grace = |bytes, parts| {
+            let new = NewDirect {
+                owner: OwnerId::open(),
+                bytes,
+                media_type: None,
+                blake3: None,
+                sha256: None,
+                name: None,
+                batch: None,
+                allow_duplicate: false,
+                parts: Some(parts),
+            };
+            let upload = record(&options, new, Duration::from_secs(60));
+            upload.due.since(upload.expires).as_secs()
+        };
+        assert_eq!(grace(1000, false), 60);
+        assert_eq!(grace(64 << 20, false), 60 + 1024);
+        assert_eq!(grace(64 << 20, true), 60 + 256, "of a part");
+        assert_eq!(grace(5000, true), 60, "of a part that is no more than the file");
+    }
 
     #[test]
     fn hex_is_read_back() {

@@ -7,6 +7,8 @@ use darkroom_store::objects::s3::PART_BYTES_MIN;
 const MIB: u64 = 1 << 20;
 /// Most bytes that S3 takes in one put, and in one part.
 pub(super) const PUT_BYTES_MAX: u64 = 5 << 30;
+/// The slowest that a client's put is reckoned to come, in bytes per second.
+pub(super) const PUT_RATE_MIN: u64 = 64 << 10;
 /// Most parts of one object that S3 takes.
 pub(super) const PARTS_MAX: u64 = 10_000;
 /// Longest that S3 lets a URL be valid.

@@ -53,10 +53,10 @@ async fn step(
 ) -> Result<Swept, StoreError> {
     let upload = metadata.read("direct upload", |tx| async move { direct::get(&tx, id).await }).await?;
     if let (Some(upload), ObjectStore::S3(bucket)) = (upload, objects)
-        && !upload.swept
+        && upload.due <= now
         && upload.claim.is_none_or(|claim| claim.until <= now)
     {
-        // Parts that arrived while it was given up may have stayed.
+        // Parts that arrived while it was given up may have stayed, and those of a slow client came later still.
         abort_parts(bucket, &upload).await?;
     }
     metadata.transact("sweep direct upload", |tx| async move { direct::sweep(&tx, id, now).await }).await

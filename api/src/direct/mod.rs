@@ -11,7 +11,6 @@ use darkroom_actors::Ingested;
 use darkroom_actors::direct::{DirectError, NewDirect};
 use darkroom_store::model::direct::{DirectUpload, State};
 use darkroom_store::model::{OwnerId, Timestamp, UploadId};
-use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
@@ -19,9 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::Api;
+use crate::held::Held;
 use crate::idempotency::{self, Asked, Claim, Claimed};
 use crate::problem::Problem;
-use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes, json, preferred_wait};
+use crate::request::{BodyEnd, Query, preferred_wait};
 use crate::response::{self, Answer};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
 use crate::upload::intake::settled;
@@ -40,8 +40,10 @@ pub const ROUTES: Routes = &[
 
 /// Longest body that says something of one upload.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Longest that names its parts: ten thousand `ETag`s.
-const COMPLETED_BYTES_MAX: usize = 2 << 20;
+/// Longest that completes one without parts.
+const COMPLETED_BYTES_MAX: usize = 4 << 10;
+/// What each part adds to that: its number and `ETag`, as JSON. Of ten thousand parts it is 2 MB.
+const COMPLETED_PART_BYTES_MAX: usize = 200;
 /// How long a completion waits for somebody who is completing the same upload, such as an event of the bucket.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks at that: another node tells nobody.
@@ -79,15 +81,15 @@ pub(crate) async fn route(api: &Api, asking: Asking, rest: &[&str]) -> Routed {
     }
 }
 
-/// The body as JSON.
+/// The body as JSON, and the body, to be held as long as what was read of it.
 async fn read<T: DeserializeOwned>(
     api: &Api,
     body: Incoming,
     end: BodyEnd,
     max: usize,
-) -> Result<T, Problem> {
-    let deadlines = BodyDeadlines::of(api.options());
-    json(body_bytes(body, end, deadlines, max as u64).boxed(), max).await
+) -> Result<(T, Held), Problem> {
+    let held = api.direct_room().read(api, body, end, max).await?;
+    Ok((held.json()?, held))
 }
 
 /// The id in a path.
@@ -104,7 +106,7 @@ async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem> {
     no_parameters(&asking)?;
     let Asking { request, caller, end, .. } = asking;
     let (head, body) = request.into_parts();
-    let wanted: Wanted = read(api, body, end, BODY_BYTES_MAX).await?;
+    let (wanted, _) = read::<Wanted>(api, body, end, BODY_BYTES_MAX).await?;
     let content = serde_json::to_vec(&wanted).unwrap_or_default();
     let asked = Asked::new(&Request::from_parts(head, ()), &[&content])?;
     let new = wanted.into_new(api, &caller)?;
@@ -161,8 +163,10 @@ async fn delete(api: &Api, asking: &Asking, id: &str) -> Result<Answer, Problem>
 async fn parts(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem> {
     no_parameters(&asking)?;
     let (id, owner) = (parse_id(id)?, asking.caller.owner.clone());
-    let wanted: PartsWanted = read(api, asking.request.into_body(), asking.end, BODY_BYTES_MAX).await?;
+    // Who may not ask for it is told so before anything of the body is held.
     let upload = api.pipeline().direct_upload(&owner, id).await?;
+    let body = asking.request.into_body();
+    let (wanted, _) = read::<PartsWanted>(api, body, asking.end, BODY_BYTES_MAX).await?;
     let mut view = View::bare(&upload);
     view.add_parts(api, &upload, wanted.from).await?;
     Ok(response::json(StatusCode::OK, &view))
@@ -172,12 +176,13 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
     no_parameters(&asking)?;
     let (id, caller) = (parse_id(id)?, asking.caller.clone());
     let wait = preferred_wait(asking.request.headers()).map(|wait| wait.min(api.options().wait_max));
-    let body = asking.request.into_body();
-    let completed: Completed = read(api, body, asking.end, COMPLETED_BYTES_MAX).await?;
-    let sent: Vec<_> = completed.parts.into_iter().map(|part| (part.number, part.etag)).collect();
+    // Who may not complete it is told so before anything of the body is held.
+    let mut upload = api.pipeline().direct_upload(&caller.owner, id).await?;
+    let (body, most) = (asking.request.into_body(), completed_bytes_max(&upload));
+    let (completed, held) = read::<Completed>(api, body, asking.end, most).await?;
+    let sent = completed.into_sent();
     let began = Instant::now();
     let ingested = loop {
-        let upload = api.pipeline().direct_upload(&caller.owner, id).await?;
         if upload.state != State::Open {
             break api.pipeline().outcome_of(&upload).await?;
         }
@@ -185,11 +190,12 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
         let lease = api.admit(&caller, Some(upload.bytes)).await?;
         match api.pipeline().finish_direct(lease, id, sent.clone()).await {
             Err(DirectError::Busy(_)) if began.elapsed() < BUSY_WAIT => {
-                not_claimed(api, &caller.owner, id, began).await?;
+                upload = not_claimed(api, &caller.owner, id, began).await?;
             }
             finished => break finished?,
         }
     };
+    drop((sent, held));
     let view = photo_view(api, &ingested);
     let view = settled(api, view, wait.map(|wait| Instant::now() + wait)).await;
     let status = if view.duplicate { StatusCode::OK } else { StatusCode::CREATED };
@@ -200,13 +206,28 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
     Ok(answer)
 }
 
-/// Waits for whoever is completing it, for a while.
-async fn not_claimed(api: &Api, owner: &OwnerId, id: UploadId, began: Instant) -> Result<(), Problem> {
-    let is_claimed = |upload: &DirectUpload| upload.state == State::Open && upload.claim.is_some();
-    while is_claimed(&api.pipeline().direct_upload(owner, id).await?) && began.elapsed() < BUSY_WAIT {
+/// How many bytes the completion of an upload may have: those of its parts, and not those of the most that there are.
+fn completed_bytes_max(upload: &DirectUpload) -> usize {
+    let parts = upload.parts.as_ref().map_or(0, |parts| parts.count(upload.bytes));
+    let parts = usize::try_from(parts).unwrap_or(usize::MAX);
+    parts.saturating_mul(COMPLETED_PART_BYTES_MAX).saturating_add(COMPLETED_BYTES_MAX)
+}
+
+/// Waits for whoever is completing it, for a while; the upload as it is then.
+async fn not_claimed(
+    api: &Api,
+    owner: &OwnerId,
+    id: UploadId,
+    began: Instant,
+) -> Result<DirectUpload, Problem> {
+    loop {
+        let upload = api.pipeline().direct_upload(owner, id).await?;
+        let is_claimed = upload.state == State::Open && upload.claim.is_some();
+        if !is_claimed || began.elapsed() >= BUSY_WAIT {
+            return Ok(upload);
+        }
         tokio::time::sleep(BUSY_POLL).await;
     }
-    Ok(())
 }
 
 fn photo_view(api: &Api, ingested: &Ingested) -> PhotoView {

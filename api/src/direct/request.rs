@@ -1,8 +1,8 @@
 //! What clients say of a direct upload.
 
-use darkroom_actors::direct::NewDirect;
-use darkroom_store::model::ContentHash;
-use serde::{Deserialize, Serialize};
+use darkroom_actors::direct::{NewDirect, Sent};
+use darkroom_store::model::{BatchId, ContentHash};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Api;
 use crate::caller::Caller;
@@ -43,15 +43,30 @@ impl Default for PartsWanted {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Completed {
-    pub(super) parts: Vec<SentPart>,
+    parts: Vec<SentPart>,
+    /// In place of the batch that was announced; null: none.
+    #[serde(deserialize_with = "given")]
+    batch_id: Option<Option<BatchId>>,
 }
 
 /// A part that was sent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SentPart {
-    pub(super) number: u64,
-    pub(super) etag: String,
+struct SentPart {
+    number: u64,
+    etag: String,
+}
+
+/// Tells null from what is not there.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<BatchId>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+impl Completed {
+    pub(super) fn into_sent(self) -> Sent {
+        let parts = self.parts.into_iter().map(|part| (part.number, part.etag)).collect();
+        Sent { parts, batch: self.batch_id }
+    }
 }
 
 impl Wanted {
@@ -106,7 +121,11 @@ mod tests {
         let refused =
             serde_json::from_str::<Wanted>(r#"{"bytes": 1, "media-type": "image/jpeg"}"#).unwrap_err();
         assert!(refused.to_string().contains("media-type"), "{refused}");
-        assert!(serde_json::from_str::<Completed>("{}").unwrap().parts.is_empty());
+        let completed = |text| serde_json::from_str::<Completed>(text).unwrap().into_sent();
+        assert!(completed("{}").parts.is_empty() && completed("{}").batch.is_none());
+        assert_eq!(completed(r#"{"batch_id": null}"#).batch, Some(None));
+        let batch = BatchId::new();
+        assert_eq!(completed(&format!(r#"{{"batch_id": "{batch}"}}"#)).batch, Some(Some(batch)));
         assert_eq!(serde_json::from_str::<PartsWanted>("{}").unwrap().from, 1);
         assert!(sha256("00").is_err() && sha256(&"0f".repeat(32)).unwrap()[31] == 15);
     }

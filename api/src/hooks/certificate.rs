@@ -1,6 +1,6 @@
 //! The certificate that SNS signs its messages with.
 //!
-//! It is fetched over TLS from a host of Amazon's, which is what it is trusted for, as by Amazon's own validators: what
+//! It is fetched over TLS from the host of the topic's own region, which is what it is trusted for, as by Amazon's own validators: what
 //! is served there need not have the certificates between it and a root. Beside that it has to be valid now, and for
 //! a name of SNS.
 
@@ -54,15 +54,15 @@ impl Certificate {
         })
     }
 
-    /// Whether it is valid at this time, and for a name of SNS.
+    /// Whether it is valid at this time, and for a name of this service.
     ///
     /// # Errors
     /// A sentence.
-    pub(super) fn check(&self, now: SystemTime) -> Result<(), String> {
+    pub(super) fn check(&self, now: SystemTime, service: &Service) -> Result<(), String> {
         if now < self.valid_from || now > self.valid_until {
             return Err("it is not valid now".to_owned());
         }
-        if self.names.iter().any(|name| is_sns(name)) {
+        if self.names.iter().any(|name| service.has_name(name)) {
             return Ok(());
         }
         Err(format!("it is for {}, and not for SNS", self.names.join(", ")))
@@ -78,18 +78,43 @@ impl Certificate {
     }
 }
 
-/// `sns.amazonaws.com`, or that of a region or of China.
-pub(super) fn is_sns(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    let Some(inside) = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"))
-    else {
-        return false;
-    };
-    let region =
-        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    inside == "sns"
-        || inside.strip_prefix("sns.").is_some_and(region)
-        || inside.strip_prefix("sns-").is_some_and(region)
+/// The service of the region that a topic is of. Its host is not told by its looks: a bucket named `sns` has one like it,
+/// `sns.s3-eu-west-1.amazonaws.com`, and serves what its owner likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    region: String,
+    suffix: &'static str,
+}
+
+impl Service {
+    /// That of a topic, by its ARN: `arn:<partition>:sns:<region>:<account>:<name>`.
+    pub(super) fn of(topic: &str) -> Option<Self> {
+        let parts: Vec<_> = topic.split(':').collect();
+        let ["arn", partition, "sns", region, _, _] = parts[..] else { return None };
+        let suffix = match partition {
+            "aws" | "aws-us-gov" => "amazonaws.com",
+            "aws-cn" => "amazonaws.com.cn",
+            _ => return None,
+        };
+        let is_region =
+            !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_region.then(|| Self { region: region.to_ascii_lowercase(), suffix })
+    }
+
+    /// The one host that serves its certificates, and takes confirmations.
+    pub(super) fn is_host(&self, host: &str) -> bool {
+        let Self { region, suffix } = self;
+        host.eq_ignore_ascii_case(&format!("sns.{region}.{suffix}"))
+    }
+
+    /// Whether its certificates are for this name: most regions share one, those that are opted into, China and the
+    /// Government's have their own.
+    fn has_name(&self, name: &str) -> bool {
+        let Self { region, suffix } = self;
+        let shared = if region.starts_with("us-gov-") { "sns-us-gov-west-1" } else { "sns" };
+        let own = ["sns.", "sns-", "sns-signing."].map(|prefix| format!("{prefix}{region}.{suffix}"));
+        own.into_iter().chain([format!("{shared}.{suffix}")]).any(|own| own.eq_ignore_ascii_case(name))
+    }
 }
 
 /// The subject's name, and the alternative ones.
@@ -121,28 +146,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hosts_of_sns_are() {
+    fn only_the_host_of_a_topics_own_region_is() {
+        let service = Service::of("arn:aws:sns:eu-west-1:123456789012:photos").unwrap();
+        assert!(
+            service.is_host("sns.eu-west-1.amazonaws.com") && service.is_host("SNS.eu-west-1.AmazonAWS.com")
+        );
         for host in [
+            // A bucket named sns, by the names that S3 has.
+            "sns.s3.amazonaws.com",
+            "sns.s3-eu-west-1.amazonaws.com",
+            "sns.s3-accelerate.amazonaws.com",
             "sns.eu-central-1.amazonaws.com",
+            "sns.eu-west-1.amazonaws.com.cn",
             "sns.amazonaws.com",
-            "sns-us-gov-west-1.amazonaws.com",
-            "sns.cn-north-1.amazonaws.com.cn",
-            "SNS.eu-west-1.AmazonAWS.com",
-        ] {
-            assert!(is_sns(host), "{host}");
-        }
-        for host in [
             "sns.evil.example",
             "sns.eu-west-1.amazonaws.com.evil.example",
-            "evil.example/sns.amazonaws.com",
-            "s3.eu-west-1.amazonaws.com",
-            "bucket.s3.amazonaws.com",
-            "sns.a.b.amazonaws.com",
-            "snsx.amazonaws.com",
-            "sns..amazonaws.com",
+            "evil.example/sns.eu-west-1.amazonaws.com",
+            "snsxeu-west-1.amazonaws.com",
             "",
         ] {
-            assert!(!is_sns(host), "{host}");
+            assert!(!service.is_host(host), "{host}");
+        }
+        let china = Service::of("arn:aws-cn:sns:cn-north-1:1:photos").unwrap();
+        assert!(
+            china.is_host("sns.cn-north-1.amazonaws.com.cn")
+                && !china.is_host("sns.cn-north-1.amazonaws.com")
+        );
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_names_that_amazon_gives_them() {
+        for (topic, name) in [
+            ("arn:aws:sns:eu-west-1:1:x", "sns.amazonaws.com"),
+            ("arn:aws:sns:af-south-1:1:x", "sns-signing.af-south-1.amazonaws.com"),
+            ("arn:aws:sns:af-south-1:1:x", "sns.af-south-1.amazonaws.com"),
+            ("arn:aws-cn:sns:cn-north-1:1:x", "sns-cn-north-1.amazonaws.com.cn"),
+            ("arn:aws-us-gov:sns:us-gov-east-1:1:x", "sns-us-gov-west-1.amazonaws.com"),
+        ] {
+            assert!(Service::of(topic).unwrap().has_name(name), "{topic}: {name}");
+        }
+        let service = Service::of("arn:aws:sns:eu-west-1:1:x").unwrap();
+        for name in ["sns.s3.amazonaws.com", "*.s3.amazonaws.com", "sns-signing.af-south-1.amazonaws.com", ""]
+        {
+            assert!(!service.has_name(name), "{name}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is done about an object that is said to have been created.
 
-use darkroom_actors::Ingested;
-use darkroom_actors::direct::{DirectError, Found};
+use darkroom_actors::direct::{DirectError, Found, Sent};
+use darkroom_actors::{IngestError, Ingested};
 use darkroom_store::model::direct::State;
 use darkroom_store::model::{OwnerId, UploadId};
 use futures_util::{StreamExt, stream};
@@ -54,8 +54,10 @@ impl Outcome {
             Err(DirectError::Ingest(error)) if darkroom_actors::direct::refusal(&error).is_some() => {
                 Self::Refused
             }
+            // Over, or gone, or not there yet, or for its client to complete with another batch: nothing is to be done
+            // about it, however often it is told.
+            Err(DirectError::Ingest(IngestError::NotAdmitted(_) | IngestError::UploadOver)) => Self::Ignored,
             Err(error @ (DirectError::Busy(_) | DirectError::Ingest(_))) => Self::Later(error.into()),
-            // Over, or gone, or not there yet: nothing is to be done about it, however often it is told.
             Err(_) => Self::Ignored,
         }
     }
@@ -95,7 +97,7 @@ async fn finish(api: &Api, caller: &Caller, id: UploadId) -> Result<Outcome, Pro
     }
     let of_owner = Caller { owner: upload.owner, client: caller.client };
     let lease = api.admit(&of_owner, Some(upload.bytes)).await?;
-    Ok(Outcome::of(api.pipeline().finish_direct(lease, id, Vec::new()).await))
+    Ok(Outcome::of(api.pipeline().finish_direct(lease, id, Sent::default()).await))
 }
 
 async fn import(api: &Api, caller: &Caller, name: &str) -> Result<Outcome, Problem> {

@@ -20,8 +20,6 @@ mod signed;
 pub mod sns;
 pub mod sqs;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use hyper::header::AUTHORIZATION;
 use hyper::{HeaderMap, Method, StatusCode};
 use ring::digest::{SHA256, digest};
@@ -29,8 +27,9 @@ use serde::Serialize;
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::held::Room;
 use crate::problem::Problem;
-use crate::request::{BodyDeadlines, body_bytes, header};
+use crate::request::header;
 use crate::response::{self, Answer};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
 use created::Tally;
@@ -47,12 +46,17 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Hooks {
     verifier: sns::Verifier,
+    /// For the messages of those who are not known yet, and of those who are.
+    room: Room,
 }
 
 impl Hooks {
     pub(crate) fn new(options: &HooksOptions) -> Self {
         let fetch = Box::new(outbound::Https::default());
-        Self { verifier: sns::Verifier::new(options.sns_topics.clone(), fetch) }
+        Self {
+            verifier: sns::Verifier::new(options.sns_topics.clone(), fetch),
+            room: Room::new(options.held_bytes_max),
+        }
     }
 }
 
@@ -90,19 +94,10 @@ async fn take(api: &Api, asking: Asking) -> Result<Answer, Problem> {
         let detail = "the Authorization header does not have the token that direct.webhook_token says";
         return Err(Problem::new("hook-not-authentic", detail));
     }
-    let body = read(api, asking).await?;
-    if is_sns { sns_message(api, &caller, &body).await } else { events(api, &caller, &body).await }
-}
-
-async fn read(api: &Api, asking: Asking) -> Result<Bytes, Problem> {
-    let deadlines = BodyDeadlines::of(api.options());
-    let mut body =
-        body_bytes(asking.request.into_body(), asking.end, deadlines, BODY_BYTES_MAX as u64).boxed();
-    let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await {
-        bytes.extend_from_slice(&piece?);
-    }
-    Ok(bytes.into())
+    let (body, end) = (asking.request.into_body(), asking.end);
+    let held = api.hooks().room.read(api, body, end, BODY_BYTES_MAX).await?;
+    let message = held.bytes();
+    if is_sns { sns_message(api, &caller, message).await } else { events(api, &caller, message).await }
 }
 
 /// Whether the token is the configured one. Digests are compared, so that the time tells nothing of what is right of
@@ -128,15 +123,41 @@ async fn events(api: &Api, caller: &Caller, body: &[u8]) -> Result<Answer, Probl
     let created = events::read(body)?;
     let tally = created::take_all(api, caller, created).await;
     if let Some(why) = &tally.later {
-        // Whoever has sent it sends it again.
-        return Err(why.clone());
+        return Err(later(why.clone()));
     }
     Ok(response::json(StatusCode::OK, &View { what: "events", events: Some(tally) }))
 }
 
+/// Why a message is to come again, so that it does: SNS takes every status of 400 to 499 but 429 for its end.
+fn later(why: Problem) -> Problem {
+    if why.status_code() == StatusCode::SERVICE_UNAVAILABLE {
+        return why;
+    }
+    let detail =
+        format!("not all that the message tells of could be done now: {}; send it again", why.detail);
+    Problem::new("hook-later", detail).retry_after(why.retry_after.unwrap_or(5))
+}
+
 #[cfg(test)]
 mod tests {
+    use darkroom_actors::direct::DirectError;
+    use darkroom_store::model::UploadId;
+
     use super::*;
+
+    #[test]
+    fn what_is_to_come_again_is_told_in_a_way_that_makes_it_come_again() {
+        let busy = later(DirectError::Busy(UploadId::new()).into());
+        assert!(busy.is("hook-later") && busy.detail.contains("being finished"), "{busy:?}");
+        for why in ["direct-upload-busy", "quota-exceeded", "too-many-uploads", "body-timeout", "draining"] {
+            assert_eq!(
+                later(Problem::new(why, "why")).status_code(),
+                StatusCode::SERVICE_UNAVAILABLE,
+                "{why}"
+            );
+        }
+        assert!(later(Problem::new("store-unavailable", "it is away")).is("store-unavailable"));
+    }
 
     #[test]
     fn a_token_is_taken_as_minio_sends_it() {

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Service;
+
+/// Two of the largest bodies: those of 10,000 parts.
+const HELD_BYTES_LEAST: usize = 4 << 20;
 /// Longest that SQS hides a message.
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 3600);
 
@@ -21,6 +25,8 @@ pub struct HooksOptions {
     pub sqs_region: String,
     /// How long a message that is being worked on is hidden from others.
     pub sqs_visibility: Duration,
+    /// Bytes of messages that are held at once; and of what clients say of direct uploads as many again.
+    pub held_bytes_max: usize,
 }
 
 impl Default for HooksOptions {
@@ -31,6 +37,7 @@ impl Default for HooksOptions {
             sqs_queue_url: String::new(),
             sqs_region: String::new(),
             sqs_visibility: Duration::from_secs(300),
+            held_bytes_max: 16 << 20,
         }
     }
 }
@@ -41,7 +48,13 @@ impl HooksOptions {
     /// # Errors
     /// A sentence that names the setting and what to do.
     pub fn validate(&self) -> Result<(), String> {
-        if let Some(bad) = self.sns_topics.iter().find(|arn| !arn.starts_with("arn:")) {
+        if self.held_bytes_max < HELD_BYTES_LEAST {
+            return Err(format!(
+                "direct.held_bytes_max is {}, too little for one message: set it to 4 MiB or more",
+                self.held_bytes_max
+            ));
+        }
+        if let Some(bad) = self.sns_topics.iter().find(|arn| Service::of(arn).is_none()) {
             return Err(format!(
                 "direct.sns_topics has {bad:?}: give the topic's ARN, like \"arn:aws:sns:eu-central-1:123456789012:photos\""
             ));
@@ -120,8 +133,14 @@ mod tests {
         let ours = queue("https://sqs.eu-west-1.amazonaws.com/1/q");
         ours.validate().unwrap();
         assert_eq!(ours.region(), Some("eu-west-1"));
-        let topic = HooksOptions { sns_topics: vec!["photos".to_owned()], ..Default::default() };
-        assert!(topic.validate().unwrap_err().contains("direct.sns_topics"));
+        for topic in
+            ["photos", "arn:aws:sqs:eu-west-1:1:photos", "arn:aws:sns::1:photos", "arn:aws:sns:a.b:1:x"]
+        {
+            let topic = HooksOptions { sns_topics: vec![topic.to_owned()], ..Default::default() };
+            assert!(topic.validate().unwrap_err().contains("direct.sns_topics"), "{topic:?}");
+        }
+        let small = HooksOptions { held_bytes_max: 1 << 20, ..Default::default() };
+        assert!(small.validate().unwrap_err().contains("direct.held_bytes_max"));
     }
 
     #[test]

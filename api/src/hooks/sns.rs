@@ -1,8 +1,8 @@
 //! Messages of Amazon SNS ("Parsing Amazon SNS message formats" and "Verifying the signatures of Amazon SNS messages",
 //! Amazon SNS developer guide).
 //!
-//! A message is taken if its topic is configured, and its signature is by a certificate that a host of SNS serves. A
-//! subscription is confirmed by fetching a URL that the message names: of such a host, too.
+//! A message is taken if its topic is configured, and its signature is by a certificate that SNS serves in the topic's
+//! region. A subscription is confirmed by fetching a URL that the message names: of that host, too.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use hyper::Uri;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::certificate::{Certificate, Digest, is_sns};
+use super::certificate::{Certificate, Digest, Service};
 pub use super::outbound::Fetch;
 use crate::problem::Problem;
 
@@ -112,10 +112,14 @@ impl Verifier {
             let detail = format!("direct.sns_topics does not name the topic {:?}", envelope.topic_arn);
             return Err(Problem::new("hook-not-authentic", detail));
         }
-        self.verify(&envelope).await?;
+        let service = Service::of(&envelope.topic_arn).ok_or_else(|| {
+            let detail = format!("{:?} does not say in which region the topic is", envelope.topic_arn);
+            Problem::new("hook-not-authentic", detail)
+        })?;
+        self.verify(&envelope, &service).await?;
         match envelope.kind.as_str() {
             "Notification" => Ok(Message::Notification(envelope.message)),
-            "SubscriptionConfirmation" => self.confirm(&envelope).await,
+            "SubscriptionConfirmation" => self.confirm(&envelope, &service).await,
             "UnsubscribeConfirmation" => {
                 tracing::warn!(
                     topic = envelope.topic_arn,
@@ -127,7 +131,7 @@ impl Verifier {
         }
     }
 
-    async fn verify(&self, envelope: &Envelope) -> Result<(), Problem> {
+    async fn verify(&self, envelope: &Envelope, service: &Service) -> Result<(), Problem> {
         let digest = match envelope.signature_version.as_str() {
             "1" => Digest::Sha1,
             "2" => Digest::Sha256,
@@ -141,11 +145,11 @@ impl Verifier {
         let signature = STANDARD
             .decode(&envelope.signature)
             .map_err(|_| Problem::new("hook-not-authentic", "the signature is not in base64"))?;
-        let certificate = self.certificate(&envelope.certificate_url).await?;
+        let certificate = self.certificate(&envelope.certificate_url, service).await?;
         // Again for each message: one that is kept ends some day.
         let unfit =
             |why| Problem::new("hook-not-authentic", format!("the certificate of the message: {why}"));
-        certificate.check(SystemTime::now()).map_err(unfit)?;
+        certificate.check(SystemTime::now(), service).map_err(unfit)?;
         if !certificate.has_signed(digest, envelope.signed().as_bytes(), &signature) {
             return Err(Problem::new("hook-not-authentic", "the signature is not of this message"));
         }
@@ -153,8 +157,8 @@ impl Verifier {
     }
 
     /// The certificate at this URL, fetched once.
-    async fn certificate(&self, url: &str) -> Result<Certificate, Problem> {
-        let path = of_sns(url)?;
+    async fn certificate(&self, url: &str, service: &Service) -> Result<Certificate, Problem> {
+        let path = of_service(url, service)?;
         // An action of SNS's own may answer with what its caller has said.
         let is_certificate =
             path.starts_with("/SimpleNotificationService-") && path.strip_suffix(".pem").is_some();
@@ -180,9 +184,9 @@ impl Verifier {
         self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn confirm(&self, envelope: &Envelope) -> Result<Message, Problem> {
+    async fn confirm(&self, envelope: &Envelope, service: &Service) -> Result<Message, Problem> {
         let url = envelope.subscribe_url.as_deref().unwrap_or_default();
-        of_sns(url)?;
+        of_service(url, service)?;
         self.fetch(url).await?;
         tracing::info!(
             topic = envelope.topic_arn,
@@ -206,20 +210,21 @@ impl Verifier {
     }
 }
 
-/// Path and query of a URL that is of a host of SNS, and of nothing else.
-fn of_sns(url: &str) -> Result<String, Problem> {
+/// Path and query of a URL that is of this service, and of nothing else.
+fn of_service(url: &str, service: &Service) -> Result<String, Problem> {
     let parsed = url.parse::<Uri>().ok();
     let parts =
         parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path_and_query()?)));
     match parts {
         // With nothing before or behind the host: neither a name nor a port.
         Some(("https", authority, path))
-            if authority.as_str() == authority.host() && is_sns(authority.host()) =>
+            if authority.as_str() == authority.host() && service.is_host(authority.host()) =>
         {
             Ok(path.to_string())
         }
         _ => {
-            let detail = format!("the message names {url:?}, which is not at a host of Amazon SNS");
+            let detail =
+                format!("the message names {url:?}, which is not Amazon SNS in the region of the topic");
             Err(Problem::new("hook-not-authentic", detail))
         }
     }

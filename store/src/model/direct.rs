@@ -2,8 +2,9 @@
 //!
 //! The record names the owner and the key that the client may write to, and nothing else does: whoever puts something
 //! there, the photo is that owner's. A signed URL outlives the look at what was put with it, so the bytes are copied to
-//! a key of their own before they are looked at, and the upload key is buried twice: when the upload is settled, and
-//! again when nothing can be put under it any more ([`DirectUpload::due`]).
+//! a key of their own before they are looked at, and the upload key is buried again and again: when the upload is settled;
+//! when nothing can be put under it any more, reckoned by a slow client ([`DirectUpload::due`]); and when the record is
+//! forgotten, by which a slower one is done: how long a put takes that was begun in time is for the client to say.
 //!
 //! Whoever finishes an upload claims it first, so that a client's request and an event about the same object do not do
 //! the work twice. The claim saves work and no more: that one photo comes of it at most is because [`standing`] and
@@ -71,7 +72,7 @@ pub struct DirectUpload {
     /// Who is finishing it.
     #[serde(default)]
     pub claim: Option<Claim>,
-    /// The upload key was buried for good: only the record is left, to be asked for.
+    /// The upload key was buried when its URLs had ended: only the record is left, to be asked for.
     #[serde(default)]
     pub swept: bool,
 }
@@ -505,7 +506,7 @@ pub enum Swept {
     Expired,
     /// It was settled before: what may have been put since is buried, too.
     Buried,
-    /// Nobody has asked for it for long: the record is gone.
+    /// Nobody has asked for it for long: the record is gone, and what a slow client has put meanwhile is buried.
     Forgotten,
     /// It is not due any more.
     Kept,
@@ -527,6 +528,9 @@ pub async fn sweep(tx: &Transaction, id: UploadId, now: Timestamp) -> Result<Swe
     let found = upload.source.upload_key().is_none();
     let Some(settled) = upload.state.settled_at().filter(|_| !upload.swept) else {
         if upload.swept || found {
+            if let Some(key) = upload.source.upload_key() {
+                objects::bury(tx, key)?;
+            }
             tx.clear(&due_key(&upload))?;
             tx.clear(&DIRECT_UPLOADS.key(&(id.0,)))?;
             return Ok(Swept::Forgotten);

@@ -21,8 +21,8 @@ const WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct State {
-    /// Receipt, body, and whether somebody works on it.
-    messages: Vec<(u64, String, bool)>,
+    /// Receipt, body, whether somebody works on it, and how often somebody has begun.
+    messages: Vec<(u64, String, bool, u64)>,
     sent: u64,
     asked: Vec<Value>,
 }
@@ -62,7 +62,7 @@ impl Queue {
         let mut state = self.shared.state.lock().unwrap();
         state.sent += 1;
         let receipt = state.sent;
-        state.messages.push((receipt, body.to_string(), false));
+        state.messages.push((receipt, body.to_string(), false, 0));
         self.shared.changed.notify_waiters();
     }
 
@@ -81,8 +81,13 @@ impl Queue {
     }
 
     pub(super) async fn emptied(&self) {
+        self.left(0).await;
+    }
+
+    /// Waits until no more than so many are there.
+    pub(super) async fn left(&self, most: usize) {
         let emptied = async {
-            while !self.is_empty() {
+            while self.shared.state.lock().unwrap().messages.len() > most {
                 let _ = timeout(WAIT, self.shared.changed.notified()).await;
             }
         };
@@ -123,6 +128,10 @@ async fn answer(
             shared.changed.notify_waiters();
             (StatusCode::OK, json!({}))
         }
+        "AmazonSQS.ChangeMessageVisibility" => {
+            shared.state.lock().unwrap().asked.push(asked);
+            (StatusCode::OK, json!({}))
+        }
         _ => (StatusCode::BAD_REQUEST, json!({ "__type": "com.amazonaws.sqs#InvalidAction" })),
     };
     let answer = Response::builder().status(status).body(Full::new(told.to_string().into()));
@@ -131,20 +140,26 @@ async fn answer(
 
 async fn receive(shared: &Shared, asked: Value) -> Value {
     assert_eq!(
-        (asked["WaitTimeSeconds"].as_u64(), asked["MaxNumberOfMessages"].as_u64()),
-        (Some(20), Some(10))
+        (&asked["WaitTimeSeconds"], &asked["AttributeNames"]),
+        (&json!(20), &json!(["ApproximateReceiveCount"]))
     );
+    let most = usize::try_from(asked["MaxNumberOfMessages"].as_u64().unwrap()).unwrap();
+    assert!((1..=10).contains(&most), "{most}");
     shared.state.lock().unwrap().asked.push(asked);
     let waiting = async {
         loop {
             let changed = shared.changed.notified();
             let taken: Vec<_> = {
                 let mut state = shared.state.lock().unwrap();
-                let free = state.messages.iter_mut().filter(|message| !message.2).take(10);
+                let free = state.messages.iter_mut().filter(|message| !message.2).take(most);
                 free.map(|message| {
                     message.2 = true;
+                    message.3 += 1;
                     let receipt = message.0.to_string();
-                    json!({ "MessageId": receipt, "ReceiptHandle": receipt, "Body": message.1 })
+                    let attributes = json!({ "ApproximateReceiveCount": message.3.to_string() });
+                    json!({
+                        "MessageId": receipt, "ReceiptHandle": receipt, "Body": message.1, "Attributes": attributes
+                    })
                 })
                 .collect()
             };

@@ -90,6 +90,10 @@ async fn a_changed_message_is_not_taken() {
 #[tokio::test]
 async fn nothing_is_fetched_from_anywhere_but_amazon() {
     for url in [
+        // Buckets, and another region.
+        "https://sns.s3.amazonaws.com/SimpleNotificationService-test.pem",
+        "https://sns.s3-eu-central-1.amazonaws.com/SimpleNotificationService-test.pem",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-test.pem",
         "http://sns.eu-central-1.amazonaws.com/SimpleNotificationService-test.pem",
         "https://sns.evil.example/SimpleNotificationService-test.pem",
         "https://sns.eu-central-1.amazonaws.com.evil.example/SimpleNotificationService-test.pem",
@@ -117,10 +121,11 @@ async fn a_certificate_that_is_not_of_sns_or_not_of_this_time_signs_nothing() {
     let problem = refused(include_str!("notification-by-other.json")).await;
     assert!(problem.is("hook-not-authentic") && problem.detail.contains("evil.example"), "{problem:?}");
     let certificate = Certificate::from_pem(CERTIFICATE).unwrap();
-    certificate.check(SystemTime::now()).unwrap();
+    let service = Service::of(TOPIC).unwrap();
+    certificate.check(SystemTime::now(), &service).unwrap();
     let century = Duration::from_secs(101 * 366 * 24 * 3600);
     for then in [UNIX_EPOCH, SystemTime::now() + century] {
-        assert!(certificate.check(then).unwrap_err().contains("not valid now"));
+        assert!(certificate.check(then, &service).unwrap_err().contains("not valid now"));
     }
     assert!(Certificate::from_pem(b"nonsense").is_err());
 }
