@@ -55,11 +55,8 @@ use darkroom_actors::Pipeline;
 use tokio::sync::Semaphore;
 
 use batches::followers::Followers;
-<<<<<<< HEAD
 use caller::Caller;
-=======
 use held::Room;
->>>>>>> direct
 use limits::Limits;
 use places::{Places, Taken};
 use problem::Problem;
@@ -92,13 +89,9 @@ struct Inner {
     /// Who follows batches on this node.
     followers: Followers,
     /// Checks of batches that are answered at once.
-<<<<<<< HEAD
     check_places: Places,
-=======
-    check_places: Semaphore,
     /// For what clients say of direct uploads.
     direct_room: Room,
->>>>>>> direct
 }
 
 /// Renders the metrics in Prometheus' text format.
