@@ -27,9 +27,10 @@ use crate::{Api, HttpOptions, routes};
 const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Streams that a client has reset before they were taken up (CVE-2023-44487), and that we have reset for its errors:
 /// beyond either an h2 connection is closed. Frames of headers and empty frames of data are bounded by the h2 crate, which
-/// also keeps no more than one PING and one SETTINGS to be answered.
+/// also keeps no more than one PING and one SETTINGS to be answered. Honest clients come to some hundreds of the latter: what
+/// still arrives of a body that was refused counts, once its stream is forgotten.
 const H2_RESETS_PENDING_MAX: usize = 20;
-const H2_RESETS_BY_ERRORS_MAX: usize = 64;
+const H2_RESETS_BY_ERRORS_MAX: usize = 1024;
 /// Wait after a failed accept: most often the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 

@@ -25,8 +25,18 @@ use crate::stages::ingestor::{Announced, Body, Ingested, Stored, Upload};
 pub struct Sent {
     /// The parts that it has sent: their numbers and `ETag`s. Empty where it says nothing of parts.
     pub parts: Vec<(u64, String)>,
-    /// The batch that the photo belongs to in place of the one that was announced; of `Some(None)` to none.
-    pub batch: Option<Option<BatchId>>,
+    /// The batch that the photo belongs to.
+    pub batch: BatchOf,
+}
+
+/// To which batch the photo of a direct upload belongs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchOf {
+    /// The one that was announced, or none if none was.
+    #[default]
+    Announced,
+    /// This one in its place, or none.
+    Instead(Option<BatchId>),
 }
 
 impl Pipeline {
@@ -47,7 +57,7 @@ impl Pipeline {
         let claiming = |tx| async move { direct::claim(&tx, id, claim, now).await };
         match self.metadata().transact("claim direct upload", claiming).await? {
             Claimed::Ours(mut upload) => {
-                if let Some(batch) = sent.batch {
+                if let BatchOf::Instead(batch) = sent.batch {
                     upload.batch = batch;
                 }
                 let pipeline = self.clone();

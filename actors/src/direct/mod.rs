@@ -17,7 +17,7 @@ mod sweep;
 use std::fmt::Write as _;
 
 pub use error::{DirectError, refusal};
-pub use finish::Sent;
+pub use finish::{BatchOf, Sent};
 pub use found::Found;
 pub use open::{NewDirect, PartUrl};
 pub use options::DirectOptions;

@@ -1,6 +1,6 @@
 //! What clients say of a direct upload.
 
-use darkroom_actors::direct::{NewDirect, Sent};
+use darkroom_actors::direct::{BatchOf, NewDirect, Sent};
 use darkroom_store::model::{BatchId, ContentHash};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -45,8 +45,8 @@ impl Default for PartsWanted {
 pub(super) struct Completed {
     parts: Vec<SentPart>,
     /// In place of the batch that was announced; null: none.
-    #[serde(deserialize_with = "given")]
-    batch_id: Option<Option<BatchId>>,
+    #[serde(rename = "batch_id", deserialize_with = "given")]
+    batch: BatchOf,
 }
 
 /// A part that was sent.
@@ -58,14 +58,14 @@ struct SentPart {
 }
 
 /// Tells null from what is not there.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<BatchId>>, D::Error> {
-    Option::deserialize(value).map(Some)
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<BatchOf, D::Error> {
+    Option::<BatchId>::deserialize(value).map(BatchOf::Instead)
 }
 
 impl Completed {
     pub(super) fn into_sent(self) -> Sent {
         let parts = self.parts.into_iter().map(|part| (part.number, part.etag)).collect();
-        Sent { parts, batch: self.batch_id }
+        Sent { parts, batch: self.batch }
     }
 }
 
@@ -122,10 +122,10 @@ mod tests {
             serde_json::from_str::<Wanted>(r#"{"bytes": 1, "media-type": "image/jpeg"}"#).unwrap_err();
         assert!(refused.to_string().contains("media-type"), "{refused}");
         let completed = |text| serde_json::from_str::<Completed>(text).unwrap().into_sent();
-        assert!(completed("{}").parts.is_empty() && completed("{}").batch.is_none());
-        assert_eq!(completed(r#"{"batch_id": null}"#).batch, Some(None));
+        assert_eq!(completed("{}"), Sent::default());
+        assert_eq!(completed(r#"{"batch_id": null}"#).batch, BatchOf::Instead(None));
         let batch = BatchId::new();
-        assert_eq!(completed(&format!(r#"{{"batch_id": "{batch}"}}"#)).batch, Some(Some(batch)));
+        assert_eq!(completed(&format!(r#"{{"batch_id": "{batch}"}}"#)).batch, BatchOf::Instead(Some(batch)));
         assert_eq!(serde_json::from_str::<PartsWanted>("{}").unwrap().from, 1);
         assert!(sha256("00").is_err() && sha256(&"0f".repeat(32)).unwrap()[31] == 15);
     }

@@ -26,40 +26,11 @@ impl Bounds {
     /// An error that names all that is beyond them.
     pub(super) fn check(&self, report: &Report) -> anyhow::Result<()> {
         let found: Vec<String> =
-            [self.lost(report), self.slow(report), self.unfit(report)].into_iter().flatten().collect();
+            [lost(report), self.slow(report), self.unfit(report)].into_iter().flatten().collect();
         if found.is_empty() {
             return Ok(());
         }
         bail!("{}", found.join("; "))
-    }
-
-    fn lost(&self, report: &Report) -> Vec<String> {
-        let mut found = Vec::new();
-        if let Some(settled) = &report.settled
-            && settled.failed_or_missing + settled.unfinished > 0
-        {
-            found.push(format!(
-                "of the acknowledged photos {} failed or are missing, and {} are still not ready",
-                settled.failed_or_missing, settled.unfinished
-            ));
-        }
-        let statuses =
-            report.statuses.iter().filter(|(status, _)| status.starts_with("GET") && *status != "GET 200");
-        let others: u64 = statuses.map(|(_, count)| count).sum();
-        if others > 0 {
-            found.push(format!("{others} GETs were not answered with the variant"));
-        }
-        if report.unreadable_refusals > 0 {
-            found.push(format!("{} refusals do not say when to come back", report.unreadable_refusals));
-        }
-        if report.broken > 0 {
-            found.push(format!(
-                "{} requests got no answer, the first because: {}",
-                report.broken,
-                report.first_break.as_deref().unwrap_or_default()
-            ));
-        }
-        found
     }
 
     fn slow(&self, report: &Report) -> Vec<String> {
@@ -91,4 +62,34 @@ impl Bounds {
         }
         found
     }
+}
+
+/// What was promised, and is not so, whatever the bounds.
+fn lost(report: &Report) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(settled) = &report.settled
+        && settled.failed_or_missing + settled.unfinished > 0
+    {
+        found.push(format!(
+            "of the acknowledged photos {} failed or are missing, and {} are still not ready",
+            settled.failed_or_missing, settled.unfinished
+        ));
+    }
+    let statuses =
+        report.statuses.iter().filter(|(status, _)| status.starts_with("GET") && *status != "GET 200");
+    let others: u64 = statuses.map(|(_, count)| count).sum();
+    if others > 0 {
+        found.push(format!("{others} GETs were not answered with the variant"));
+    }
+    if report.unreadable_refusals > 0 {
+        found.push(format!("{} refusals do not say when to come back", report.unreadable_refusals));
+    }
+    if report.broken > 0 {
+        found.push(format!(
+            "{} requests got no answer, the first because: {}",
+            report.broken,
+            report.first_break.as_deref().unwrap_or_default()
+        ));
+    }
+    found
 }

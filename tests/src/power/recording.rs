@@ -6,9 +6,14 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::load::load;
-use super::log::Event;
+use super::log::{Event, What};
 use super::{Chance, Disk, Log, Promise, Recorder, Site, Survivors, Tree};
 use crate::{Daemon, Setup};
+
+/// Transactions after a sync of which one may be the one that rests on it.
+const TRANSACTIONS_AFTER: usize = 3;
+/// Moments soon after the syncs of one place that are tried.
+const MOMENTS_MAX: usize = 12;
 
 /// One life of a daemon.
 pub struct Recording {
@@ -68,6 +73,25 @@ impl Recording {
         ready.sort_unstable();
         let (last, first) = (acknowledged.into_iter().rev().take(6), ready.into_iter().take(4));
         [self.loaded, u64::MAX].into_iter().chain(last).chain(first)
+    }
+
+    /// Moments soon after some of these syncs, when the transactions that rest on them have just been synced: later ones may
+    /// be covered by what happened since. `journal` are the syncs of transactions.
+    pub fn moments_after(&self, syncs: &BTreeSet<u64>, journal: &BTreeSet<u64>) -> anyhow::Result<Vec<u64>> {
+        let events = self.events()?;
+        let done = |number: &u64, of: &BTreeSet<u64>| of.contains(number);
+        let mut moments = Vec::new();
+        for (at, event) in events.iter().enumerate() {
+            if matches!(&event.what, What::SyncDone { number } if done(number, syncs)) {
+                let later = events[at..].iter().filter(
+                    |event| matches!(&event.what, What::SyncDone { number } if done(number, journal)),
+                );
+                moments.extend(later.take(TRANSACTIONS_AFTER).map(|event| event.end));
+            }
+        }
+        moments.dedup();
+        moments.truncate(MOMENTS_MAX);
+        Ok(moments)
     }
 
     /// What is on disk when the power goes at `cut`.
