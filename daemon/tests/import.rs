@@ -163,12 +163,12 @@ impl Fake {
     }
 
     /// The key of a request; an answer instead, if no more are remembered.
-    fn key(&self, request: &Request<Incoming>) -> Result<Option<String>, Response<Full<Bytes>>> {
+    fn key(&self, request: &Request<Incoming>) -> Result<Option<String>, Box<Response<Full<Bytes>>>> {
         let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
         if key.is_some() && self.state.lock().unwrap().keys_are_full {
             let mut answer = reply(429, &json!({"type": "/problems/too-many-idempotency-keys"}));
             answer.headers_mut().insert("retry-after", "60".parse().unwrap());
-            return Err(answer);
+            return Err(Box::new(answer));
         }
         Ok(key)
     }
@@ -177,7 +177,7 @@ impl Fake {
         assert!(request.uri().query().unwrap().contains("batch_id=b1&filename="), "{:?}", request.uri());
         let key = match self.key(&request) {
             Ok(key) => key,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return Ok(*answer),
         };
         let trouble = self.state.lock().unwrap().troubles.pop_front();
         match trouble {
@@ -247,7 +247,7 @@ impl Fake {
         let Some(id) = id else {
             let key = match self.key(&request) {
                 Ok(key) => key,
-                Err(answer) => return Ok(answer),
+                Err(answer) => return Ok(*answer),
             };
             let mut state = self.state.lock().unwrap();
             let made = key.as_ref().and_then(|key| state.keys.get(key)).and_then(Value::as_u64);

@@ -101,11 +101,13 @@ pub(super) fn judge(exchange: Result<Answer, Broken>) -> Verdict {
     match answer.status {
         // Waiting closes no batch.
         status if reason.is("too-many-batches") => Verdict::Refused(status, reason),
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Verdict::Busy(after, reason),
+        // The last: somebody else sends to the same upload, as another import of the same file. That ends, whether or not it
+        // is said when.
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::LOCKED => {
+            Verdict::Busy(after, reason)
+        }
         // An earlier try of the same is still being worked on.
         StatusCode::CONFLICT if after.is_some() => Verdict::Busy(after, reason),
-        // Somebody else sends to the same upload, as another import of the same file: that ends, whether or not it is said when.
-        StatusCode::LOCKED => Verdict::Busy(after, reason),
         StatusCode::INSUFFICIENT_STORAGE => Verdict::Hopeless(reason),
         StatusCode::REQUEST_TIMEOUT => Verdict::TooSlow(reason),
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {

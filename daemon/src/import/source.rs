@@ -313,6 +313,9 @@ mod tests {
         how(&File::options().write(true).open(path).unwrap());
     }
 
+    /// What is done to a file, by name.
+    type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+
     #[test]
     fn the_end_of_a_file_that_changes_while_it_is_sent_never_leaves() {
         let at = SystemTime::now() - Duration::from_secs(60);
@@ -327,7 +330,7 @@ mod tests {
                 file.set_modified(before).unwrap();
             });
         };
-        let ways: [(&str, &dyn Fn(&Path)); 4] =
+        let ways: [Change<'_>; 4] =
             [("longer", &longer), ("shorter", &shorter), ("touched", &touched), ("altered", &altered)];
         for (name, change) in ways {
             // From its beginning, and from where an earlier request ended.

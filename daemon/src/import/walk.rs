@@ -185,7 +185,7 @@ impl Walker<'_> {
         self.walk.matched += u64::from(!entry.file_type().is_dir());
         if entry.path_is_symlink() && !self.rules.follow && entry.depth() > 0 {
             self.walk.links += 1;
-        } else if is_special(&entry.file_type()) {
+        } else if is_special(entry.file_type()) {
             *self.walk.passed_over.entry(NO_FILE.to_owned()).or_default() += 1;
         } else if entry.file_type().is_file() {
             match photo_extension(path) {
@@ -236,7 +236,7 @@ fn is_glob(path: &Path) -> bool {
 }
 
 /// Neither a file nor a folder: opening it would wait for somebody, or read what never ends.
-fn is_special(kind: &fs::FileType) -> bool {
+fn is_special(kind: fs::FileType) -> bool {
     kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device()
 }
 
