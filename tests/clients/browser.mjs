@@ -1,7 +1,8 @@
 // Uploads one file with the browser build of tus-js-client, in a page of another origin than the daemon's:
 //   node browser.mjs '{"origin": "http://gallery.example", "endpoint": "http://127.0.0.1:8080/v1/uploads", "file": "photo.jpg"}'
 // The page is jsdom's. Its XMLHttpRequest asks before it sends (preflight), holds the daemon to its answer, and hides
-// headers that are not exposed, as browsers do. What it leaves out is done here: a method must be allowed, too.
+// headers that are not exposed, as browsers do. What it leaves out is done here: a method must be allowed, too, and an
+// answer must be whole.
 import { readFileSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import http from 'node:http'
@@ -27,6 +28,13 @@ http.ClientRequest.prototype.emit = function (event, ...args) {
       report.forbidden.push(wanted)
       args[0].statusCode = 403
     }
+  }
+  if (event === 'response') {
+    // An answer that is cut off within its body is an error to a page; jsdom leaves the request without an end.
+    const answer = args[0]
+    answer.once('close', () => {
+      if (!answer.complete) this.emit('error', new Error('the answer was cut off'))
+    })
   }
   return emit.call(this, event, ...args)
 }
