@@ -534,7 +534,9 @@ async fn an_import_that_is_interrupted_before_its_walk_ends_has_a_summary_too() 
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let names = child.stdin.take();
+    let began = Instant::now();
     while fake.state.lock().unwrap().connections == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the import never asks for the daemon");
         tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)

@@ -1,7 +1,7 @@
 //! Forms with many photos: what their parts may be, and how many forms there may be at once.
 
 use bytes::Bytes;
-use darkroom_tests::{Client, Daemon, Setup, photos};
+use darkroom_tests::{Client, Daemon, Setup, eventually, photos};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,23 +118,29 @@ async fn files_are_found_however_they_are_named() {
     assert_eq!(send(&client, &[nothing]).await.problem(), "multipart-without-file");
 }
 
+/// A form of which one file was taken, while others have each of the three slots.
+async fn between_two_files(client: &Client) -> (Sending, Vec<TcpStream>) {
+    let mut sending = Sending::begin(connect(client).await).await;
+    sending.send(&photo(1)).await;
+    // Only the next boundary ends it.
+    sending.send(b"--edge").await;
+    eventually("the first is taken", async || !client.all().await.is_empty()).await;
+    client.idle().await;
+    let large = photos::photo(9, 1500, 1000);
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        crowd.push(stalled(client, &large).await);
+    }
+    client.holds("job_slots", 3).await;
+    (sending, crowd)
+}
+
 /// Where others have every slot, a form's next file is not refused after its bytes were read, but waited for.
 #[tokio::test]
 async fn a_forms_files_wait_for_room() {
     let daemon = Daemon::start_with(&Setup::config("[budgets]\njob_slots = 4"));
     let client = daemon.client();
-    let mut sending = Sending::begin(connect(&client).await).await;
-    sending.send(&photo(1)).await;
-    // Only the next boundary ends it.
-    sending.send(b"--edge").await;
-    while client.all().await.is_empty() {}
-    client.idle().await;
-    let large = photos::photo(9, 1500, 1000);
-    let mut crowd = Vec::new();
-    for _ in 0..3 {
-        crowd.push(stalled(&client, &large).await);
-    }
-    client.holds("job_slots", 3).await;
+    let (mut sending, crowd) = between_two_files(&client).await;
     sending.send(&photo(2)[6..]).await;
     until_metric(&client, "darkroom_refusals_total{reason=\"full\"}", 3.0).await;
     drop(crowd);
@@ -149,17 +155,7 @@ async fn a_form_says_when_to_send_its_refused_files_again() {
     let config = "[budgets]\njob_slots = 4\n[http]\ntar_patience = '100ms'";
     let daemon = Daemon::start_with(&Setup::config(config));
     let client = daemon.client();
-    let mut sending = Sending::begin(connect(&client).await).await;
-    sending.send(&photo(1)).await;
-    sending.send(b"--edge").await;
-    while client.all().await.is_empty() {}
-    client.idle().await;
-    let large = photos::photo(9, 1500, 1000);
-    let mut crowd = Vec::new();
-    for _ in 0..3 {
-        crowd.push(stalled(&client, &large).await);
-    }
-    client.holds("job_slots", 3).await;
+    let (mut sending, _crowd) = between_two_files(&client).await;
     sending.send(&photo(2)[6..]).await;
     let (head, answer) = sending.end().await;
     assert_eq!(told(&answer), [("1.jpg", 201, ""), ("2.jpg", 503, "/problems/overloaded")]);

@@ -1,10 +1,9 @@
 //! Nobody gets more than is due: of slots, of requests, of what may be stored. Refusals come early, and say how much.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use darkroom_tests::{Client, Daemon, Setup, photos};
+use darkroom_tests::{Client, Daemon, Setup, eventually, photos};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::{Method, StatusCode};
@@ -41,9 +40,7 @@ async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
 
 /// Waits until the daemon's metrics have this line with this value.
 pub(crate) async fn until_metric(client: &Client, line: &str, value: f64) {
-    while client.metric(line).await < value {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
-    }
+    eventually(&format!("{line} is {value}"), async || client.metric(line).await >= value).await;
 }
 
 #[tokio::test]
@@ -254,8 +251,7 @@ async fn one_clients_requests_on_http_2_keep_no_other_out() {
 }
 
 /// Waits until no connection but the one that asks is open.
-async fn until_gone(client: &Client) {
-    while client.metric("darkroom_http_connections").await > 1.0 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
-    }
+pub(crate) async fn until_gone(client: &Client) {
+    let gone = async || client.metric("darkroom_http_connections").await <= 1.0;
+    eventually("the others are gone", gone).await;
 }

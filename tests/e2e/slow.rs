@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use darkroom_tests::{Client, Daemon, Setup, photos};
+use darkroom_tests::{Client, Daemon, Setup, eventually, photos};
+
+use crate::limits::{until_gone, until_metric};
 use futures_util::future::join_all;
 use hyper::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -213,17 +215,14 @@ async fn a_thousand_that_send_a_byte_a_second_cost_a_normal_client_nothing_and_l
     for _ in 0..CONNECTIONS {
         slow.push(trickling(&client, 1_000_000).await);
     }
-    while client.metric("darkroom_http_connections").await < CONNECTIONS as f64 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
-    }
+    let come = async || client.metric("darkroom_http_connections").await >= CONNECTIONS as f64;
+    eventually("all are connected", come).await;
     let each = memory(&daemon).saturating_sub(before) / CONNECTIONS as u64;
     println!("{CONNECTIONS} slow connections: {} KiB of memory each", each / 1024);
     assert!(each < CONNECTION_BYTES_MAX, "{} KiB each", each / 1024);
     assert_eq!(client.metric("darkroom_job_slots_used").await.to_bits(), 0_f64.to_bits());
     drop(slow);
-    while client.metric("darkroom_http_connections").await > 1.0 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
-    }
+    until_gone(&client).await;
     let _crowd = Crowd::gather(&client, 1, 1).await;
     behaves_as_ever(&client).await;
 }
@@ -235,9 +234,7 @@ async fn a_thousand_that_are_just_fast_enough_cost_a_normal_client_nothing() {
     let client = daemon.client();
     let _crowd = Crowd::gather(&client, 17 << 10, 1126).await;
     // As many as one client gets.
-    while client.metric("darkroom_job_slots_used").await < 168.0 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Polling for the condition.
-    }
+    until_metric(&client, "darkroom_job_slots_used", 168.0).await;
     behaves_as_ever(&client).await;
     assert!(client.metric("darkroom_job_slots_used").await >= 168.0, "they still hold them");
 }

@@ -11,6 +11,8 @@
 #![allow(clippy::print_stdout, reason = "a test says what it skips")]
 #![expect(missing_docs, reason = "read by those who write tests, beside the code")]
 
+use std::time::{Duration, Instant};
+
 pub mod client;
 pub mod clients;
 pub mod cutting;
@@ -26,6 +28,18 @@ pub use daemon::{Daemon, Setup};
 /// A number from the environment: how large a test is to be.
 pub fn scale(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Longest that anything is waited for, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until it is so. `what` says what never happened if it is not.
+pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < PATIENCE, "it never happened that {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await; // Polling for the condition.
+    }
 }
 
 /// Whether a program is installed; in CI it has to be.

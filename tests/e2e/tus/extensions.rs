@@ -1,7 +1,5 @@
 //! Checksum, concatenation, expiration, termination.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -188,12 +186,12 @@ async fn an_upload_to_which_nothing_is_added_goes_in_time() {
     patch(&client, &path, 0, &photo[..20_000]).await;
     let done = create(&client, photo.len(), &[]).await;
     append_rest(&client, &done, &photo, 0, photo.len()).await;
-    while client.get(&path).await.status != StatusCode::NOT_FOUND
-        || client.get(&done).await.status != StatusCode::NOT_FOUND
-    {
+    let are_gone = async || {
         client.sweep().await;
-        tokio::time::sleep(Duration::from_millis(50)).await; // Polling for the condition.
-    }
+        client.get(&path).await.status == StatusCode::NOT_FOUND
+            && client.get(&done).await.status == StatusCode::NOT_FOUND
+    };
+    darkroom_tests::eventually("both have gone", are_gone).await;
     client.sweep().await;
     assert!(darkroom_tests::daemon::files(&daemon.data().join("objects/uploads")).is_empty());
     assert_eq!(client.all().await.len(), 1);

@@ -168,9 +168,10 @@ async fn an_upload_that_never_gets_a_byte_goes_sooner() {
     let client = daemon.client();
     let (empty, begun) = (create(&client, 100, &[]).await, create(&client, 100, &[]).await);
     assert_eq!(patch(&client, &begun, 0, &[0xFF]).await.status, StatusCode::NO_CONTENT);
-    while client.get(&empty).await.status != StatusCode::NOT_FOUND {
+    let is_gone = async || {
         client.sweep().await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await; // Polling for the condition.
-    }
+        client.get(&empty).await.status == StatusCode::NOT_FOUND
+    };
+    darkroom_tests::eventually("it has gone", is_gone).await;
     assert_eq!(offset(&client, &begun).await, 1);
 }
