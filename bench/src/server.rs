@@ -58,6 +58,12 @@ struct Own {
 impl Server {
     /// The one that is given, or a new one.
     pub(crate) fn of(args: &ServerArgs) -> anyhow::Result<Self> {
+        Self::configured(args, &[])
+    }
+
+    /// As [`Server::of`]. A new one that is given no configuration file gets these keys of the configuration, with their
+    /// values.
+    pub(crate) fn configured(args: &ServerArgs, keys: &[(&str, String)]) -> anyhow::Result<Self> {
         raise_file_limit();
         if let Some(url) = &args.url {
             return Ok(Self { target: Target::parse(url, args.key.clone())?, pid: args.pid, _own: None });
@@ -66,7 +72,8 @@ impl Server {
             Some(program) => program.clone(),
             None => std::env::current_exe()?.with_file_name("darkroomd"),
         };
-        let (own, url) = Own::start(&program, args.config.as_deref(), args.data.as_deref())?;
+        let keys = if args.config.is_none() { keys } else { &[] };
+        let (own, url) = Own::start(&program, args.config.as_deref(), args.data.as_deref(), keys)?;
         Ok(Self { target: Target::parse(&url, None)?, pid: Some(own.child.id()), _own: Some(own) })
     }
 }
@@ -80,7 +87,12 @@ impl Server {
 }
 
 impl Own {
-    fn start(program: &Path, config: Option<&Path>, place: Option<&Path>) -> anyhow::Result<(Self, String)> {
+    fn start(
+        program: &Path,
+        config: Option<&Path>,
+        place: Option<&Path>,
+        keys: &[(&str, String)],
+    ) -> anyhow::Result<(Self, String)> {
         let folder = match place {
             Some(place) => TempDir::with_prefix_in("darkroom-bench-", place),
             None => TempDir::with_prefix("darkroom-bench-"),
@@ -90,6 +102,9 @@ impl Own {
         command.args(["serve", "--listen", "127.0.0.1:0", "--open", "--data"]).arg(folder.path());
         if let Some(config) = config {
             command.arg("--config").arg(config);
+        }
+        for (key, value) in keys {
+            command.env(format!("DARKROOM__{}", key.to_uppercase().replace('.', "__")), value);
         }
         if std::env::var_os("DARKROOM__LOG__LEVEL").is_none() {
             command.env("DARKROOM__LOG__LEVEL", "error");
@@ -141,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_start_is_a_sentence() {
-        let error = Own::start(Path::new("/nowhere/darkroomd"), None, None).err().unwrap();
+        let error = Own::start(Path::new("/nowhere/darkroomd"), None, None, &[]).err().unwrap();
         assert!(format!("{error:#}").starts_with("cannot start /nowhere/darkroomd: build it"), "{error:#}");
-        let error = Own::start(Path::new("/bin/true"), None, None).err().unwrap();
+        let error = Own::start(Path::new("/bin/true"), None, None, &[]).err().unwrap();
         assert!(error.to_string().starts_with("/bin/true did not start"), "{error:#}");
     }
 

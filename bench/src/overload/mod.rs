@@ -49,8 +49,9 @@ pub(crate) struct OverloadArgs {
     /// Connections for GETs.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     get_connections: u16,
-    /// Photos that are sent before and after, as fast as they are taken, to measure what the server processes.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Photos that are sent before and after, as fast as they are taken, to measure what the server processes. Fewer than it lets
+    /// wait: for one that is refused the client stands still.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     capacity_photos: u64,
     /// Pixels per row.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65_535))]
@@ -62,6 +63,12 @@ pub(crate) struct OverloadArgs {
     /// machine.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: u8,
+    /// How many photos the server that is started lets wait (`pipeline.backlog_photos_max`). With its default of a million
+    /// hardly anything would be refused: what arrives in two minutes would be taken, and be processed for a quarter of an
+    /// hour.
+    #[arg(long, default_value_t = 500, conflicts_with_all = ["url", "config"],
+          value_parser = clap::value_parser!(u64).range(1..))]
+    backlog_photos: u64,
     /// How long to wait at most until all acknowledged photos are ready, in seconds.
     #[arg(long, default_value_t = 3600.0)]
     drain_seconds_max: f64,
@@ -94,7 +101,8 @@ impl FromStr for Rate {
 /// Measures, overloads, waits, measures again, and prints. An error if an acknowledged photo is not ready in the end, or a
 /// figure is beyond its bounds.
 pub(crate) fn run(args: &OverloadArgs) -> anyhow::Result<()> {
-    let server = Server::of(&args.server)?;
+    let backlog = ("pipeline.backlog_photos_max", args.backlog_photos.to_string());
+    let server = Server::configured(&args.server, &[backlog])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let report = runtime.block_on(measure(args, &server))?;

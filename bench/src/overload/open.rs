@@ -1,12 +1,13 @@
 //! The open loop: uploads and GETs at their own rates, over a bounded number of connections.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use hyper::StatusCode;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::schedule::Schedule;
@@ -71,12 +72,6 @@ impl Latencies {
         self.from_due.saturating_record(due.elapsed().as_micros() as u64);
         self.from_sent.saturating_record(sent.elapsed().as_micros() as u64);
     }
-
-    fn add(&mut self, other: &Self) {
-        // All have the same bounds, for which adding cannot fail.
-        let _ = self.from_due.add(&other.from_due);
-        let _ = self.from_sent.add(&other.from_sent);
-    }
 }
 
 impl Answers {
@@ -94,20 +89,6 @@ impl Answers {
         }
     }
 
-    fn add(&mut self, other: Self) {
-        self.got.add(&other.got);
-        self.refused.add(&other.refused);
-        self.accepted.add(&other.accepted);
-        for (status, count) in other.statuses {
-            *self.statuses.entry(status).or_default() += count;
-        }
-        self.broken += other.broken;
-        self.first_break = self.first_break.take().or(other.first_break);
-        self.unsent += other.unsent;
-        self.unreadable += other.unreadable;
-        self.ids.extend(other.ids);
-    }
-
     fn count(&mut self, method: &str, status: StatusCode) {
         *self.statuses.entry(format!("{method} {}", status.as_u16())).or_default() += 1;
     }
@@ -115,6 +96,13 @@ impl Answers {
     fn broke(&mut self, error: &anyhow::Error) {
         self.broken += 1;
         self.first_break.get_or_insert_with(|| format!("{error:#}"));
+    }
+
+    fn got(&mut self, answer: &Answer, due: Instant, sent: Instant) {
+        self.count("GET", answer.status);
+        if answer.status == StatusCode::OK {
+            self.got.record(due, sent);
+        }
     }
 
     fn uploaded(&mut self, answer: &Answer, due: Instant, sent: Instant) {
@@ -140,78 +128,88 @@ fn is_readable(answer: &Answer) -> bool {
     problem.is_some_and(|problem| problem["type"].is_string()) && answer.retry_after.is_some()
 }
 
-/// Sends everything that is due and adds up.
-pub(super) async fn run(storm: Storm) -> Answers {
-    let storm = Arc::new(storm);
-    let uploads = Arc::new(Schedule::new(storm.uploads_per_second, storm.time));
-    let gets = Arc::new(Schedule::new(storm.gets_per_second, storm.time));
-    let mut workers = Vec::new();
-    for _ in 0..storm.upload_connections {
-        workers.push(tokio::spawn(upload(Arc::clone(&storm), Arc::clone(&uploads))));
-    }
-    for _ in 0..storm.get_connections {
-        workers.push(tokio::spawn(get(Arc::clone(&storm), Arc::clone(&gets))));
-    }
-    let mut sum = Answers::new();
-    for worker in workers {
-        match worker.await {
-            Ok(answers) => sum.add(answers),
-            Err(error) => sum.broke(&anyhow::Error::new(error).context("a worker ended")),
-        }
-    }
-    sum
+/// What all workers share. Each with histograms of its own would zero hundreds of megabytes in the storm's first second.
+struct Shared {
+    storm: Storm,
+    uploads: Schedule,
+    gets: Schedule,
+    answers: Mutex<Answers>,
 }
 
-async fn upload(storm: Arc<Storm>, schedule: Arc<Schedule>) -> Answers {
-    let (mut answers, mut line) = (Answers::new(), Line::default());
-    while let Some((number, due)) = schedule.take() {
+impl Shared {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends everything that is due and adds up.
+pub(super) async fn run(storm: Storm) -> Answers {
+    let shared = Arc::new(Shared {
+        answers: Mutex::new(Answers::new()),
+        uploads: Schedule::new(storm.uploads_per_second, storm.time),
+        gets: Schedule::new(storm.gets_per_second, storm.time),
+        storm,
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..shared.storm.upload_connections {
+        workers.spawn(upload(Arc::clone(&shared)));
+    }
+    for _ in 0..shared.storm.get_connections {
+        workers.spawn(get(Arc::clone(&shared)));
+    }
+    while let Some(ended) = workers.join_next().await {
+        if let Err(error) = ended {
+            shared.answers().broke(&anyhow::Error::new(error).context("a worker ended"));
+        }
+    }
+    std::mem::replace(&mut *shared.answers(), Answers::new())
+}
+
+async fn upload(shared: Arc<Shared>) {
+    let (storm, mut line) = (&shared.storm, Line::default());
+    while let Some((number, due)) = shared.uploads.take() {
         let photo = storm.photos.photo(storm.first_photo + number);
         sleep_until(due).await;
-        if schedule.is_over() {
+        if shared.uploads.is_over() {
+            let mut answers = shared.answers();
             answers.unsent += 1;
             answers.refused.record(due, due);
             continue;
         }
         let sent = Instant::now();
         match try_upload(&storm.target, &mut line, photo).await {
-            Ok(answer) => answers.uploaded(&answer, due, sent),
+            Ok(answer) => shared.answers().uploaded(&answer, due, sent),
             Err(error) => {
                 line.close();
-                answers.broke(&error);
+                shared.answers().broke(&error);
             }
         }
     }
-    answers
 }
 
 async fn try_upload(target: &Target, line: &mut Line, photo: Bytes) -> anyhow::Result<Answer> {
     line.open(target).await?.upload("", Unique::MIME, photo).await
 }
 
-async fn get(storm: Arc<Storm>, schedule: Arc<Schedule>) -> Answers {
-    let (mut answers, mut line) = (Answers::new(), Line::default());
-    while let Some((_, due)) = schedule.take() {
+async fn get(shared: Arc<Shared>) {
+    let mut line = Line::default();
+    while let Some((_, due)) = shared.gets.take() {
         sleep_until(due).await;
-        if schedule.is_over() {
+        if shared.gets.is_over() {
+            let mut answers = shared.answers();
             answers.unsent += 1;
             answers.got.record(due, due);
             continue;
         }
         let sent = Instant::now();
-        match try_get(&storm, &mut line).await {
-            Ok(answer) => {
-                answers.count("GET", answer.status);
-                if answer.status == StatusCode::OK {
-                    answers.got.record(due, sent);
-                }
-            }
+        match try_get(&shared.storm, &mut line).await {
+            Ok(answer) => shared.answers().got(&answer, due, sent),
             Err(error) => {
                 line.close();
-                answers.broke(&error);
+                shared.answers().broke(&error);
             }
         }
     }
-    answers
 }
 
 async fn try_get(storm: &Storm, line: &mut Line) -> anyhow::Result<Answer> {

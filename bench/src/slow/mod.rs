@@ -44,7 +44,7 @@ pub(crate) struct SlowArgs {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     normal_connections: u16,
     /// How long a phase takes.
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 6.0)]
     seconds: f64,
     /// Phases of each kind.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
