@@ -281,6 +281,7 @@ mod tests {
 
     use darkroom_store::life::{self, Nodes};
     use darkroom_store::metadata::EmbeddedOptions;
+    use darkroom_store::objects::filesystem::FilesystemOptions;
     use futures_util::FutureExt;
 
     use super::*;
@@ -288,7 +289,10 @@ mod tests {
     async fn keys(home: &tempfile::TempDir) -> (Keys, ObjectStore) {
         let options = EmbeddedOptions::default();
         let metadata = Metadata::open_embedded(&home.path().join("metadata"), options).await.unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         let life = life::begin(&metadata, &objects).await.unwrap();
         (Keys::new(metadata, life.epoch, Fate::default()), objects)
     }

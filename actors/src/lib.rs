@@ -10,6 +10,7 @@
 //! - `held`: durable jobs that this process holds. `heart`: what keeps them, and this node, alive. `keys`: object
 //!   keys with durable intents.
 //! - `backlog` and `reconciler`: waiting jobs come back into the pipeline.
+//! - `processing`: how many photos are to be processed, which uploads are refused by.
 //! - `originals`: originals without what is private, beside the way of a photo.
 //! - `uploads`: files that come in more than one request, until they are whole.
 //! - [`direct`]: uploads that clients send to the object store by themselves.
@@ -38,6 +39,7 @@ mod originals;
 pub mod outcomes;
 pub mod permits;
 pub mod pipeline;
+mod processing;
 #[cfg(test)]
 mod races;
 mod reconciler;

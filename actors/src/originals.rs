@@ -155,6 +155,7 @@ impl Strip {
 mod tests {
     use darkroom_store::model::ContentHash;
     use darkroom_store::objects::ObjectKind;
+    use darkroom_store::objects::filesystem::FilesystemOptions;
     use tokio::time::Instant;
 
     use super::*;
@@ -210,7 +211,8 @@ mod tests {
     impl Scene {
         async fn new() -> Self {
             let home = tempfile::tempdir().unwrap();
-            let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+            let objects =
+                ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
             let compute = Arc::new(ComputePool::start(1).unwrap());
             let (gate, opened) = std::sync::mpsc::channel();
             let pool = compute.clone();

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::processing::Processing;
 use crate::turns::{Party, Patience, Returned, Turns};
 
 /// What the smallest upload is charged: what a connection reads at once is held beside the body.
@@ -333,7 +334,9 @@ pub struct Admission {
     turns: Arc<Turns>,
     window_bytes: u64,
     draining: Arc<AtomicBool>,
-    backlog_full: Arc<AtomicBool>,
+    /// Photos that are to be processed, and how many of them there may be.
+    pub(crate) processing: Processing,
+    processing_max: u64,
 }
 
 impl Admission {
@@ -363,7 +366,8 @@ impl Admission {
             turns,
             window_bytes: options.upload_window_bytes,
             draining: Arc::default(),
-            backlog_full: Arc::default(),
+            processing: Processing::default(),
+            processing_max: options.backlog_photos_max,
         }
     }
 
@@ -402,7 +406,7 @@ impl Admission {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
-        if self.backlog_full.load(Ordering::Relaxed) {
+        if self.processing.count() >= self.processing_max {
             return Err(Refused::Backlog);
         }
         Ok(())
@@ -426,10 +430,6 @@ impl Admission {
     /// Whether the daemon is shutting down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_backlog_full(&self, full: bool) {
-        self.backlog_full.store(full, Ordering::Relaxed);
     }
 
     /// All budgets, for metrics.
@@ -554,11 +554,15 @@ mod tests {
 
     #[test]
     fn a_closed_door_says_why() {
-        let admission = Admission::new(&crate::PipelineOptions::default());
+        let options = crate::PipelineOptions { backlog_photos_max: 2, ..Default::default() };
+        let admission = Admission::new(&options);
+        admission.processing.added();
         let lease = admission.lease(None).unwrap();
         assert_eq!(lease.slot.amount(), 1);
-        admission.set_backlog_full(true);
+        admission.processing.added();
         assert_eq!(admission.lease(None).unwrap_err(), Refused::Backlog);
+        admission.processing.settled();
+        drop(admission.lease(None).unwrap());
         admission.close();
         assert_eq!(admission.lease(None).unwrap_err(), Refused::Draining);
     }

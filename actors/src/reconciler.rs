@@ -280,20 +280,24 @@ async fn round(reach: &Reach) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let look = house.backlog.before_look();
-    let found = load(house, choose(reach, &look_for_due(reach).await?)).await?;
-    reach.counters.queue.store(found.len(), Ordering::Relaxed);
+    let chosen = choose(reach, &look_for_due(reach).await?);
+    reach.counters.queue.store(chosen.len(), Ordering::Relaxed);
     // Fresh uploads are interactive: they queue behind their like, not behind what is less urgent.
-    if !found.iter().any(|found| found.job.class == Class::Interactive) {
+    if !chosen.iter().any(|turn| turn.due.class == Class::Interactive) {
         house.backlog.found_empty(look);
     }
-    let Some(first) = found.first() else { return Ok(false) };
-    let Some(permits) = Permits::in_order(house, first).await else { return Ok(false) };
+    let mut candidates = Candidates::new(house, chosen);
+    let Some(first) = candidates.next().await? else {
+        house.backlog.found_empty(look); // Settled since the look, all of them, or unreadable.
+        return Ok(false);
+    };
+    let Some(permits) = Permits::in_order(house, &first).await else { return Ok(false) };
     if house.admission.is_draining() {
         return Ok(false); // The wait may have been long.
     }
     let mut reserved = vec![(first, permits)];
-    for entry in &found[1..] {
-        let Some(permits) = Permits::at_once(house, entry) else { break };
+    while let Some(entry) = candidates.next().await? {
+        let Some(permits) = Permits::at_once(house, &entry) else { break };
         reserved.push((entry, permits));
     }
     if let Some((last, _)) = reserved.last() {
@@ -336,11 +340,38 @@ fn choose(reach: &Reach, due: &[Due]) -> Vec<Turn> {
     jobs::choose(due, *reach.turns(), house.options.class_shares, (ROUND, among(house)), dice)
 }
 
+/// What was chosen, read with its photos as it is asked for: one, then two, then four. Where one place comes free at a
+/// time, to read all that wait for it would cost more than the round does.
+struct Candidates<'a> {
+    house: &'a House,
+    chosen: std::vec::IntoIter<Turn>,
+    read: std::vec::IntoIter<Found>,
+    /// How many to read next.
+    step: usize,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(house: &'a House, chosen: Vec<Turn>) -> Self {
+        Self { house, chosen: chosen.into_iter(), read: Vec::new().into_iter(), step: 1 }
+    }
+
+    async fn next(&mut self) -> Result<Option<Found>, StoreError> {
+        loop {
+            if let Some(found) = self.read.next() {
+                return Ok(Some(found));
+            }
+            let turns: Vec<_> = self.chosen.by_ref().take(self.step).collect();
+            if turns.is_empty() {
+                return Ok(None);
+            }
+            self.step *= 2;
+            self.read = load(self.house, turns).await?.into_iter();
+        }
+    }
+}
+
 /// Reads what was chosen, with its photos.
 async fn load(house: &House, chosen: Vec<Turn>) -> Result<Vec<Found>, StoreError> {
-    if chosen.is_empty() {
-        return Ok(Vec::new());
-    }
     let chosen = &chosen;
     let load = |tx| async move {
         let mut found = Vec::with_capacity(chosen.len());
@@ -430,7 +461,7 @@ fn wanted(house: &House, job: &Job, photo: &Photo) -> Arc<[Preset]> {
 }
 
 /// Claims the jobs that there are permits for and hands them over; how many.
-async fn claim(reach: &Reach, reserved: Vec<(&Found, Permits)>) -> Result<u64, StoreError> {
+async fn claim(reach: &Reach, reserved: Vec<(Found, Permits)>) -> Result<u64, StoreError> {
     let house = &reach.house;
     let now = Timestamp::now();
     let until = now.after(house.options.lease_duration);
@@ -522,14 +553,15 @@ fn hand_over(reach: &Reach, photo: Photo, held: HeldJob, permits: Permits) {
     send(&reach.decoder, DecoderMessage::Decode(Box::new(accepted)));
 }
 
-/// What must not wait behind a round that waits for permits: abandoned jobs, and whether too many photos wait.
+/// What must not wait behind a round that waits for permits: abandoned jobs, and how many photos wait.
 async fn tend(house: &House) -> Result<(), StoreError> {
-    let processing = house
+    let processing = &house.admission.processing;
+    let before = processing.before_count();
+    let count = house
         .metadata
         .read("count photos", |tx| async move { photos::count_of(&tx, State::Processing).await })
         .await?;
-    let full = u64::try_from(processing).is_ok_and(|count| count >= house.options.backlog_photos_max);
-    house.admission.set_backlog_full(full);
+    processing.counted(count, before);
     give_back_abandoned(house).await
 }
 

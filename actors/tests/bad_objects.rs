@@ -14,6 +14,7 @@ use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::jobs::{self, DeadJob, Job};
 use darkroom_store::model::photos::{self, Photo, State};
 use darkroom_store::model::{OwnerId, PhotoId};
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::s3::{Checksum, S3Options};
 use darkroom_store::objects::{ObjectKey, ObjectStore};
 use darkroom_test_s3::{BUCKET, Fault as S3Fault, KEY_ID, SECRET_KEY, Server};
@@ -36,7 +37,10 @@ struct House {
 impl House {
     async fn on_files() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         Self::new(home, objects, None).await
     }
 

@@ -10,6 +10,7 @@ use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::PhotoId;
 use darkroom_store::model::photos::{self, Photo, State};
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::s3::S3Options;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_store::{StoreError, life};
@@ -30,7 +31,10 @@ struct House {
 impl House {
     async fn on_files() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         Self::new(home, objects).await
     }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_actors::faults::{Action, Fault, Point};
-use darkroom_actors::{IngestError, Pipeline, PipelineOptions, Preset, Refused, Upload};
+use darkroom_actors::{Chunk, IngestError, Last, Pipeline, PipelineOptions, Preset, Refused, Upload};
 use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata, RangeOptions, Transaction};
 use darkroom_store::model::changes::{Change, What};
 use darkroom_store::model::jobs;
 use darkroom_store::model::photos::{self, State};
+use darkroom_store::model::uploads::{self, Ended, Kind, Wishes};
 use darkroom_store::model::{OwnerId, PhotoId, Timestamp, nodes, record, subspaces};
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use futures_util::{StreamExt, stream};
 
@@ -41,7 +43,9 @@ impl House {
 
     /// The folder that the nodes share, opened by one of them.
     async fn objects(&self) -> ObjectStore {
-        ObjectStore::open_shared_filesystem(&self.home.path().join("objects"), 0).await.unwrap()
+        ObjectStore::open_shared_filesystem(&self.home.path().join("objects"), FilesystemOptions::default())
+            .await
+            .unwrap()
     }
 
     async fn node(&self, timeout: Duration, faults: Vec<Fault>) -> Pipeline {
@@ -299,5 +303,77 @@ async fn clocks_that_disagree_kill_no_node_and_save_none() {
     .await;
     assert!(renew(behind, Timestamp(1)).await);
     judge.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+/// An upload whose bytes are all there, brought by this node.
+async fn whole_upload(node: &Pipeline) -> uploads::Upload {
+    let spec = PhotoSpec { width: 320, height: 240, ..PhotoSpec::default() };
+    let bytes = Bytes::from(jpeg(&spec));
+    let length = bytes.len() as u64;
+    let begun = node.begin_upload(OwnerId::open(), Kind::Plain, Some(length), Wishes::default(), None).await;
+    let id = begun.unwrap().unwrap().id;
+    let held = node.hold_upload(id, &OwnerId::open(), 0).await.unwrap();
+    let body = stream::iter([Ok(bytes)]).boxed();
+    let chunk = Chunk { body, bytes: Some(length), check: None, length: None, last: Last::AtLength };
+    node.append_upload(held, chunk, node.lease(None).unwrap()).await.0.unwrap()
+}
+
+/// One node that stands still for a while when it has stored the whole of an upload, and another.
+async fn slow_and_quick(house: &House) -> (Pipeline, Pipeline) {
+    let slow = Fault { times: Some(1), millis: 2000, ..Fault::at(Point::OriginalStored, Action::Pause) };
+    let nodes = (house.node(LONG, vec![slow]).await, house.node(LONG, Vec::new()).await);
+    beating(house, 2).await;
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_two_nodes_finish_at_once_is_one_photo_to_both() {
+    let house = &House::new().await;
+    let (slow, quick) = slow_and_quick(house).await;
+    let whole = &whole_upload(&slow).await;
+    let first = slow.finish_upload(whole, slow.lease(None).unwrap());
+    let second = async {
+        until("the other is about to make it", || async { house.files("originals") == 1 }).await;
+        quick.finish_upload(whole, quick.lease(None).unwrap()).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.photo.id, first.duplicate), (second.photo.id, second.duplicate));
+    assert!(!first.duplicate, "neither is told that the other was there before it");
+    until("it is ready", || async { house.count(State::Ready).await == 1 }).await;
+    assert_eq!(house.announced().await, HashMap::from([(first.photo.id, 1)]));
+    slow.sweep().await.unwrap();
+    quick.sweep().await.unwrap();
+    until("what was stored in vain is gone", || async { house.files("originals") == 1 }).await;
+    slow.drain().await.unwrap();
+    quick.drain().await.unwrap();
+    house.metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_ended_while_the_other_node_finishes_it_is_no_photo() {
+    let house = &House::new().await;
+    let (slow, quick) = slow_and_quick(house).await;
+    let whole = &whole_upload(&slow).await;
+    let finished = slow.finish_upload(whole, slow.lease(None).unwrap());
+    let ended = async {
+        until("the other is about to make it", || async { house.files("originals") == 1 }).await;
+        quick.end_upload(whole.id, &OwnerId::open(), (uploads::State::Terminated, None)).await
+    };
+    let (finished, ended) = tokio::join!(finished, ended);
+    assert!(
+        matches!(ended.unwrap(), Ended::Found(found) if !found.state.is_end()),
+        "it was there to be ended"
+    );
+    assert!(matches!(finished, Err(IngestError::UploadGone)), "{finished:?}");
+    slow.sweep().await.unwrap();
+    quick.sweep().await.unwrap();
+    until("no byte of it is left", || async { house.files("originals") + house.files("uploads") == 0 }).await;
+    for state in [State::Processing, State::Ready, State::Failed] {
+        assert_eq!(house.count(state).await, 0);
+    }
+    slow.drain().await.unwrap();
+    quick.drain().await.unwrap();
     house.metadata.close().await;
 }

@@ -337,6 +337,7 @@ fn set(answer: &mut Answer, name: HeaderName, value: &str) {
 mod tests {
     use bytes::Bytes;
     use darkroom_store::objects::ObjectKind;
+    use darkroom_store::objects::filesystem::FilesystemOptions;
     use darkroom_store::objects::s3::S3Options;
     use darkroom_test_s3::{BUCKET, KEY_ID, SECRET_KEY, Server};
     use http_body_util::{BodyExt, Collected};
@@ -375,7 +376,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_of_another_length_than_is_recorded_is_not_served() {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+        let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
         let (key, hash) = (ObjectKey::new(ObjectKind::Original), ContentHash::of(CONTENT));
         objects.put(&key, Bytes::from_static(CONTENT)).await.unwrap();
         for recorded in [BYTES - 1, BYTES + 1] {

@@ -83,6 +83,7 @@ mod tests {
         // These have no default value to write down, so the file shows an example.
         assert!(all.server.health_listen.take().is_some());
         assert!(all.pipeline.compute_threads.take().is_some());
+        assert!(all.objects.writes_max.take().is_some());
         // This one follows the object store.
         assert!(all.budgets.upload_window.take().is_some());
         all.testing.faults.clear();
@@ -167,6 +168,15 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_objects_that_could_not_be_written_is_refused_by_key() {
+        let config = load_text("[objects]\nwrites_max = 0", &[]).unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("objects.writes_max must be at least 1"), "{error}");
+        let config = load_text("[objects]\nwrites_max = 32", &[]).unwrap();
+        assert_eq!(config.filesystem_options().writes_max, 32);
+    }
+
+    #[test]
     fn foundationdb_asks_for_its_feature_and_for_shared_objects() {
         let engine = "[metadata]\nengine = \"foundationdb\"\n";
         let config = load_text(engine, &[("DARKROOM__METADATA__FOUNDATIONDB__PREFIX", "other/")]).unwrap();
@@ -223,6 +233,9 @@ mod tests {
         let file = "[metadata]\nmemtable = '1 B'";
         let refusal = load_text(file, &[]).unwrap().validate().unwrap_err().to_string();
         assert!(refusal.starts_with("metadata.memtable must be from 1 MiB"), "{refusal}");
+        let error = StoreError::InvalidOption { option: "writes_max", detail: "must be more".to_owned() };
+        assert_eq!(config.in_keys_of_objects(&error), "objects.writes_max must be more");
+        let config = load_text("[objects]\nstore = 's3'", &[]).unwrap();
         let error = StoreError::InvalidOption { option: "region", detail: "is not set".to_owned() };
         assert_eq!(config.in_keys_of_objects(&error), "objects.s3.region is not set");
         let error = StoreError::Unavailable { reason: "the bucket is gone".to_owned() };

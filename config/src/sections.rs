@@ -13,7 +13,7 @@ use darkroom_store::StoreError;
 use darkroom_store::metadata::{EmbeddedOptions, FoundationDbOptions, RetryOptions};
 use darkroom_store::model::uploads::Limits as UploadLimits;
 use darkroom_store::model::usage::Quota;
-use darkroom_store::objects::filesystem::PUT_BYTES_MAX;
+use darkroom_store::objects::filesystem::{FilesystemOptions, PUT_BYTES_MAX};
 use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
@@ -291,6 +291,7 @@ section! {
     Objects {
         store: ObjectsIn = ObjectsIn::Filesystem,
         free_space_min: ByteSize = ByteSize::mib(256),
+        writes_max: Option<usize> = None,
         shared: bool = false,
         s3: S3 = S3::default(),
     }
@@ -414,6 +415,8 @@ impl Config {
         if self.objects.store == ObjectsIn::S3 {
             self.objects.s3.validate().map_err(ConfigError::Invalid)?;
         }
+        let invalid = |error: StoreError| ConfigError::Invalid(in_keys(&error, "objects"));
+        self.filesystem_options().validate().map_err(invalid)?;
         let bucket = (self.objects.store == ObjectsIn::S3).then_some(&*self.objects.s3.prefix);
         self.direct.validate(bucket).map_err(ConfigError::Invalid)?;
         let (charged, held) = (self.pipeline_options().upload_window_bytes, self.put_bytes());
@@ -426,6 +429,15 @@ impl Config {
             )));
         }
         Ok(())
+    }
+
+    /// How the folder of objects is used.
+    pub fn filesystem_options(&self) -> FilesystemOptions {
+        let defaults = FilesystemOptions::default();
+        FilesystemOptions {
+            free_space_min_bytes: self.objects.free_space_min.0,
+            writes_max: self.objects.writes_max.unwrap_or(defaults.writes_max),
+        }
     }
 
     /// How the bucket is used.
@@ -580,7 +592,7 @@ impl Config {
 
     /// What the object store says when it is opened, with options by their keys.
     pub fn in_keys_of_objects(&self, error: &StoreError) -> String {
-        in_keys(error, s3::SECTION)
+        in_keys(error, if self.objects.store == ObjectsIn::S3 { s3::SECTION } else { "objects" })
     }
 
     /// Whether other nodes may use the folder of objects at the same time.

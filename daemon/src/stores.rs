@@ -98,11 +98,11 @@ fn lacking(config: &Config) -> StoreError {
 pub(crate) async fn objects(config: &Config) -> anyhow::Result<ObjectStore> {
     let opened = match config.objects.store {
         ObjectsIn::Filesystem => {
-            let (folder, reserve) = (objects_folder(config), config.objects.free_space_min.0);
+            let (folder, options) = (objects_folder(config), config.filesystem_options());
             if config.shares_objects() {
-                ObjectStore::open_shared_filesystem(&folder, reserve).await
+                ObjectStore::open_shared_filesystem(&folder, options).await
             } else {
-                ObjectStore::open_filesystem(&folder, reserve).await
+                ObjectStore::open_filesystem(&folder, options).await
             }
         }
         ObjectsIn::S3 => ObjectStore::open_s3(config.s3_options()).await,

@@ -16,6 +16,7 @@ use darkroom_store::metadata::{
 use darkroom_store::model::jobs::{self, Job, Kind, Lease};
 use darkroom_store::model::subspaces::{IDENTITY, INTENTS, NODES};
 use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, identity, objects};
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
@@ -225,7 +226,8 @@ async fn versionstamps_go_on_above_the_backups() {
 async fn a_restored_store_is_a_new_history() {
     let home = Home::new();
     let source = home.open("source").await;
-    let objects_store = ObjectStore::open_filesystem(&home.file("objects"), 0).await.unwrap();
+    let objects_store =
+        ObjectStore::open_filesystem(&home.file("objects"), FilesystemOptions::default()).await.unwrap();
     let life = life::begin(&source, &objects_store).await.unwrap();
     let (intended, job) = (ObjectKey::new(ObjectKind::Original), JobId::new());
     objects_store.put(&intended, "an original".into()).await.unwrap();
@@ -345,7 +347,8 @@ async fn other_files_and_versions_are_named() {
 async fn only_an_empty_store_is_restored_into() {
     let home = Home::new();
     let source = home.open("source").await;
-    let objects_store = ObjectStore::open_filesystem(&home.file("objects"), 0).await.unwrap();
+    let objects_store =
+        ObjectStore::open_filesystem(&home.file("objects"), FilesystemOptions::default()).await.unwrap();
     let life = life::begin(&source, &objects_store).await.unwrap();
     let (path, _) = home.back_up(&source, "backup").await;
     let before = rows(&source).await;
@@ -384,7 +387,8 @@ async fn a_store_that_cannot_be_read_for_a_moment_is_not_taken_for_half_restored
 async fn a_restore_that_was_cut_off_is_told_and_begun_anew() {
     let (home, mut random) = (Home::new(), random_generator("a_restore_that_was_cut_off"));
     let source = home.open("source").await;
-    let objects_store = ObjectStore::open_filesystem(&home.file("objects"), 0).await.unwrap();
+    let objects_store =
+        ObjectStore::open_filesystem(&home.file("objects"), FilesystemOptions::default()).await.unwrap();
     life::begin(&source, &objects_store).await.unwrap();
     let written = fill(&source, &mut random).await;
     let (path, _) = home.back_up(&source, "backup").await;

@@ -3,6 +3,7 @@
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::Epoch;
 use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::{StoreError, life};
 
 #[tokio::test]
@@ -10,7 +11,9 @@ async fn nodes_that_start_at_once_on_a_new_store_agree_on_one() {
     let home = tempfile::tempdir().unwrap();
     let metadata =
         Metadata::open_embedded(&home.path().join("metadata"), EmbeddedOptions::default()).await.unwrap();
-    let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+        .await
+        .unwrap();
     let start = || life::begin(&metadata, &objects);
     let (first, second, third) = tokio::join!(start(), start(), start());
     let lives = [first.unwrap(), second.unwrap(), third.unwrap(), start().await.unwrap()];
@@ -29,7 +32,7 @@ async fn a_folder_that_is_not_the_stores_is_told_before_anything_is_made_in_it()
     let (folder, mount_point) = (home.path().join("objects"), home.path().join("not-mounted"));
     // Before the first start there is no store yet.
     life::check_folder(&metadata, &folder).await.unwrap();
-    let objects = ObjectStore::open_filesystem(&folder, 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(&folder, FilesystemOptions::default()).await.unwrap();
     life::begin(&metadata, &objects).await.unwrap();
 
     life::check_folder(&metadata, &folder).await.unwrap();

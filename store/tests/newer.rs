@@ -18,6 +18,7 @@ use darkroom_store::model::identity::FORMAT_VERSION;
 use darkroom_store::model::record;
 use darkroom_store::model::subspaces::IDENTITY;
 use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::{StoreError, life};
 use engines::{Engine, Place};
 
@@ -38,7 +39,7 @@ async fn rows(metadata: &Metadata) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// Of a newer format's identity nothing is sure but the id and the version.
 async fn a_store_of_a_newer_format_does_not_start(metadata: Metadata) {
     let folder = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(folder.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(folder.path(), FilesystemOptions::default()).await.unwrap();
     let store_id = life::begin(&metadata, &objects).await.unwrap().store_id;
     let newer = FORMAT_VERSION + 1;
     let identity =

@@ -10,6 +10,7 @@ use darkroom_store::metadata::{EmbeddedOptions, Gate, Moment, Passing};
 use darkroom_store::model::jobs::{DeadJob, Job, Kind};
 use darkroom_store::model::subspaces::{BLOBS, BLOBS_TO_CHECK};
 use darkroom_store::model::{JobId, PhotoId};
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::s3::S3Options;
 use darkroom_store::objects::{ObjectKind, ObjectWriter};
 use darkroom_test_s3::{BUCKET, Fault, KEY_ID, SECRET_KEY, Server};
@@ -25,7 +26,10 @@ struct House {
 impl House {
     async fn on_files() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         Self::new(home, objects).await
     }
 
@@ -148,7 +152,7 @@ impl Gate for Watch {
 #[tokio::test]
 async fn what_a_dead_node_was_writing_is_removed_before_its_key_is_forgotten() {
     let home = tempfile::tempdir().unwrap();
-    let open = || ObjectStore::open_shared_filesystem(home.path(), 0);
+    let open = || ObjectStore::open_shared_filesystem(home.path(), FilesystemOptions::default());
     let (dead, objects) = (open().await.unwrap(), open().await.unwrap());
     let mut house = House::new(tempfile::tempdir().unwrap(), objects).await;
     // Nobody knows its epoch any more.

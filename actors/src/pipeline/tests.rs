@@ -1,10 +1,15 @@
-//! The end of a process.
+//! The end of a process, and how many photos may wait in it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::metadata::EmbeddedOptions;
+use darkroom_store::model::OwnerId;
 use darkroom_store::model::objects;
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::{ObjectKey, ObjectKind};
+
+use futures_util::{StreamExt, stream};
 
 use super::*;
 use crate::heart;
@@ -20,18 +25,21 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let metadata = folder.path().join("metadata");
         let metadata = Metadata::open_embedded(&metadata, EmbeddedOptions::default()).await.unwrap();
-        let objects = ObjectStore::open_filesystem(&folder.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&folder.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         Self { metadata, objects, _folder: folder }
     }
 
     /// A pipeline whose Janitor has been there, and comes no more by itself.
     async fn pipeline(&self) -> Pipeline {
+        self.pipeline_with(PipelineOptions::default()).await
+    }
+
+    async fn pipeline_with(&self, more: PipelineOptions) -> Pipeline {
         let life = life::begin(&self.metadata, &self.objects).await.unwrap();
-        let options = PipelineOptions {
-            compute_threads: 1,
-            idle_poll: Duration::from_secs(3600),
-            ..PipelineOptions::default()
-        };
+        let options = PipelineOptions { compute_threads: 1, idle_poll: Duration::from_secs(3600), ..more };
         let pipeline =
             Pipeline::start(options, self.metadata.clone(), self.objects.clone(), &life).await.unwrap();
         pipeline.sweep().await.unwrap();
@@ -79,5 +87,28 @@ async fn what_only_this_process_knows_to_be_nobodys_is_buried_when_it_was_declar
     let why = pipeline.dead().await;
     assert!(why.contains("declared dead"), "{why}");
     assert_eq!(home.tombstones().await, [key]);
+    pipeline.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_as_many_photos_wait_as_may_one_is_taken_for_each_that_is_done() {
+    let home = Home::new().await;
+    let pipeline =
+        home.pipeline_with(PipelineOptions { backlog_photos_max: 1, ..PipelineOptions::default() }).await;
+    let admission = &pipeline.house().admission;
+    let spec = PhotoSpec { width: 320, height: 240, ..PhotoSpec::default() };
+    for seed in 0..3 {
+        let pixels = admission.pixels.waiting(u64::MAX).await.unwrap();
+        let body = stream::iter([Ok(Bytes::from(jpeg(&PhotoSpec { seed, ..spec })))]).boxed();
+        let upload = Upload::new(pipeline.lease(None).unwrap(), body, OwnerId::open());
+        let photo = pipeline.ingest(upload).await.unwrap().photo.id;
+        // Neither waits for a look at the metadata: there is none before an hour is over.
+        assert_eq!(pipeline.lease(None).unwrap_err(), Refused::Backlog);
+        let mut outcome = pipeline.house().outcomes.subscribe(photo);
+        drop(pixels);
+        outcome.changed().await;
+    }
+    drop(pipeline.lease(None).unwrap());
+    pipeline.finish(Instant::now() + Duration::from_secs(10)).await;
     pipeline.drain().await.unwrap();
 }

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::{OwnerId, Timestamp};
 use darkroom_store::objects::ObjectStore;
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -132,7 +133,10 @@ impl World {
         let metadata = home.path().join("metadata");
         let options = EmbeddedOptions { shared: machines == Machines::Many, ..EmbeddedOptions::default() };
         let metadata = Metadata::open_embedded(&metadata, options).await.unwrap();
-        let objects = ObjectStore::open_filesystem(&home.path().join("objects"), 0).await.unwrap();
+        let objects =
+            ObjectStore::open_filesystem(&home.path().join("objects"), FilesystemOptions::default())
+                .await
+                .unwrap();
         let gated = metadata.clone().gated(Arc::new(Pauses::new(seed)));
         let mut world = Self {
             machines,

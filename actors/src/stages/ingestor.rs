@@ -254,6 +254,9 @@ pub(crate) async fn ingest(
         key.referenced();
     }
     note(&photo, duplicate);
+    if queued {
+        house.admission.processing.added();
+    }
     let ingested = Ingested { photo: photo.clone(), duplicate };
     let Some(mut held) = held else {
         if queued {

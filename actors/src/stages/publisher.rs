@@ -6,7 +6,7 @@ use std::time::Duration;
 use darkroom_store::StoreError;
 use darkroom_store::model::Timestamp;
 use darkroom_store::model::jobs::{self, GiveBack};
-use darkroom_store::model::photos::{self, Failure, Settled, Settling};
+use darkroom_store::model::photos::{self, Failure, Settled, Settling, State};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rand::Rng;
 
@@ -233,6 +233,10 @@ async fn conclude(
     let id = envelope.photo.id;
     match result {
         Ok(Settled::Done(photo)) => {
+            // A photo that is ready and gets new variants was never among them.
+            if envelope.photo.state == State::Processing {
+                house.admission.processing.settled();
+            }
             metrics::counter!("darkroom_photos_settled_total", "outcome" => outcome).increment(1);
             metrics::histogram!("darkroom_photo_settle_seconds")
                 .record(photo.updated.since(envelope.held.job.enqueued));

@@ -8,7 +8,8 @@
 //! Nodes may share the folder, by a network file system: `temporary` says whose a temporary file is, and `mount` whether the
 //! folder is still there. `room` says what a disk lacks that is full.
 //!
-//! All file calls run on tokio's blocking threads; a call that needs several does them in one hop.
+//! All file calls run on tokio's blocking threads; a call that needs several does them in one hop. Those that write share a few
+//! of them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -19,10 +20,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
 mod mount;
+mod options;
 mod room;
 mod temporary;
 
@@ -31,6 +34,7 @@ use super::{ObjectInfo, ObjectKey, ObjectKind, Receipt, other_length};
 use crate::StoreError;
 use crate::model::{ContentHash, Epoch};
 use mount::{Mount, store_id_in, store_id_path};
+pub use options::FilesystemOptions;
 use room::{failed, leave};
 pub use temporary::Leftover;
 use temporary::Temporary;
@@ -67,11 +71,49 @@ pub struct Filesystem {
     temporary: Temporary,
     /// Free disk space that puts leave, in bytes.
     free_space_min: u64,
+    writes: Writes,
+}
+
+/// Threads that write, sync or delete. A sync that takes long holds one; what reads is not among them.
+///
+/// Syncs of many files end together, and then all their threads want a processor: with a thread for each of two hundred
+/// uploads, a read of what lies in memory would wait tens of milliseconds behind them.
+#[derive(Clone, Debug)]
+struct Writes(Arc<Semaphore>);
+
+impl Writes {
+    /// Does this when it is its turn.
+    async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> JoinHandle<Result<T, StoreError>> {
+        // Nobody closes it.
+        let place = self.0.clone().acquire_owned().await.ok();
+        spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        })
+    }
+
+    async fn done<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        joined(self.begin(work).await.await)
+    }
 }
 
 impl Filesystem {
     /// Opens `root`, and removes the temporary files that are certainly of nobody.
-    pub(super) async fn open(root: &Path, free_space_min: u64, writers: Writers) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        root: &Path,
+        options: FilesystemOptions,
+        writers: Writers,
+    ) -> Result<Self, StoreError> {
+        options.validate()?;
+        let free_space_min = options.free_space_min_bytes;
+        let writes = Writes(Arc::new(Semaphore::new(options.writes_max)));
         let (root, temporary) = (Arc::<Path>::from(root), Temporary::below(root));
         blocking(move || {
             for kind in ObjectKind::ALL {
@@ -93,7 +135,7 @@ impl Filesystem {
                 Ok(_) | Err(StoreError::DiskFull { .. }) => {}
                 Err(error) => return Err(error),
             }
-            Ok(Self { root, mount, writers, temporary, free_space_min })
+            Ok(Self { root, mount, writers, temporary, free_space_min, writes })
         })
         .await
     }
@@ -142,20 +184,21 @@ impl Filesystem {
     pub(super) async fn begin_put(&self, key: &ObjectKey) -> Result<FileWriter, StoreError> {
         let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
         let mount = self.mount.clone();
-        let file = blocking(move || Unfinished::create(&mount, temporary, reserve)).await?;
+        let create = move || Unfinished::create(&mount, temporary, reserve);
+        let file = self.writes.done(create).await?;
         let window = Pieces::default();
-        Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)) })
+        Ok(FileWriter { target, window, sink: Sink::Idle(Box::new(file)), writes: self.writes.clone() })
     }
 
     pub(super) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Receipt, StoreError> {
         let (target, temporary, reserve) = (self.path(key)?, self.temporary.next(), self.free_space_min);
         let mount = self.mount.clone();
-        blocking(move || {
+        let write = move || {
             let mut file = Unfinished::create(&mount, temporary, reserve)?;
             file.append(&bytes)?;
             file.finish(&target)
-        })
-        .await
+        };
+        self.writes.done(write).await
     }
 
     pub(super) async fn get(
@@ -202,7 +245,7 @@ impl Filesystem {
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<usize, StoreError> {
         let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
         let mount = self.mount.clone();
-        blocking(move || {
+        let delete = move || {
             let mut folders = BTreeSet::new();
             let mut deleted = 0;
             for path in &paths {
@@ -220,8 +263,8 @@ impl Filesystem {
             // Before a tombstone may go, the file must be gone for good, also after a power cut.
             folders.into_iter().try_for_each(sync_dir)?;
             Ok(deleted)
-        })
-        .await
+        };
+        self.writes.done(delete).await
     }
 
     pub(super) async fn list(
@@ -350,6 +393,7 @@ pub struct FileWriter {
     /// Bytes that wait to be written.
     window: Pieces,
     sink: Sink,
+    writes: Writes,
 }
 
 #[derive(Debug)]
@@ -385,21 +429,22 @@ impl FileWriter {
     async fn flush(&mut self) -> Result<(), StoreError> {
         let mut file = self.sink.idle().await?;
         let window = self.window.take();
-        self.sink = Sink::Writing(spawn_blocking(move || {
+        let write = move || {
             window.iter().try_for_each(|bytes| file.append(bytes))?;
             Ok(file)
-        }));
+        };
+        self.sink = Sink::Writing(self.writes.begin(write).await);
         Ok(())
     }
 
     pub(super) async fn finish(mut self) -> Result<Receipt, StoreError> {
         let mut file = self.sink.idle().await?;
         let (window, target) = (self.window.take(), self.target);
-        blocking(move || {
+        let finish = move || {
             window.iter().try_for_each(|bytes| file.append(bytes))?;
             file.finish(&target)
-        })
-        .await
+        };
+        self.writes.done(finish).await
     }
 }
 
@@ -524,4 +569,39 @@ fn joined<T>(result: Result<Result<T, StoreError>, tokio::task::JoinError>) -> R
     result.unwrap_or_else(|e| {
         Err(StoreError::Io { context: "run a file operation".to_owned(), source: io::Error::other(e) })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn so_many_write_at_once_as_may_in_order_and_who_reads_does_not_wait() {
+        let home = tempfile::tempdir().unwrap();
+        let options = FilesystemOptions { writes_max: 1, ..FilesystemOptions::default() };
+        let files = Filesystem::open(home.path(), options, Writers::One).await.unwrap();
+        let key = ObjectKey::new(ObjectKind::Original);
+        files.put(&key, Bytes::from_static(b"there")).await.unwrap();
+        let (end, ends) = mpsc::channel::<()>();
+        let slow = files.writes.begin(move || Ok(ends.recv().is_ok())).await;
+        let other = ObjectKey::new(ObjectKind::Original);
+        let mut put = Box::pin(files.put(&other, Bytes::from_static(b"later")));
+        assert!(futures_util::poll!(&mut put).is_pending());
+        assert!(files.head(&key).await.unwrap().is_some() && files.get(&key, None).await.unwrap().is_some());
+        assert_eq!(files.writes.0.available_permits(), 0);
+        assert!(files.head(&other).await.unwrap().is_none(), "it waits");
+        end.send(()).unwrap();
+        assert!(joined(slow.await).unwrap());
+        put.await.unwrap();
+        assert!(files.head(&other).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_could_write_nothing_is_refused() {
+        let options = FilesystemOptions { writes_max: 0, ..FilesystemOptions::default() };
+        let error = Filesystem::open(Path::new("/nowhere"), options, Writers::One).await.unwrap_err();
+        assert!(matches!(error, StoreError::InvalidOption { option: "writes_max", .. }), "{error}");
+    }
 }

@@ -22,7 +22,7 @@ mod pieces;
 pub mod s3;
 mod telemetry;
 
-use filesystem::{Filesystem, Leftover, Writers};
+use filesystem::{Filesystem, FilesystemOptions, Leftover, Writers};
 use s3::{Bucket, PresignedRequest, S3Options};
 use telemetry::timed;
 
@@ -138,22 +138,22 @@ pub enum ObjectStore {
 
 impl ObjectStore {
     /// Opens the folder `root` as an object store, making it where needed, and removes temporary files that
-    /// an earlier process left. Puts are refused where they would leave less than `free_space_min` bytes of disk.
+    /// an earlier process left.
     /// No other process may have the folder.
     ///
     /// # Errors
-    /// [`StoreError::Io`] naming the path.
-    pub async fn open_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
-        Ok(Self::Filesystem(Filesystem::open(root, free_space_min, Writers::One).await?))
+    /// [`StoreError::InvalidOption`]; [`StoreError::Io`] naming the path.
+    pub async fn open_filesystem(root: &Path, options: FilesystemOptions) -> Result<Self, StoreError> {
+        Ok(Self::Filesystem(Filesystem::open(root, options, Writers::One).await?))
     }
 
     /// As [`ObjectStore::open_filesystem`], where other nodes may have the folder as well. Nobody's temporary files are
     /// touched: see [`ObjectStore::leftovers`].
     ///
     /// # Errors
-    /// [`StoreError::Io`] naming the path.
-    pub async fn open_shared_filesystem(root: &Path, free_space_min: u64) -> Result<Self, StoreError> {
-        Ok(Self::Filesystem(Filesystem::open(root, free_space_min, Writers::Many).await?))
+    /// [`StoreError::InvalidOption`]; [`StoreError::Io`] naming the path.
+    pub async fn open_shared_filesystem(root: &Path, options: FilesystemOptions) -> Result<Self, StoreError> {
+        Ok(Self::Filesystem(Filesystem::open(root, options, Writers::Many).await?))
     }
 
     /// Opens a bucket as an object store, and checks that it can be listed, written, read and deleted from.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use darkroom_store::StoreError;
 use darkroom_store::model::Epoch;
-use darkroom_store::objects::filesystem::Leftover;
+use darkroom_store::objects::filesystem::{FilesystemOptions, Leftover};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore, ObjectWriter};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -33,10 +33,16 @@ async fn half_a_put(objects: &ObjectStore, key: &ObjectKey) -> ObjectWriter {
 #[tokio::test]
 async fn a_node_that_opens_a_shared_folder_leaves_the_puts_of_others_alone() {
     let home = tempfile::tempdir().unwrap();
-    let one = ObjectStore::open_shared_filesystem(home.path(), 0).await.unwrap().of_epoch(Epoch(1));
+    let one = ObjectStore::open_shared_filesystem(home.path(), FilesystemOptions::default())
+        .await
+        .unwrap()
+        .of_epoch(Epoch(1));
     let keys = [ObjectKey::new(ObjectKind::Original), ObjectKey::new(ObjectKind::Original)];
     let first = half_a_put(&one, &keys[0]).await;
-    let two = ObjectStore::open_shared_filesystem(home.path(), 0).await.unwrap().of_epoch(Epoch(2));
+    let two = ObjectStore::open_shared_filesystem(home.path(), FilesystemOptions::default())
+        .await
+        .unwrap()
+        .of_epoch(Epoch(2));
     // Both number their files from 0.
     let second = half_a_put(&two, &keys[1]).await;
     assert_eq!(temporary_files(home.path()), 2);
@@ -51,7 +57,9 @@ async fn a_node_that_opens_a_shared_folder_leaves_the_puts_of_others_alone() {
 #[tokio::test]
 async fn what_a_dead_node_left_in_a_shared_folder_is_found_under_its_epoch_and_removed_on_request() {
     let home = tempfile::tempdir().unwrap();
-    let open = async || ObjectStore::open_shared_filesystem(home.path(), 0).await.unwrap();
+    let open = async || {
+        ObjectStore::open_shared_filesystem(home.path(), FilesystemOptions::default()).await.unwrap()
+    };
     let dead = open().await.of_epoch(Epoch(7));
     // The process ends without any cleaning up.
     std::mem::forget(half_a_put(&dead, &ObjectKey::new(ObjectKind::Variant)).await);
@@ -71,7 +79,8 @@ async fn what_a_dead_node_left_in_a_shared_folder_is_found_under_its_epoch_and_r
 #[tokio::test]
 async fn a_temporary_file_without_an_epoch_is_nobodys_after_a_day() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_shared_filesystem(home.path(), 0).await.unwrap();
+    let objects =
+        ObjectStore::open_shared_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     // Named as an older version did; and one of a node that is beginning.
     for name in ["0", "new.0123456789abcdef0123456789abcdef.0"] {
         let file = File::create(home.path().join("tmp").join(name)).unwrap();
@@ -87,20 +96,20 @@ async fn a_temporary_file_without_an_epoch_is_nobodys_after_a_day() {
 #[tokio::test]
 async fn what_a_dead_process_left_is_removed_at_the_next_opening() {
     let home = tempfile::tempdir().unwrap();
-    ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     fs::write(home.path().join("tmp/0"), b"half").unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     assert_eq!(temporary_files(home.path()), 0);
     std::mem::forget(half_a_put(&objects, &ObjectKey::new(ObjectKind::Variant)).await);
     assert_eq!(temporary_files(home.path()), 1);
-    ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     assert_eq!(temporary_files(home.path()), 0);
 }
 
 #[tokio::test]
 async fn deleting_tells_how_many_there_were() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     let keys: Vec<_> = (0..20).map(|_| ObjectKey::new(ObjectKind::Variant)).collect();
     for key in &keys[3..] {
         objects.put(key, content(10)).await.unwrap();
@@ -119,7 +128,7 @@ fn file_of(home: &Path, key: &ObjectKey) -> PathBuf {
 #[tokio::test]
 async fn what_the_disk_cannot_read_is_told_from_what_the_store_cannot() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     let key = ObjectKey::new(ObjectKind::Original);
     objects.put(&key, content(10)).await.unwrap();
     let file = file_of(home.path(), &key);
@@ -142,7 +151,7 @@ async fn what_the_disk_cannot_read_is_told_from_what_the_store_cannot() {
 #[tokio::test]
 async fn a_store_id_is_no_larger_than_one() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     fs::write(home.path().join("store-id"), [b' '; 65]).unwrap();
     let error = objects.store_id().await.unwrap_err().to_string();
     assert!(error.contains("65 bytes") && error.contains("at most 64"), "{error}");
@@ -151,7 +160,12 @@ async fn a_store_id_is_no_larger_than_one() {
 #[tokio::test]
 async fn a_put_leaves_room_on_the_disk() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), u64::MAX).await.unwrap();
+    let objects = ObjectStore::open_filesystem(
+        home.path(),
+        FilesystemOptions { free_space_min_bytes: u64::MAX, ..FilesystemOptions::default() },
+    )
+    .await
+    .unwrap();
     let key = ObjectKey::new(ObjectKind::Original);
     let told = objects.put(&key, content(10)).await.unwrap_err().to_string();
     assert!(told.contains("are kept free; make room"), "{told}");
@@ -189,7 +203,7 @@ impl MountPoint {
     /// The folder below has all that a start makes which does not look.
     async fn unmount(&self) -> PathBuf {
         let below = self.below.path().join("below");
-        ObjectStore::open_shared_filesystem(&below, 0).await.unwrap();
+        ObjectStore::open_shared_filesystem(&below, FilesystemOptions::default()).await.unwrap();
         self.leads_to(&below);
         below
     }
@@ -205,7 +219,8 @@ fn is_told<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
 #[tokio::test]
 async fn nothing_is_put_below_a_folder_that_was_unmounted_nor_missed_in_it() {
     let Some(point) = MountPoint::mounted() else { return println!("/dev/shm is no other device here") };
-    let objects = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    let objects =
+        ObjectStore::open_shared_filesystem(&point.path, FilesystemOptions::default()).await.unwrap();
     objects.set_store_id(Uuid::new_v4()).await.unwrap();
     let keys = [(); 3].map(|()| ObjectKey::new(ObjectKind::Original));
     objects.put(&keys[0], content(10)).await.unwrap();
@@ -234,10 +249,12 @@ async fn nothing_is_put_below_a_folder_that_was_unmounted_nor_missed_in_it() {
 #[tokio::test]
 async fn the_same_store_on_another_device_is_known_by_its_id() {
     let Some(point) = MountPoint::mounted() else { return println!("/dev/shm is no other device here") };
-    let before = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    let before =
+        ObjectStore::open_shared_filesystem(&point.path, FilesystemOptions::default()).await.unwrap();
     before.set_store_id(Uuid::new_v4()).await.unwrap();
     // As it is with every start but the first: the id is read.
-    let objects = ObjectStore::open_shared_filesystem(&point.path, 0).await.unwrap();
+    let objects =
+        ObjectStore::open_shared_filesystem(&point.path, FilesystemOptions::default()).await.unwrap();
     objects.store_id().await.unwrap();
     let below = point.unmount().await;
     fs::write(below.join("store-id"), format!("{}\n", Uuid::new_v4())).unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darkroom_store::StoreError;
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::s3::{Announced, Bucket, Completion, PresignedRequest};
 use darkroom_store::objects::{ObjectKey, ObjectKind, ObjectStore};
 use darkroom_test_s3::Server;
@@ -187,7 +188,7 @@ async fn parts_that_are_not_there_are_told_and_an_upload_is_completed_once() {
 #[tokio::test]
 async fn files_have_no_urls() {
     let home = tempfile::tempdir().unwrap();
-    let objects = ObjectStore::open_filesystem(home.path(), 0).await.unwrap();
+    let objects = ObjectStore::open_filesystem(home.path(), FilesystemOptions::default()).await.unwrap();
     let key = ObjectKey::new(ObjectKind::Original);
     assert_eq!(objects.presign_get(&key, MINUTE).await.unwrap(), None);
     assert_eq!(objects.presign_put(&key, None, MINUTE).await.unwrap(), None);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use darkroom_store::objects::filesystem::FilesystemOptions;
 use darkroom_store::objects::s3::{PART_BYTES_MIN, S3Options};
 use darkroom_store::objects::{ObjectKind, ObjectStore};
 use darkroom_test_s3::{BUCKET, KEY_ID, SECRET_KEY, Server};
@@ -92,7 +93,9 @@ impl Store {
 impl Home {
     async fn open(&self) -> ObjectStore {
         match self {
-            Self::Folder(folder) => ObjectStore::open_filesystem(folder.path(), 0).await.unwrap(),
+            Self::Folder(folder) => {
+                ObjectStore::open_filesystem(folder.path(), FilesystemOptions::default()).await.unwrap()
+            }
             Self::Server(server) => ObjectStore::open_s3(options(server)).await.unwrap(),
             Self::Endpoint(options) => ObjectStore::open_s3((**options).clone()).await.unwrap(),
         }
