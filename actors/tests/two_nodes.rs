@@ -321,7 +321,7 @@ async fn whole_upload(node: &Pipeline) -> uploads::Upload {
 
 /// One node that stands still for a while when it has stored the whole of an upload, and another.
 async fn slow_and_quick(house: &House) -> (Pipeline, Pipeline) {
-    let slow = Fault { times: Some(1), millis: 2000, ..Fault::at(Point::OriginalStored, Action::Pause) };
+    let slow = Fault { times: Some(1), millis: 5000, ..Fault::at(Point::OriginalStored, Action::Pause) };
     let nodes = (house.node(LONG, vec![slow]).await, house.node(LONG, Vec::new()).await);
     beating(house, 2).await;
     nodes
