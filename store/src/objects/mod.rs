@@ -138,8 +138,7 @@ pub enum ObjectStore {
 
 impl ObjectStore {
     /// Opens the folder `root` as an object store, making it where needed, and removes temporary files that
-    /// an earlier process left.
-    /// No other process may have the folder.
+    /// an earlier process left. No other process may have the folder.
     ///
     /// # Errors
     /// [`StoreError::InvalidOption`]; [`StoreError::Io`] naming the path.
