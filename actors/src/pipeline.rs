@@ -358,6 +358,11 @@ impl Pipeline {
         &self.0.house.metadata
     }
 
+    /// Goes before versionstamps: see [`Life::history`].
+    pub fn history(&self) -> u64 {
+        self.0.house.history
+    }
+
     /// This life of the node.
     pub fn epoch(&self) -> Epoch {
         self.0.house.epoch

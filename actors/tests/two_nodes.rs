@@ -76,7 +76,7 @@ impl House {
         let rows = |tx: Transaction| async move { tx.get_range(all, RangeOptions::default()).await };
         let mut announced = HashMap::new();
         for (key, value) in self.metadata.read("changes", rows).await.unwrap() {
-            if let What::PhotoReady { photo } = record::decode::<Change>(&key, &value).unwrap().what {
+            if let What::PhotoReady { photo, .. } = record::decode::<Change>(&key, &value).unwrap().what {
                 *announced.entry(photo).or_default() += 1;
             }
         }

@@ -2,15 +2,45 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use darkroom_store::model::OwnerId;
+use darkroom_store::model::visibility::Viewer;
+use darkroom_store::model::{OwnerId, UserId};
+
+use crate::problem::Problem;
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Whose photos these are.
+    /// Whose photos these are. Nobody's, where nobody is signed in: routes that need somebody ask [`Caller::user`] first.
     pub owner: OwnerId,
     /// With whom it shares what is to be shared fairly.
     pub client: ClientKey,
+    /// For whom it asks.
+    pub viewer: Viewer,
+}
+
+impl Caller {
+    /// On behalf of a user.
+    pub fn of(user: UserId, client: ClientKey) -> Self {
+        Self { owner: OwnerId::of(user), client, viewer: Viewer::User(user) }
+    }
+
+    /// On behalf of a record's owner.
+    pub fn of_owner(owner: OwnerId, client: ClientKey) -> Self {
+        let viewer = owner.user().map_or(Viewer::SignedOut, Viewer::User);
+        Self { owner, client, viewer }
+    }
+
+    /// The user on whose behalf this is asked.
+    ///
+    /// # Errors
+    /// `unauthenticated`, where nobody is signed in.
+    pub fn user(&self) -> Result<UserId, Problem> {
+        self.viewer.user().ok_or_else(|| {
+            let detail = "this needs somebody who is signed in: send `Authorization: Bearer` with an access token of \
+                          POST /v1/sessions, or with an API key";
+            Problem::new("unauthenticated", detail)
+        })
+    }
 }
 
 /// One client, as far as it can be told from others.

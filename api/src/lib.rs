@@ -14,7 +14,7 @@
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
-//! - [`view`]: the JSON of a photo.
+//! - [`view`]: the JSON of a photo. [`pages`]: lists.
 //! - [`problem`]: every error's answer, in one place.
 //! - [`response`]: bodies and small answers.
 #![forbid(unsafe_code)]
@@ -37,6 +37,7 @@ pub mod limits;
 pub mod linger;
 pub mod objects;
 mod options;
+pub mod pages;
 pub mod photos;
 mod places;
 pub mod problem;

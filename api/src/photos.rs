@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use darkroom_store::StoreError;
+use darkroom_store::model::PhotoId;
 use darkroom_store::model::photos::{self, Photo, State};
-use darkroom_store::model::{OwnerId, PhotoId};
 use hyper::{HeaderMap, StatusCode};
-use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Api;
+use crate::caller::Caller;
+use crate::pages::{self, Page};
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
 
-/// Photos of a page that does not say how many it wants.
-const LIMIT_DEFAULT: usize = 50;
-/// Photos of a page at most.
-const LIMIT_MAX: usize = 200;
 /// How often a waiter looks by itself, for a photo that another node settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -87,47 +84,23 @@ pub async fn get(api: &Api, headers: &HeaderMap, query: Option<&str>, id: &str) 
     Ok(response::json(StatusCode::OK, &PhotoView::new(&photo, api.pipeline().presets())))
 }
 
-#[derive(Serialize)]
-struct Page {
-    items: Vec<PhotoView>,
-    next: Option<String>,
-}
-
 /// `GET /v1/photos`: newest first.
 ///
 /// # Errors
 /// `invalid-parameter`, and those of the store.
-pub async fn list(api: &Api, query: Option<&str>) -> Result<Answer, Problem> {
+pub async fn list(api: &Api, caller: &Caller, query: Option<&str>) -> Result<Answer, Problem> {
     let query = Query::parse(query, &["limit", "cursor"])?;
-    let limit = match query.get("limit") {
-        None => LIMIT_DEFAULT,
-        Some(text) => match text.parse() {
-            Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => limit,
-            _ => {
-                let detail = format!("limit={text:?} is not a number from 1 to {LIMIT_MAX}");
-                return Err(Problem::new("invalid-parameter", detail));
-            }
-        },
-    };
-    let before: Option<PhotoId> = match query.get("cursor") {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            Problem::new("invalid-parameter", "the cursor is damaged: take it from `next` of the page before")
-        })?),
-    };
-    let owner = &OwnerId::open();
-    let mut found = api
+    let (limit, before) = (pages::limit(&query)?, pages::cursor::<PhotoId>(&query)?);
+    caller.user()?;
+    let owner = &caller.owner;
+    let found = api
         .pipeline()
         .metadata()
         // One more than asked for tells whether there is a next page.
         .read("list photos", |tx| async move { photos::list(&tx, owner, before, limit + 1).await })
         .await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let page = Page {
-        next: found.last().filter(|_| more).map(|photo| photo.id.0.as_simple().to_string()),
-        items: found.iter().map(|photo| PhotoView::new(photo, api.pipeline().presets())).collect(),
-    };
+    let page = Page::of(found, limit, |photo| photo.id.0.as_simple().to_string());
+    let page = page.map(|photo| PhotoView::new(&photo, api.pipeline().presets()));
     Ok(response::json(StatusCode::OK, &page))
 }
 

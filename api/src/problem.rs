@@ -55,6 +55,10 @@ pub(crate) struct More {
 pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("not-found", StatusCode::NOT_FOUND, "No such path"),
     ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The path has no such method"),
+    ("unauthenticated", StatusCode::UNAUTHORIZED, "Nobody is signed in"),
+    ("forbidden", StatusCode::FORBIDDEN, "Not allowed"),
+    ("user-not-found", StatusCode::NOT_FOUND, "No such user"),
+    ("post-not-found", StatusCode::NOT_FOUND, "No such post"),
     ("photo-not-found", StatusCode::NOT_FOUND, "No such photo"),
     ("job-not-found", StatusCode::NOT_FOUND, "No such job"),
     ("job-held", StatusCode::CONFLICT, "A node is working on the job"),

@@ -14,8 +14,8 @@ use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use crate::HttpOptions;
 use crate::problem::Problem;
+use crate::{Api, HttpOptions};
 
 /// The parameters of a query, each known and given at most once.
 pub struct Query(Vec<(String, String)>);
@@ -220,6 +220,24 @@ where
             Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
         }
     }
+}
+
+/// Longest that a small body may take.
+const SMALL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A small body as JSON, of a handler that holds nothing while it comes.
+///
+/// # Errors
+/// As [`json`]'s.
+pub async fn small_json<T: DeserializeOwned>(
+    api: &Api,
+    body: Incoming,
+    end: BodyEnd,
+    bytes_max: usize,
+) -> Result<T, Problem> {
+    let whole = api.options().body_timeout.min(SMALL_TIME_MAX);
+    let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
+    json(body_bytes(body, end, deadlines, bytes_max as u64), bytes_max).await
 }
 
 /// A small body as JSON; no body is `{}`.

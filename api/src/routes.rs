@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use darkroom_store::model::OwnerId;
+use darkroom_store::model::UserId;
 use futures_util::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -62,7 +62,7 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     let path = request.uri().path().to_owned();
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let caller = Caller { owner: OwnerId::open(), client };
+    let caller = Caller::of(UserId::OPEN, client);
     let cors = Cors::of(&api, &request);
     let asking = Asking { request, caller: caller.clone(), crowd, end: end.clone(), cors: cors.clone() };
     let routed = AssertUnwindSafe(route(&api, asking, &segments)).catch_unwind().await;
@@ -207,7 +207,7 @@ async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
             "/v1/photos",
             match method {
                 Method::POST => upload::create(api, request, caller, end).await,
-                _ if get => photos::list(api, query).await,
+                _ if get => photos::list(api, &caller, query).await,
                 _ => not_allowed("GET, HEAD, POST"),
             },
         ),

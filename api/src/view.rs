@@ -2,6 +2,7 @@
 
 use darkroom_actors::Preset;
 use darkroom_store::model::photos::{Photo, State, Variant};
+use darkroom_store::model::visibility::Relation;
 use darkroom_store::model::{ContentHash, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
@@ -11,9 +12,8 @@ use serde_json::Value;
 pub struct PhotoView {
     /// Its id.
     pub id: String,
-    /// The file's name, as [`file_name::tidied`] left it. It is its owner's: a name may tell who is in a picture, and
-    /// where. Today there is one owner, who sees it everywhere; once there is identity, that decides who else does,
-    /// here and for the batch.
+    /// The file's name, as [`file_name::tidied`] left it. It is its owner's alone: a name may tell who is in a picture,
+    /// and where.
     ///
     /// [`file_name::tidied`]: darkroom_store::model::file_name::tidied
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,7 +142,13 @@ pub fn variant_url(photo: &Photo, preset: &str, made: &[&Variant]) -> String {
 }
 
 impl PhotoView {
-    /// The view of a record; links for every configured preset, made or not.
+    /// The view of a record that somebody may see who stands so to its owner: what is the owner's alone is left out.
+    pub fn seen_by(relation: Relation, photo: &Photo, presets: &[Preset]) -> Self {
+        let view = Self::new(photo, presets);
+        if relation == Relation::Owner { view } else { Self { name: None, batch_id: None, ..view } }
+    }
+
+    /// The view of a record for its owner; links for every configured preset, made or not.
     pub fn new(photo: &Photo, presets: &[Preset]) -> Self {
         let variants = presets.iter().map(|preset| {
             let made = made_in(photo, &preset.name);

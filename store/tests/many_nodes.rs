@@ -387,7 +387,7 @@ async fn check(metadata: &Metadata, ids: &[PhotoId]) {
         let next = left.after(last);
         for (key, value) in &rows {
             match record::decode::<Change>(key, value).unwrap().what {
-                What::PhotoReady { photo } => *announced.entry(photo).or_default() += 1,
+                What::PhotoReady { photo, .. } => *announced.entry(photo).or_default() += 1,
                 other => panic!("{other:?}"),
             }
         }

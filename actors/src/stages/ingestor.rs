@@ -14,6 +14,7 @@ use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
 use darkroom_store::model::uploads::Ending;
+use darkroom_store::model::visibility::PhotoVisibility;
 use darkroom_store::model::{BatchId, ContentHash, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
 use darkroom_store::objects::{ObjectKind, ObjectWriter, Receipt};
 use futures_util::StreamExt;
@@ -392,6 +393,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         batch: None,
         name: None,
         batch_item: None,
+        visibility: PhotoVisibility::Inherit,
         created: now,
         updated: now,
         original: Original {

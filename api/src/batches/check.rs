@@ -10,11 +10,12 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::{json, not_found, parse_id};
+use super::{not_found, parse_id};
 use crate::Api;
 use crate::caller::Caller;
 use crate::limits::{self, Limits};
 use crate::problem::Problem;
+use crate::request::small_json;
 use crate::request::{BodyEnd, Query};
 use crate::response::{self, Answer};
 
@@ -110,7 +111,7 @@ pub async fn check(
     };
     let options = &api.options().batches;
     let bytes_max = options.check_max * (ITEM_BYTES_MAX + 6 * options.name_bytes_max);
-    let Question { items } = json(api, body, end, bytes_max).await?;
+    let Question { items } = small_json(api, body, end, bytes_max).await?;
     if items.len() > options.check_max {
         let detail =
             format!("{} files are asked for: ask for at most {} at once", items.len(), options.check_max);

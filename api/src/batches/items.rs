@@ -13,10 +13,11 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::find;
 use super::view::ItemView;
-use super::{cursor, find, limit};
 use crate::Api;
 use crate::caller::Caller;
+use crate::pages;
 use crate::problem::Problem;
 use crate::request::{Query, header};
 use crate::response::{self, Answer};
@@ -59,7 +60,8 @@ pub async fn list(
     id: &str,
 ) -> Result<Answer, Problem> {
     let query = Query::parse(query, &["state", "limit", "cursor"])?;
-    let (limit, after) = (limit(&query, LIMIT_DEFAULT, LIMIT_MAX)?, cursor::<ItemId>(&query)?);
+    let (limit, after) =
+        (pages::limit_within(&query, LIMIT_DEFAULT, LIMIT_MAX)?, pages::cursor::<ItemId>(&query)?);
     let wanted = Wanted { batch: find(api, caller, id).await?.id, state: state(&query)? };
     let metadata = api.pipeline().metadata();
     if wants_lines(headers) {

@@ -16,21 +16,14 @@ pub mod records;
 pub mod refusals;
 pub mod view;
 
-use std::time::Duration;
-
 use darkroom_store::model::batches::{self, Batch};
 use darkroom_store::model::{BatchId, OwnerId};
 use hyper::Method;
-use hyper::body::Incoming;
 
 use crate::Api;
 use crate::caller::Caller;
 use crate::problem::Problem;
-use crate::request::{BodyDeadlines, BodyEnd, Query, body_bytes};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
-
-/// Longest that a small body may take: it holds its place for so long.
-const JSON_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What is answered here.
 pub const ROUTES: Routes = &[
@@ -122,32 +115,4 @@ pub async fn admitted(api: &Api, owner: &OwnerId, batch: Option<BatchId>) -> Res
     let admission = |tx| async move { batches::admission(&tx, batch, owner).await };
     api.pipeline().metadata().read("get batch", admission).await??;
     Ok(())
-}
-
-/// The query's `limit`.
-fn limit(query: &Query, default: usize, max: usize) -> Result<usize, Problem> {
-    let Some(text) = query.get("limit") else { return Ok(default) };
-    text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
-        Problem::new("invalid-parameter", format!("limit={text:?} is not a number from 1 to {max}"))
-    })
-}
-
-/// The query's `cursor`.
-fn cursor<T: std::str::FromStr>(query: &Query) -> Result<Option<T>, Problem> {
-    let damaged = |_| {
-        Problem::new("invalid-parameter", "the cursor is damaged: take it from `next` of the page before")
-    };
-    query.get("cursor").map(|text| text.parse().map_err(damaged)).transpose()
-}
-
-/// A small JSON body.
-async fn json<T: serde::de::DeserializeOwned>(
-    api: &Api,
-    body: Incoming,
-    end: BodyEnd,
-    bytes_max: usize,
-) -> Result<T, Problem> {
-    let whole = api.options().body_timeout.min(JSON_TIME_MAX);
-    let deadlines = BodyDeadlines { whole, ..BodyDeadlines::of(api.options()) };
-    crate::request::json(body_bytes(body, end, deadlines, bytes_max as u64), bytes_max).await
 }

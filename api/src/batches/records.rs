@@ -10,11 +10,13 @@ use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::view::{BatchView, window_start};
-use super::{cursor, find, json, limit, not_found, parse_id};
+use super::{find, not_found, parse_id};
 use crate::Api;
 use crate::caller::Caller;
 use crate::idempotency::{self, Asked, Claimed};
+use crate::pages;
 use crate::problem::Problem;
+use crate::request::small_json;
 use crate::request::{BodyEnd, Query};
 use crate::response::{self, Answer};
 
@@ -52,7 +54,7 @@ pub async fn open(
     let (head, body) = request.into_parts();
     let options = &api.options().batches;
     // A character may be written in six of JSON.
-    let wanted: Wanted = json(api, body, end, OPENING_BYTES_MAX + 6 * options.name_bytes_max).await?;
+    let wanted: Wanted = small_json(api, body, end, OPENING_BYTES_MAX + 6 * options.name_bytes_max).await?;
     if let Some(name) = &wanted.name
         && name.len() > options.name_bytes_max
     {
@@ -130,7 +132,8 @@ struct Page {
 /// `invalid-parameter`, and those of the store.
 pub async fn list(api: &Api, caller: &Caller, query: Option<&str>) -> Result<Answer, Problem> {
     let query = Query::parse(query, &["limit", "cursor"])?;
-    let (limit, before) = (limit(&query, LIMIT_DEFAULT, LIMIT_MAX)?, cursor::<BatchId>(&query)?);
+    let (limit, before) =
+        (pages::limit_within(&query, LIMIT_DEFAULT, LIMIT_MAX)?, pages::cursor::<BatchId>(&query)?);
     let (owner, metadata) = (&caller.owner, api.pipeline().metadata());
     // One more than asked for tells whether there is a next page.
     let list = |tx| async move { batches::list(&tx, owner, before, limit + 1).await };

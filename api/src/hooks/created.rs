@@ -3,7 +3,7 @@
 use darkroom_actors::direct::{DirectError, Found, Sent};
 use darkroom_actors::{IngestError, Ingested};
 use darkroom_store::model::direct::State;
-use darkroom_store::model::{OwnerId, UploadId};
+use darkroom_store::model::{UploadId, UserId};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
@@ -95,14 +95,14 @@ async fn finish(api: &Api, caller: &Caller, id: UploadId) -> Result<Outcome, Pro
     if upload.state != State::Open {
         return Ok(Outcome::of(api.pipeline().outcome_of(&upload).await));
     }
-    let of_owner = Caller { owner: upload.owner, client: caller.client };
+    let of_owner = Caller::of_owner(upload.owner, caller.client);
     let lease = api.admit(&of_owner, Some(upload.bytes)).await?;
     Ok(Outcome::of(api.pipeline().finish_direct(lease, id, Sent::default()).await))
 }
 
 async fn import(api: &Api, caller: &Caller, name: &str) -> Result<Outcome, Problem> {
     let Some(found) = api.pipeline().look_at_found(name).await? else { return Ok(Outcome::Ignored) };
-    let of_owner = Caller { owner: OwnerId::open(), client: caller.client };
+    let of_owner = Caller::of(UserId::OPEN, caller.client);
     let lease = api.admit(&of_owner, Some(found.bytes)).await?;
     Ok(Outcome::of(api.pipeline().import_found(lease, of_owner.owner, name, &found).await))
 }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use darkroom_store::model::OwnerId;
+use darkroom_store::model::UserId;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -155,7 +155,7 @@ async fn take(api: Api, queue: Arc<Queue>, message: Value, visibility: Duration)
     let text = |name: &str| message[name].as_str().unwrap_or_default();
     let tally = match events::read(text("Body").as_bytes()) {
         Ok(created) => {
-            let nobody = Caller { owner: OwnerId::open(), client: ClientKey::Local };
+            let nobody = Caller::of(UserId::OPEN, ClientKey::Local);
             created::take_all(&api, &nobody, created).await
         }
         Err(problem) => {

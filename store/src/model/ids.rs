@@ -75,13 +75,65 @@ uuid_id!(
     now_v7
 );
 
+uuid_id!(
+    /// A person who has photos, follows others and is followed.
+    UserId,
+    now_v7
+);
+uuid_id!(
+    /// One sign-in of a user, with all tokens that follow from it.
+    SessionId,
+    now_v7
+);
+uuid_id!(
+    /// A key by which a program signs in.
+    ApiKeyId,
+    now_v7
+);
+uuid_id!(
+    /// Photos published with a caption.
+    PostId,
+    now_v7
+);
+uuid_id!(
+    /// What somebody says about a post.
+    CommentId,
+    now_v7
+);
+uuid_id!(
+    /// Photos of one owner that belong together.
+    AlbumId,
+    now_v7
+);
+uuid_id!(
+    /// Users who send each other messages.
+    ConversationId,
+    now_v7
+);
+uuid_id!(
+    /// One message of a conversation.
+    MessageId,
+    now_v7
+);
+uuid_id!(
+    /// An address that is told what happens.
+    WebhookId,
+    now_v7
+);
+
+impl UserId {
+    /// The fixed user of a daemon without authentication, and of keys that belong to nobody: the nil UUID, which is
+    /// nobody else's.
+    pub const OPEN: Self = Self(Uuid::nil());
+}
+
 impl From<PhotoId> for ItemId {
     fn from(photo: PhotoId) -> Self {
         Self(photo.0)
     }
 }
 
-/// Whose photo it is. Until identity exists every record belongs to [`OwnerId::open`].
+/// Whose photo it is: a user, as it stands in keys and records that are older than users.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnerId(String);
@@ -90,6 +142,16 @@ impl OwnerId {
     /// The fixed user of a daemon without authentication.
     pub fn open() -> Self {
         Self("open".to_owned())
+    }
+
+    /// The user, as an owner.
+    pub fn of(user: UserId) -> Self {
+        if user == UserId::OPEN { Self::open() } else { Self(user.to_string()) }
+    }
+
+    /// The owner, as a user; `None` for an owner that no user can be.
+    pub fn user(&self) -> Option<UserId> {
+        if *self == Self::open() { Some(UserId::OPEN) } else { self.0.parse().ok() }
     }
 
     /// The owner's name as it stands in keys.
@@ -214,6 +276,15 @@ mod tests {
         assert!(hash.to_string().starts_with(&hash.short()));
         let json = serde_json::to_string(&hash).unwrap();
         assert_eq!(serde_json::from_str::<ContentHash>(&json).unwrap(), hash);
+    }
+
+    #[test]
+    fn an_owner_is_its_user() {
+        for user in [UserId::OPEN, UserId::new()] {
+            assert_eq!(OwnerId::of(user).user(), Some(user));
+        }
+        assert_eq!(OwnerId::of(UserId::OPEN), OwnerId::open());
+        assert_eq!(OwnerId("nobody".to_owned()).user(), None);
     }
 
     #[test]

@@ -21,13 +21,20 @@
 //! - [`changes`]: the change log, sharded by subject.
 //! - [`idempotency`]: requests that are carried out once, however often they are sent.
 //! - [`usage`]: what each owner uses, and how much that may be.
+//! - [`position`]: where something stands in a list that is ordered by commits.
+//! - [`counters`]: counts that are changed by atomic adds.
+//! - [`users`]: people. [`follows`]: who follows and who blocks whom.
+//! - [`visibility`]: who may see what.
+//! - [`posts`]: photos published with a caption.
 
 pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod counters;
 pub mod direct;
 pub mod file_name;
+pub mod follows;
 pub mod healing;
 pub mod idempotency;
 pub mod identity;
@@ -36,11 +43,17 @@ pub mod jobs;
 pub mod nodes;
 pub mod objects;
 pub mod photos;
+pub mod position;
+pub mod posts;
 pub mod record;
 pub mod subspaces;
 pub mod uploads;
 pub mod usage;
+pub mod users;
+pub mod visibility;
 
 pub use ids::{
-    BatchId, ContentHash, Epoch, ItemId, JobId, LeaseId, OwnerId, PhotoId, SeriesId, Timestamp, UploadId,
+    AlbumId, ApiKeyId, BatchId, CommentId, ContentHash, ConversationId, Epoch, ItemId, JobId, LeaseId,
+    MessageId, OwnerId, PhotoId, PostId, SeriesId, SessionId, Timestamp, UploadId, UserId, WebhookId,
 };
+pub use position::Position;

@@ -50,6 +50,92 @@ pub const DEAD_JOBS: Subspace = Subspace(0x34);
 pub const DEAD_JOBS_BY_DEATH: Subspace = Subspace(0x35);
 /// `(shard, history, versionstamp)` → [`changes::Change`](super::changes::Change).
 pub const CHANGES: Subspace = Subspace(0x40);
+/// `(shard)` → a number, 8 bytes little-endian, that every entry raises: what followers of the log watch.
+pub const CHANGE_SIGNALS: Subspace = Subspace(0x41);
+/// `(shard)` → [`shards::ShardLease`](super::shards::ShardLease). Who carries out what a shard's entries lead to.
+pub const SHARD_LEASES: Subspace = Subspace(0x42);
+/// `(shard, consumer)` → the [`Position`](super::Position) up to which a durable consumer has done its part.
+pub const SHARD_CURSORS: Subspace = Subspace(0x43);
+
+/// `(user)` → [`users::User`](super::users::User).
+pub const USERS: Subspace = Subspace(0x80);
+/// `(e-mail address, folded)` → user id.
+pub const USERS_BY_EMAIL: Subspace = Subspace(0x81);
+/// `(handle)` → user id.
+pub const USERS_BY_HANDLE: Subspace = Subspace(0x82);
+/// `(issuer, subject)` → user id. Users whom an identity provider vouches for.
+pub const USERS_BY_SUBJECT: Subspace = Subspace(0x83);
+/// `(user)` → the hash of the user's password.
+pub const PASSWORDS: Subspace = Subspace(0x84);
+/// `(session)` → [`sessions::Session`](super::sessions::Session).
+pub const SESSIONS: Subspace = Subspace(0x85);
+/// `(user, session)` → nothing.
+pub const SESSIONS_BY_USER: Subspace = Subspace(0x86);
+/// `(expiry ms, session)` → nothing. What the Janitor forgets, the earliest first.
+pub const SESSIONS_BY_EXPIRY: Subspace = Subspace(0x87);
+/// `(key)` → [`api_keys::ApiKey`](super::api_keys::ApiKey).
+pub const API_KEYS: Subspace = Subspace(0x88);
+/// `(key)` → when it was last used, 8 bytes little-endian milliseconds, changed by atomic operations only.
+pub const API_KEY_USES: Subspace = Subspace(0x89);
+/// `(key id)` → [`signing_keys::SigningKey`](super::signing_keys::SigningKey). What tokens and links are signed with.
+pub const SIGNING_KEYS: Subspace = Subspace(0x8A);
+/// `(user, what)` → a count, as in [`COUNTS`]. See [`users::counts`](super::users::counts).
+pub const USER_COUNTS: Subspace = Subspace(0x8B);
+
+/// `(follower, followed)` → [`follows::Follow`](super::follows::Follow).
+pub const FOLLOWING: Subspace = Subspace(0x90);
+/// `(followed, follower)` → nothing.
+pub const FOLLOWERS: Subspace = Subspace(0x91);
+/// `(follower, followed)` → nothing. Those of the followed whose posts are merged when a timeline is read.
+pub const FOLLOWING_MERGED: Subspace = Subspace(0x92);
+/// `(user, blocked user)` → when.
+pub const BLOCKS: Subspace = Subspace(0x93);
+/// `(blocked user, user)` → nothing.
+pub const BLOCKED_BY: Subspace = Subspace(0x94);
+
+/// `(post)` → [`posts::Post`](super::posts::Post).
+pub const POSTS: Subspace = Subspace(0xA0);
+/// `(post)` → the [`Position`](super::Position) of a post that was published.
+pub const POST_POSITIONS: Subspace = Subspace(0xA1);
+/// `(author, history, versionstamp)` → post id. An author's published posts.
+pub const POSTS_BY_AUTHOR: Subspace = Subspace(0xA2);
+/// `(photo, post)` → how visible the post is: see [`posts::Shown`](super::posts::Shown).
+pub const POSTS_BY_PHOTO: Subspace = Subspace(0xA3);
+/// `(photo, post)` → nothing. Posts that wait for the photo.
+pub const POSTS_WAITING: Subspace = Subspace(0xA4);
+/// `(tag, history, versionstamp)` → post id. Published posts that are not private.
+pub const POSTS_BY_TAG: Subspace = Subspace(0xA5);
+/// `(post, what)` → a count, as in [`COUNTS`].
+pub const POST_COUNTS: Subspace = Subspace(0xA6);
+/// `(post, user)` → [`likes::Like`](super::likes::Like).
+pub const LIKES: Subspace = Subspace(0xA7);
+/// `(user, post)` → nothing.
+pub const LIKES_BY_USER: Subspace = Subspace(0xA8);
+/// `(post, comment)` → [`comments::Comment`](super::comments::Comment).
+pub const COMMENTS: Subspace = Subspace(0xA9);
+/// `(user, comment)` → post id.
+pub const COMMENTS_BY_USER: Subspace = Subspace(0xAA);
+/// `(post, sharing post)` → nothing.
+pub const SHARES: Subspace = Subspace(0xAB);
+/// `(author, draft post)` → nothing. Posts that are not published yet.
+pub const POSTS_UNPUBLISHED: Subspace = Subspace(0xAC);
+/// `(album)` → [`albums::Album`](super::albums::Album).
+pub const ALBUMS: Subspace = Subspace(0xB0);
+/// `(owner, album)` → nothing.
+pub const ALBUMS_BY_OWNER: Subspace = Subspace(0xB1);
+/// `(album, photo)` → nothing.
+pub const ALBUM_PHOTOS: Subspace = Subspace(0xB2);
+
+/// `(user, history, versionstamp)` → post and author: the entries of home timelines.
+pub const TIMELINES: Subspace = Subspace(0xC0);
+/// `(author)` → [`fanout::Manner`](super::fanout::Manner). How the author's posts reach followers; none: by fan-out.
+pub const FANOUT_MANNERS: Subspace = Subspace(0xC1);
+/// `(shard, task)` → [`fanout::Task`](super::fanout::Task). Long work over many rows, in chunks.
+pub const FEED_TASKS: Subspace = Subspace(0xC2);
+/// `(kind, shard, score)` → what trends, and `(kind, shard, what)` → its score: see [`trending`](super::trending).
+pub const TRENDING: Subspace = Subspace(0xC3);
+/// As [`TRENDING`]'s second.
+pub const TRENDING_SCORES: Subspace = Subspace(0xC4);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);

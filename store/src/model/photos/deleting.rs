@@ -30,7 +30,8 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
     count(tx, photo.state, -1)?;
     usage::deleted(tx, &photo).await?;
     batches::photo_moved(tx, &photo, ItemState::Deleted, None, now).await?;
-    changes::append(tx, history, &Change { at: now, what: What::PhotoDeleted { photo: id } })?;
+    let what = What::PhotoDeleted { photo: id, owner: Some(photo.owner.clone()) };
+    changes::append(tx, history, &Change { at: now, what })?;
     Ok(true)
 }
 

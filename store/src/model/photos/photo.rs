@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::model::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
+use crate::model::visibility::PhotoVisibility;
 use crate::model::{BatchId, ContentHash, ItemId, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
 use crate::objects::ObjectKey;
 
@@ -53,6 +54,9 @@ pub struct Photo {
     /// Which item of its batch it is, where a later upload than its first has put it there: see [`Self::item`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_item: Option<ItemId>,
+    /// How visible it is.
+    #[serde(default)]
+    pub visibility: PhotoVisibility,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.

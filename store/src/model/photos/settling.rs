@@ -76,7 +76,7 @@ pub async fn publish(tx: &Transaction, by: &Settling, made: &Made) -> Result<Set
     }
     photo.looks.clone_from(looks);
     photo.damage.clone_from(damage);
-    let photo = transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await?;
+    let photo = transition(tx, photo, State::Ready, by).await?;
     jobs::remove(tx, &job)?;
     Ok(Settled::Done(photo))
 }
@@ -130,10 +130,10 @@ async fn end_failed(
 ) -> Result<Photo, StoreError> {
     if photo.state == State::Ready {
         photo.unrenderable = wanted.to_vec();
-        return transition(tx, photo, State::Ready, by, What::PhotoReady { photo: by.photo }).await;
+        return transition(tx, photo, State::Ready, by).await;
     }
     photo.failure = Some(failure.clone());
-    transition(tx, photo, State::Failed, by, What::PhotoFailed { photo: by.photo }).await
+    transition(tx, photo, State::Failed, by).await
 }
 
 /// The photo's job is dropped: one that was being processed ends as failed, any other stays as it is. `by` is left on
@@ -189,7 +189,6 @@ async fn transition(
     mut photo: Photo,
     to: State,
     by: &Settling,
-    what: What,
 ) -> Result<Photo, StoreError> {
     batches::photo_moved(tx, &photo, to.into(), photo.failure.as_ref(), by.now).await?;
     count(tx, photo.state, -1)?;
@@ -198,6 +197,11 @@ async fn transition(
     photo.updated = by.now;
     photo.settled_by = Some(by.lease.id);
     put(tx, &photo).await?;
+    let owner = Some(photo.owner.clone());
+    let what = match to {
+        State::Failed => What::PhotoFailed { photo: photo.id, owner },
+        State::Ready | State::Processing => What::PhotoReady { photo: photo.id, owner },
+    };
     changes::append(tx, by.history, &Change { at: by.now, what })?;
     Ok(photo)
 }
