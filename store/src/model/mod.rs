@@ -26,6 +26,7 @@
 //! - [`users`]: people. [`follows`]: who follows and who blocks whom.
 //! - [`visibility`]: who may see what.
 //! - [`posts`]: photos published with a caption.
+//! - [`signing_keys`]: what access tokens and signed links are signed with.
 
 pub mod batches;
 pub mod blobs;
@@ -46,6 +47,7 @@ pub mod photos;
 pub mod position;
 pub mod posts;
 pub mod record;
+pub mod signing_keys;
 pub mod subspaces;
 pub mod uploads;
 pub mod usage;

@@ -81,6 +81,8 @@ pub const API_KEY_USES: Subspace = Subspace(0x89);
 pub const SIGNING_KEYS: Subspace = Subspace(0x8A);
 /// `(user, what)` → a count, as in [`COUNTS`]. See [`users::counts`](super::users::counts).
 pub const USER_COUNTS: Subspace = Subspace(0x8B);
+/// `(user)` → issuer and subject: the row of [`USERS_BY_SUBJECT`] that is the user's.
+pub const SUBJECTS_OF_USERS: Subspace = Subspace(0x8F);
 
 /// `(follower, followed)` → [`follows::Follow`](super::follows::Follow).
 pub const FOLLOWING: Subspace = Subspace(0x90);
