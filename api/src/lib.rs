@@ -9,6 +9,8 @@
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold
 //!   at once, shared by clients.
+//! - [`auth`]: tokens, the keys they are signed with, identity providers, links that open without a session. `outbound`: what
+//!   is asked of other servers.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
@@ -22,6 +24,7 @@
 pub mod accept;
 mod activity;
 pub mod admin;
+pub mod auth;
 pub mod batches;
 pub mod caller;
 pub mod conditional;
@@ -37,6 +40,7 @@ pub mod limits;
 pub mod linger;
 pub mod objects;
 mod options;
+mod outbound;
 pub mod pages;
 pub mod photos;
 mod places;

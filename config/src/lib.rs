@@ -1,13 +1,14 @@
 //! The configuration: a TOML file, then `DARKROOM__SECTION__KEY` variables, then flags.
 //!
 //! - [`sections`]: the file's types. Each section composes the options of one library. [`s3`]: the bucket's;
-//!   [`batches`]: those of batches; [`direct`]: of what clients send to the bucket by themselves.
+//!   [`auth`]: tokens, identity providers and links; [`batches`]: those of batches; [`direct`]: of what clients send to the bucket by themselves.
 //! - [`load()`]: reads file and environment; [`error`]: says what is wrong, where, and what may be meant.
 //!
 //! [`DEFAULT_FILE`] is the whole file with every key, its default, and what it is for; a test holds it to
 //! the types.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod batches;
 pub mod direct;
 pub mod error;

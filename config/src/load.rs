@@ -87,6 +87,8 @@ mod tests {
         // This one follows the object store.
         assert!(all.budgets.upload_window.take().is_some());
         all.testing.faults.clear();
+        // There is none by default; the file shows one as it is where nothing is said.
+        assert_eq!(std::mem::take(&mut all.auth.providers), [crate::auth::Provider::default()]);
         assert_eq!(all, defaults);
         defaults.validate().unwrap();
     }

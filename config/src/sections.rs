@@ -18,6 +18,7 @@ use darkroom_store::objects::s3::S3Options;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::auth::Auth;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
@@ -41,6 +42,7 @@ pub struct Config {
     pub metadata: Metadata,
     pub objects: Objects,
     pub direct: Direct,
+    pub auth: Auth,
     pub log: Log,
     pub presets: Vec<Preset>,
     pub testing: Testing,
@@ -340,6 +342,7 @@ impl Default for Config {
             metadata: Metadata::default(),
             objects: Objects::default(),
             direct: Direct::default(),
+            auth: Auth::default(),
             log: Log::default(),
             presets: Preset::default_ladder(),
             testing: Testing::default(),
@@ -568,6 +571,7 @@ impl Config {
         self.validate_objects()?;
         self.pipeline_options().validate().map_err(ConfigError::Invalid)?;
         self.http_options().validate().map_err(ConfigError::Invalid)?;
+        self.auth.validate().map_err(ConfigError::Invalid)?;
         self.validate_metadata()
     }
 

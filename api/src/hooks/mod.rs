@@ -2,8 +2,8 @@
 //!
 //! In the order in which an event meets them:
 //!
-//! - [`sns`]: a message of Amazon's notification service, and its signature. `certificate`: by whom. `outbound`: what
-//!   is asked of Amazon for that. The webhook of MinIO is known by its token ([`HooksOptions::webhook_token`]).
+//! - [`sns`]: a message of Amazon's notification service, and its signature. `certificate`: by whom. The
+//!   webhook of MinIO is known by its token ([`HooksOptions::webhook_token`]).
 //! - [`sqs`]: a queue that is polled, in place of being told. `signed`: its requests.
 //! - [`events`]: what the messages of all of them say. `created`: what is done about it.
 //!
@@ -15,7 +15,6 @@ mod certificate;
 mod created;
 pub mod events;
 mod options;
-mod outbound;
 mod signed;
 pub mod sns;
 pub mod sqs;
@@ -28,6 +27,7 @@ use serde::Serialize;
 use crate::Api;
 use crate::caller::Caller;
 use crate::held::Room;
+use crate::outbound::Https;
 use crate::problem::Problem;
 use crate::request::header;
 use crate::response::{self, Answer};
@@ -52,7 +52,7 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     pub(crate) fn new(options: &HooksOptions) -> Self {
-        let fetch = Box::new(outbound::Https::default());
+        let fetch = Box::new(Https::default());
         Self {
             verifier: sns::Verifier::new(options.sns_topics.clone(), fetch),
             room: Room::new(options.held_bytes_max),

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::outbound::{connector_for, send};
+use crate::outbound::{connector_for, send};
 
 /// The content type of the protocol (AWS JSON 1.0).
 const JSON: &str = "application/x-amz-json-1.0";

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::certificate::{Certificate, Digest, Service};
-pub use super::outbound::Fetch;
+pub use crate::outbound::Fetch;
 use crate::problem::Problem;
 
 /// Certificates that are kept: Amazon has one per region, and a new one every year or so.
