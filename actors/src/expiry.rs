@@ -3,7 +3,7 @@
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Expired};
-use darkroom_store::model::{Timestamp, idempotency, usage};
+use darkroom_store::model::{Timestamp, idempotency, sessions, signing_keys, usage};
 
 use crate::uploads;
 
@@ -13,6 +13,8 @@ const BATCHES: usize = 50;
 const ITEMS: usize = 500;
 /// Idempotency keys removed in one transaction.
 const KEYS: usize = 200;
+/// Sessions forgotten in one transaction.
+const SESSIONS: usize = 200;
 /// Photos that one transaction counts for the usage of their owners.
 const COUNTED_AT_ONCE: usize = 200;
 /// Such transactions in one sweep.
@@ -28,6 +30,10 @@ pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, St
         uploads::expire(metadata, now).await?,
         expire_batches(metadata, now).await?,
         expire_keys(metadata, now).await?,
+        expire_sessions(metadata, now).await?,
+        metadata
+            .transact("prune signing keys", |tx| async move { signing_keys::prune(&tx, now).await })
+            .await?,
     ];
     Ok(expired.into_iter().sum())
 }
@@ -65,6 +71,19 @@ async fn expire_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, Store
         removed += expired.removed;
         if !expired.more {
             return Ok(removed);
+        }
+    }
+}
+
+/// Sessions whose tokens were not renewed in time.
+async fn expire_sessions(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
+    let mut forgotten = 0;
+    loop {
+        let forget = |tx| async move { sessions::forget_expired(&tx, now, SESSIONS).await };
+        let count = metadata.transact("forget sessions", forget).await?;
+        forgotten += count;
+        if count < SESSIONS {
+            return Ok(forgotten);
         }
     }
 }

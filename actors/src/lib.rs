@@ -14,6 +14,7 @@
 //! - `originals`: originals without what is private, beside the way of a photo.
 //! - `uploads`: files that come in more than one request, until they are whole.
 //! - [`direct`]: uploads that clients send to the object store by themselves.
+//! - [`events`]: what happens, told to those who are connected.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
@@ -27,6 +28,7 @@ pub mod compute;
 pub mod direct;
 mod errand;
 mod error;
+pub mod events;
 mod expiry;
 pub mod faults;
 mod heart;

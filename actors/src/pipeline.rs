@@ -9,14 +9,18 @@ use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
-use darkroom_store::model::{Epoch, JobId, LeaseId, PhotoId, Timestamp, batches, file_name, nodes, photos};
+use darkroom_store::model::{
+    Epoch, JobId, LeaseId, PhotoId, Timestamp, UserId, batches, file_name, nodes, photos,
+};
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::compute::ComputePool;
 use crate::error::{IngestError, StartError};
+use crate::events::{Cursor, Hub, Subscription};
 use crate::expiry;
 use crate::faults::Faults;
 use crate::heart::{Fate, void_leases};
@@ -54,6 +58,18 @@ struct Inner {
     nudge_janitor: Arc<Notify>,
     sweep: Sweep,
     uploads: Registry,
+    events: Hub,
+    /// Follows the change log for those who are connected.
+    following: Following,
+}
+
+/// Ends with the pipeline.
+struct Following(AbortHandle);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// One actor, as `GET /v1/admin/actors` shows it.
@@ -151,6 +167,8 @@ impl Pipeline {
         };
         let (health_sender, health) = watch::channel(Health::Restarting);
         let (counters, nudge_janitor) = (Counters::default(), Arc::new(Notify::new()));
+        let events = Hub::new(metadata.clone());
+        let following = Following(tokio::spawn(events.clone().run()).abort_handle());
         let sweep = Sweep { letters, keys: Some(keys), ..Sweep::new(metadata, objects, life.epoch) };
         let arguments = SupervisorArguments {
             house: house.clone(),
@@ -170,6 +188,8 @@ impl Pipeline {
             nudge_janitor,
             sweep,
             uploads: Registry::default(),
+            events,
+            following,
         })))
     }
 
@@ -351,6 +371,14 @@ impl Pipeline {
     /// Every option.
     pub fn options(&self) -> &PipelineOptions {
         &self.0.house.options
+    }
+
+    /// Connects a user to what happens from now on, or happened after `after`, as far as it concerns them.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn subscribe(&self, user: UserId, after: Option<Cursor>) -> Result<Subscription, StoreError> {
+        Subscription::begin(&self.0.events, user, after).await
     }
 
     /// The metadata that the pipeline works on.
@@ -543,6 +571,7 @@ impl Pipeline {
             tracing::warn!(%error, "the actors did not end in time");
         }
         self.0.supervisor.stop(None);
+        self.0.following.0.abort();
         // The Janitor has ended: what the last uploads gave up is left to us.
         self.0.sweep.bury_the_last().await;
         house.keys.release().await?;

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use darkroom_store::model::visibility::Viewer;
-use darkroom_store::model::{OwnerId, UserId};
+use darkroom_store::model::{ApiKeyId, OwnerId, SessionId, UserId};
 
+use crate::auth::scopes::Scopes;
 use crate::problem::Problem;
 
 /// Who sends a request.
@@ -16,18 +17,52 @@ pub struct Caller {
     pub client: ClientKey,
     /// For whom it asks.
     pub viewer: Viewer,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// By what it is known.
+    pub credential: Credential,
+}
+
+/// By what a caller is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// By nothing: it is on the operator's socket, or everybody may do everything, or it is nobody.
+    None,
+    /// By an access token of this session.
+    Session(SessionId),
+    /// By an API key.
+    Key(ApiKeyId),
+    /// By a token of an identity provider.
+    Outside,
 }
 
 impl Caller {
-    /// On behalf of a user.
+    /// On behalf of a user, who may do everything.
     pub fn of(user: UserId, client: ClientKey) -> Self {
-        Self { owner: OwnerId::of(user), client, viewer: Viewer::User(user) }
+        Self {
+            owner: OwnerId::of(user),
+            client,
+            viewer: Viewer::User(user),
+            scopes: Scopes::all(),
+            credential: Credential::None,
+        }
+    }
+
+    /// Nobody that is known.
+    pub fn signed_out(client: ClientKey) -> Self {
+        Self {
+            owner: OwnerId::nobody(),
+            client,
+            viewer: Viewer::SignedOut,
+            scopes: Scopes::of_signed_out(),
+            credential: Credential::None,
+        }
     }
 
     /// On behalf of a record's owner.
     pub fn of_owner(owner: OwnerId, client: ClientKey) -> Self {
         let viewer = owner.user().map_or(Viewer::SignedOut, Viewer::User);
-        Self { owner, client, viewer }
+        Self { owner, viewer, ..Self::of(UserId::OPEN, client) }
     }
 
     /// The user on whose behalf this is asked.

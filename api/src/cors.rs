@@ -18,7 +18,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, P
 /// What requests may carry: the uploads' headers above all.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Content-Digest, Repr-Digest, Content-MD5, Idempotency-Key, If-Match, If-None-Match, \
-     Prefer, Range, X-HTTP-Method-Override, X-Request-Id, X-Requested-With, Tus-Resumable, Upload-Checksum, \
+     Last-Event-ID, On-Behalf-Of, Prefer, Range, X-HTTP-Method-Override, X-Request-Id, X-Requested-With, Tus-Resumable, Upload-Checksum, \
      Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, \
      Upload-Metadata, Upload-Offset",
 );
@@ -47,7 +47,8 @@ impl Cors {
     pub(crate) fn of<B>(api: &Api, request: &Request<B>) -> Self {
         let origins = &api.options().cors_origins;
         let path = request.uri().path();
-        let open = path.starts_with("/v1/") && !path.starts_with("/v1/admin");
+        let open =
+            path.starts_with("/v1/") && !path.starts_with("/v1/admin") && !path.starts_with("/v1/api-keys");
         let origin = request.headers().get(ORIGIN).filter(|_| open);
         let any = origins.iter().any(|allowed| allowed == ANY);
         let is_named =

@@ -7,12 +7,13 @@
 //!   moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold
+//! - [`auth`]: how people and programs sign in. [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold
 //!   at once, shared by clients.
 //! - [`auth`]: tokens, the keys they are signed with, identity providers, links that open without a session. `outbound`: what
 //!   is asked of other servers.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`conversations`]: what two users write to each other.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -28,6 +29,7 @@ pub mod auth;
 pub mod batches;
 pub mod caller;
 pub mod conditional;
+pub mod conversations;
 mod cors;
 pub mod digests;
 pub mod direct;
@@ -59,6 +61,7 @@ use std::sync::Arc;
 use darkroom_actors::Pipeline;
 use tokio::sync::Semaphore;
 
+use auth::Auth;
 use batches::followers::Followers;
 use caller::Caller;
 use held::Room;
@@ -66,6 +69,7 @@ use limits::Limits;
 use places::{Places, Taken};
 use problem::Problem;
 
+pub use auth::AuthOptions;
 pub use batches::options::BatchOptions;
 pub use idempotency::IdempotencyOptions;
 pub use limits::ClientLimits;
@@ -85,6 +89,7 @@ struct Inner {
     limits: Limits,
     metrics: MetricsText,
     hooks: hooks::Hooks,
+    auth: Auth,
     /// The one place for a backup that is being taken.
     backup_place: Arc<Semaphore>,
     /// Places for archives that are being taken in.
@@ -111,6 +116,7 @@ impl Api {
         let tar_places = Places::new(options.tar_streams_max);
         let form_outcomes = Places::new(options.form_outcomes_max);
         let hooks = hooks::Hooks::new(&options.hooks);
+        let auth = Auth::new(options.auth.clone(), pipeline.metadata());
         let direct_room = Room::new(options.hooks.held_bytes_max);
         // As many as there may be connections, each with one body on HTTP/1.1.
         let limits = Limits::new(options.clients.clone(), options.connections_max);
@@ -120,6 +126,7 @@ impl Api {
             limits,
             metrics,
             hooks,
+            auth,
             backup_place,
             tar_places,
             form_outcomes,
@@ -151,6 +158,10 @@ impl Api {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.inner.auth
     }
 
     pub(crate) fn hooks(&self) -> &hooks::Hooks {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::BatchOptions;
+use crate::auth::AuthOptions;
 use crate::hooks::HooksOptions;
 use crate::idempotency::IdempotencyOptions;
 use crate::limits::ClientLimits;
@@ -72,6 +73,8 @@ pub struct HttpOptions {
     pub hooks: HooksOptions,
     /// What each client may ask for.
     pub clients: ClientLimits,
+    /// How people and programs sign in.
+    pub auth: AuthOptions,
 }
 
 impl Default for HttpOptions {
@@ -105,6 +108,7 @@ impl Default for HttpOptions {
             cors_origins: Vec::new(),
             hooks: HooksOptions::default(),
             clients: ClientLimits::default(),
+            auth: AuthOptions::default(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl HttpOptions {
             ));
         }
         self.idempotency.validate()?;
+        self.auth.validate()?;
         let is_origin = |origin: &str| {
             origin == "*"
                 || origin.split_once("://").is_some_and(|(scheme, host)| {

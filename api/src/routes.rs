@@ -3,13 +3,14 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use darkroom_store::model::UserId;
 use futures_util::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode, Version};
 use uuid::Uuid;
 
+use crate::auth::authenticate::{admit, authenticate};
+use crate::auth::{access, keys, registration, sessions};
 use crate::caller::{Caller, ClientKey};
 use crate::cors::Cors;
 use crate::objects::Asked;
@@ -17,13 +18,25 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, batches, direct, health, hooks, jobs, limits, objects, photos, upload, uploads};
+use crate::{
+    Api, admin, batches, conversations, direct, health, hooks, jobs, limits, objects, photos, upload, uploads,
+};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
+pub const ROUTES: &[Routes] = &[
+    OWN_ROUTES,
+    registration::ROUTES,
+    sessions::ROUTES,
+    keys::ROUTES,
+    conversations::ROUTES,
+    batches::ROUTES,
+    uploads::ROUTES,
+    direct::ROUTES,
+    hooks::ROUTES,
+];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -43,7 +56,9 @@ const OWN_ROUTES: Routes = &[
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
+    ("POST", "/v1/admin/signing-keys"),
     ("GET", "/openapi.json"),
+    ("GET", "/.well-known/jwks.json"),
 ];
 
 /// The description of the API, served at `/openapi.json`.
@@ -62,10 +77,11 @@ pub async fn answer(api: Api, request: Request<Incoming>, client: ClientKey, cro
     let path = request.uri().path().to_owned();
     let end = BodyEnd::of(request.body());
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let caller = Caller::of(UserId::OPEN, client);
+    // Until it is known who asks, and where that makes no difference.
+    let mut caller = Caller::signed_out(client);
     let cors = Cors::of(&api, &request);
     let asking = Asking { request, caller: caller.clone(), crowd, end: end.clone(), cors: cors.clone() };
-    let routed = AssertUnwindSafe(route(&api, asking, &segments)).catch_unwind().await;
+    let routed = AssertUnwindSafe(route(&api, asking, &segments, &mut caller)).catch_unwind().await;
     let (route, result) = routed.unwrap_or_else(|_| {
         // The panic hook has logged it.
         ("panicked", Err(Problem::new("internal-error", "a bug of the daemon's own; its log says where")))
@@ -160,7 +176,8 @@ pub struct Asking {
 /// A route's name for metrics, and its answer.
 pub type Routed = (&'static str, Result<Answer, Problem>);
 
-async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
+/// Answers, and leaves in `caller` who asked.
+async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Caller) -> Routed {
     let request = &asking.request;
     if let Some(answer) = outside_admission(api, request, segments).await {
         return answer;
@@ -172,15 +189,26 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
     if let Some(problem) = asking.crowd.problem() {
         return ("crowded", Err(problem));
     }
-    if let Err(problem) = api.limits().request(&asking.caller) {
+    if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
+        return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
+    }
+    let known = authenticate(api, request.headers(), caller.client).await;
+    if let Ok(known) = &known {
+        *caller = known.clone();
+    }
+    // Also those who are refused: a wrong token costs as much as a right one.
+    if let Err(problem) = api.limits().request(caller) {
         return ("limited", Err(problem));
     }
+    let admitted = known.and_then(|caller| admit(&caller, request.method(), segments).map(|()| caller));
+    asking.caller = match admitted {
+        Ok(caller) => caller,
+        Err(problem) => return ("refused", Err(problem)),
+    };
+    let request = &asking.request;
     if request.headers().len() > api.options().headers_max {
         let detail = format!("the request has more than {} headers: send fewer", api.options().headers_max);
         return ("headers", Err(Problem::new("headers-too-large", detail)));
-    }
-    if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
-        return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
     }
     if is_cross_site(request) && !asking.cors.is_allowed() {
         let detail = "a page of another site may not change anything here; send the request from your own";
@@ -191,6 +219,16 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
+        ["v1", "sessions", rest @ ..] => sessions::route(api, asking, rest).await,
+        ["v1", "conversations", rest @ ..] => conversations::route(api, asking, rest).await,
+        ["v1", "api-keys", rest @ ..] => keys::route(api, asking, rest).await,
+        ["v1", "users"] => (
+            "/v1/users",
+            match *asking.request.method() {
+                Method::POST => registration::register(api, asking).await,
+                _ => not_allowed("POST"),
+            },
+        ),
         _ => own_route(api, asking, segments).await,
     }
 }
@@ -248,6 +286,17 @@ async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
                 Method::POST => admin::backup(api).await,
                 _ => not_allowed("POST"),
             },
+        ),
+        ["v1", "admin", "signing-keys"] => (
+            "/v1/admin/signing-keys",
+            match method {
+                Method::POST => access::follow(api, request, end).await,
+                _ => not_allowed("POST"),
+            },
+        ),
+        [".well-known", "jwks.json"] => (
+            "/.well-known/jwks.json",
+            if get { access::public_keys(api).await } else { not_allowed("GET, HEAD") },
         ),
         ["openapi.json"] => ("/openapi.json", {
             let description = || response::text(StatusCode::OK, "application/json", OPENAPI);

@@ -4,17 +4,45 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use darkroom_api::AuthOptions;
+use darkroom_api::auth::attempts::AttemptLimits;
 use darkroom_api::auth::keyring::KeyringOptions;
-use darkroom_api::auth::oidc::{Limits, ProviderAlgorithm, ProviderOptions, options};
+use darkroom_api::auth::oidc::{ProviderAlgorithm, ProviderOptions, options};
+use darkroom_api::auth::options::Registration as Registering;
+use darkroom_api::auth::passwords::PasswordOptions;
 use darkroom_api::auth::signed_urls::LinkOptions;
 use darkroom_api::auth::tokens::TokenOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::sections::section;
 
+/// Who may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Everybody, by themselves.
+    Open,
+    /// Whom a program registers that has a key for it.
+    Keys,
+}
+
 section! {
     /// `[auth]`
     Auth {
+        registration: Registration = Registration::Open,
+        password_chars_min: usize = PasswordOptions::default().chars_min,
+        password_memory: ByteSize = ByteSize::kib(PasswordOptions::default().memory_kib.into()),
+        password_passes: u32 = PasswordOptions::default().passes,
+        password_hashes_at_once: usize = PasswordOptions::default().at_once,
+        password_hashes_waiting_max: usize = PasswordOptions::default().waiting_max,
+        #[serde(with = "humantime_serde")]
+        password_wait: Duration = PasswordOptions::default().wait_max,
+        attempts_per_account: u32 = AttemptLimits::default().per_account,
+        attempts_per_client: u32 = AttemptLimits::default().per_client,
+        attempts_tracked_max: usize = AttemptLimits::default().tracked_max,
+        #[serde(with = "humantime_serde")]
+        session_lifetime: Duration = AuthOptions::default().session_lifetime,
+        sessions_per_user_max: usize = AuthOptions::default().sessions_per_user_max,
         issuer: String = TokenOptions::default().issuer,
         audience: String = TokenOptions::default().audience,
         #[serde(with = "humantime_serde")]
@@ -58,6 +86,36 @@ section! {
 const RELOAD_MIN: Duration = Duration::from_secs(1);
 
 impl Auth {
+    /// How people and programs sign in; `open` says that requests which name nobody may do everything.
+    pub(crate) fn options(&self, open: bool) -> AuthOptions {
+        AuthOptions {
+            open,
+            registration: match self.registration {
+                Registration::Open => Registering::Open,
+                Registration::Keys => Registering::ByKey,
+            },
+            passwords: PasswordOptions {
+                chars_min: self.password_chars_min,
+                memory_kib: u32::try_from(self.password_memory.0 / 1024).unwrap_or(u32::MAX),
+                passes: self.password_passes,
+                at_once: self.password_hashes_at_once,
+                waiting_max: self.password_hashes_waiting_max,
+                wait_max: self.password_wait,
+            },
+            attempts: AttemptLimits {
+                per_account: self.attempts_per_account,
+                per_client: self.attempts_per_client,
+                tracked_max: self.attempts_tracked_max,
+            },
+            session_lifetime: self.session_lifetime,
+            sessions_per_user_max: self.sessions_per_user_max,
+            tokens: self.tokens(),
+            keyring: self.keyring(),
+            links: self.links(),
+            providers: self.providers(),
+        }
+    }
+
     /// Of access tokens.
     pub fn tokens(&self) -> TokenOptions {
         TokenOptions {
@@ -83,12 +141,6 @@ impl Auth {
     /// The identity providers.
     pub fn providers(&self) -> Vec<ProviderOptions> {
         self.providers.iter().map(Provider::options).collect()
-    }
-
-    /// What holds for tokens of all of them.
-    pub fn provider_limits(&self) -> Limits {
-        let tokens = self.tokens();
-        Limits { leeway: tokens.leeway, token_bytes_max: tokens.token_bytes_max }
     }
 
     /// Refuses what cannot work.
@@ -167,7 +219,8 @@ mod tests {
         assert_eq!(auth.tokens(), tokens);
         assert_eq!(auth.keyring(), KeyringOptions { reload: seconds(20), reload_min: seconds(2) });
         assert_eq!(auth.links(), LinkOptions { expiry_max: seconds(86400), leeway: seconds(10) });
-        assert_eq!(auth.provider_limits(), Limits { leeway: seconds(10), token_bytes_max: 4 << 10 });
+        let limits = auth.options(false).provider_limits();
+        assert_eq!((limits.leeway, limits.token_bytes_max), (seconds(10), 4 << 10));
         let provider = ProviderOptions {
             issuer: "https://login.example".to_owned(),
             audiences: vec!["a".to_owned()],

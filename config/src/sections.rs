@@ -31,6 +31,7 @@ use crate::s3::{self, S3};
 pub struct Config {
     pub server: Server,
     pub http: Http,
+    pub auth: Auth,
     pub idempotency: Idempotency,
     pub limits: LimitsSection,
     pub budgets: Budgets,
@@ -42,7 +43,6 @@ pub struct Config {
     pub metadata: Metadata,
     pub objects: Objects,
     pub direct: Direct,
-    pub auth: Auth,
     pub log: Log,
     pub presets: Vec<Preset>,
     pub testing: Testing,
@@ -331,6 +331,7 @@ impl Default for Config {
         Self {
             server: Server::default(),
             http: Http::default(),
+            auth: Auth::default(),
             idempotency: Idempotency::default(),
             limits: LimitsSection::default(),
             budgets: Budgets::default(),
@@ -342,7 +343,6 @@ impl Default for Config {
             metadata: Metadata::default(),
             objects: Objects::default(),
             direct: Direct::default(),
-            auth: Auth::default(),
             log: Log::default(),
             presets: Preset::default_ladder(),
             testing: Testing::default(),
@@ -483,6 +483,7 @@ impl Config {
             cors_origins: self.http.cors_origins.clone(),
             hooks: self.direct.hooks(&self.objects.s3.region),
             clients: self.client_limits(),
+            auth: self.auth.options(self.server.open),
         }
     }
 
@@ -537,11 +538,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let loopback = self.server.listen.ip().is_loopback();
-        if !loopback {
+        if self.server.open && !self.server.listen.ip().is_loopback() {
             return Err(ConfigError::Invalid(format!(
-                "server.listen is {}: without authentication, which this version does not have yet, only a \
-                 loopback address such as 127.0.0.1:8080 is allowed; put a proxy that authenticates before it",
+                "server.listen is {}, and with --open (or server.open) everybody may do everything: that is allowed on a \
+                 loopback address alone, such as 127.0.0.1:8080; leave --open out to have users and keys",
                 self.server.listen
             )));
         }

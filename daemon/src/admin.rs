@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -23,8 +23,19 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Asks the daemon that has `data`; `None` when none runs.
 pub(crate) async fn ask(data: &Path, method: Method, path: &str) -> anyhow::Result<Option<Bytes>> {
+    ask_with(data, method, path, Bytes::new()).await
+}
+
+/// As [`ask`], with a body of JSON.
+pub(crate) async fn ask_with(
+    data: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> anyhow::Result<Option<Bytes>> {
     let Some(stream) = connect(data)? else { return Ok(None) };
-    let asking = async { Ok(exchange(stream, method, path).await?.into_body().collect().await?.to_bytes()) };
+    let asking =
+        async { Ok(exchange(stream, method, path, body).await?.into_body().collect().await?.to_bytes()) };
     in_time(data, ANSWER_TIMEOUT, asking).await.map(Some)
 }
 
@@ -37,7 +48,8 @@ pub(crate) async fn ask_for_stream(
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
     let Some(stream) = connect(data)? else { return Ok(false) };
-    let mut body = in_time(data, ANSWER_TIMEOUT, exchange(stream, method, path)).await?.into_body();
+    let mut body =
+        in_time(data, ANSWER_TIMEOUT, exchange(stream, method, path, Bytes::new())).await?.into_body();
     loop {
         let piece = in_time(data, PIECE_TIMEOUT, async { Ok(body.frame().await.transpose()?) }).await?;
         let Some(piece) = piece else { return Ok(true) };
@@ -93,11 +105,16 @@ async fn in_time<T>(
 }
 
 /// Sends the request; the answer if it is a success.
-async fn exchange(stream: Stream, method: Method, path: &str) -> anyhow::Result<Response<Incoming>> {
+async fn exchange(
+    stream: Stream,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> anyhow::Result<Response<Incoming>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     tokio::spawn(connection);
     let request =
-        Request::builder().method(method).uri(path).header("host", "darkroomd").body(Empty::<Bytes>::new())?;
+        Request::builder().method(method).uri(path).header("host", "darkroomd").body(Full::new(body))?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     if !status.is_success() {

@@ -30,6 +30,17 @@ impl Alone {
     }
 }
 
+/// Does something on the metadata itself, when no daemon runs here.
+pub(crate) async fn alone<T>(
+    config: &Config,
+    act: impl AsyncFnOnce(&Metadata) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let alone = Alone::open(config).await?;
+    let result = act(&alone.metadata).await;
+    alone.close().await;
+    result
+}
+
 /// Why another process may have the data directory, and what to do about it.
 pub(crate) const DOES_NOT_ANSWER: &str = "because it is starting or ending, is a command like this one, or found that path \
                                           too long for a socket, as its log says; try again in a moment";

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use darkroom_config::Config;
-use darkroom_store::model::JobId;
 use darkroom_store::model::jobs::{Class, Standing};
+use darkroom_store::model::signing_keys::Purpose;
+use darkroom_store::model::{ApiKeyId, JobId, UserId};
 
-use crate::{bucket, commands, import, jobs, serve};
+use crate::{bucket, commands, import, jobs, keys, serve};
 
 /// A photo social network's backend in one process.
 ///
@@ -98,9 +100,66 @@ enum Command {
     /// directory.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Make, list and revoke API keys: how programs get in.
+    ///
+    /// Asks the daemon of this machine. When none runs, the command looks into the metadata itself, as `jobs` does.
+    #[command(subcommand)]
+    Keys(Keys),
     /// What concerns the bucket that holds the objects.
     #[command(subcommand)]
     Bucket(BucketCommand),
+}
+
+/// `darkroomd keys`.
+#[derive(Subcommand)]
+enum Keys {
+    /// Make a key and print it; it is not shown again.
+    Create {
+        #[command(flatten)]
+        settings: Settings,
+        /// What it is for.
+        #[arg(long)]
+        name: String,
+        /// What it allows: photos:read, photos:write, feed:read, feed:write, messages:read, messages:write, users:write,
+        /// users:act-as, admin. To be given more than once, or with commas between.
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// For whom it acts, by their id. Without it, for the user `open`.
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
+        /// When it ends, as 90d. Without it, never.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires_in: Option<Duration>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List keys that were not revoked, the oldest first.
+    List {
+        #[command(flatten)]
+        settings: Settings,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have another key sign tokens, or links. With overlap, so that nobody notices.
+    Rotate {
+        #[command(flatten)]
+        settings: Settings,
+        /// What it signs.
+        #[arg(long, value_enum)]
+        purpose: Signed,
+        /// At once, and refuse whatever the others have signed: where somebody else may know them.
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// Revoke a key: requests that begin from then on are refused.
+    Revoke {
+        #[command(flatten)]
+        settings: Settings,
+        /// The key's id, which is its first part as well.
+        id: ApiKeyId,
+    },
 }
 
 /// `darkroomd jobs`.
@@ -194,10 +253,43 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restore { settings, file } => commands::restore(&settings.config()?, &file),
         Command::Import(arguments) => return import::run(&arguments),
         Command::Actors(settings) => commands::actors(&settings.config()?),
+        Command::Keys(command) => commands::runtime()?.block_on(run_keys(command)),
         Command::Jobs(command) => commands::runtime()?.block_on(run_jobs(command)),
         Command::Bucket(BucketCommand::Apply { settings, yes }) => bucket::apply(&settings.config()?, yes),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// What a signing key signs.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Signed {
+    /// Access tokens.
+    Tokens,
+    /// Links to photos.
+    Links,
+}
+
+impl From<Signed> for Purpose {
+    fn from(signed: Signed) -> Self {
+        match signed {
+            Signed::Tokens => Self::Tokens,
+            Signed::Links => Self::Links,
+        }
+    }
+}
+
+async fn run_keys(command: Keys) -> anyhow::Result<()> {
+    match command {
+        Keys::Create { settings, name, scopes, user, expires_in, json } => {
+            let to_make = keys::ToMake { name, scopes, user, expires_in };
+            keys::create(&settings.config()?, to_make, json).await
+        }
+        Keys::Rotate { settings, purpose, at_once } => {
+            keys::rotate(&settings.config()?, purpose.into(), at_once).await
+        }
+        Keys::List { settings, json } => keys::list(&settings.config()?, json).await,
+        Keys::Revoke { settings, id } => keys::revoke(&settings.config()?, id).await,
+    }
 }
 
 async fn run_jobs(command: Jobs) -> anyhow::Result<()> {

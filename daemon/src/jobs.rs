@@ -15,7 +15,7 @@ use hyper::Method;
 use serde::Serialize;
 
 use crate::admin;
-use crate::alone::Alone;
+use crate::alone::alone;
 
 /// Which jobs to list.
 pub(crate) struct Wanted {
@@ -124,17 +124,6 @@ async fn ask(config: &Config, method: Method, path: &str) -> anyhow::Result<Opti
 
 fn understand(answer: &[u8]) -> anyhow::Result<JobView> {
     serde_json::from_slice(answer).context("the daemon's answer is not understood")
-}
-
-/// Does something on the metadata itself, when no daemon runs here.
-async fn alone<T>(
-    config: &Config,
-    act: impl AsyncFnOnce(&Metadata) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let alone = Alone::open(config).await?;
-    let result = act(&alone.metadata).await;
-    alone.close().await;
-    result
 }
 
 async fn load(metadata: &Metadata, id: JobId) -> anyhow::Result<Entry> {

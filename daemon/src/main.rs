@@ -6,7 +6,7 @@
 //! - `stores`: opens the metadata and the objects that the configuration names.
 //! - `commands`: the commands other than `serve`; `admin`: how they reach a running daemon; `alone`: what they open when
 //!   there is none.
-//! - `jobs`: those of them that look into the durable queue; `bucket`: those for the bucket of an S3 store.
+//! - `jobs`: those of them that look into the durable queue; `keys`: those that make API keys; `bucket`: those for the bucket of an S3 store.
 //! - `import`: sends folders of photos.
 //! - `telemetry`: logs and metrics.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod commands;
 mod health;
 mod import;
 mod jobs;
+mod keys;
 mod listen;
 mod lock;
 mod serve;

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use darkroom_api::auth::secrets::KeySecret;
+use darkroom_api::auth::{access, keys};
 use darkroom_api::serve::Listener;
 use darkroom_api::{Api, MetricsText};
 use darkroom_config::Config;
@@ -68,9 +70,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut begun = Begun::default();
     // A slow bucket, a long journal or an absent cluster must not keep whoever wants to end this waiting.
     let opened = tokio::select! {
-        started = begun.go_on(config) => {
-            started.and_then(|started| House::open(config, started, doors, metrics)).map(Some)
-        }
+        opened = open(config, &mut begun, doors, metrics) => opened.map(Some),
         () = signals.next() => {
             tracing::info!("a signal ends the start; a second one ends it at once");
             Ok(None)
@@ -86,6 +86,21 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             not_opened.map(drop)
         }
     }
+}
+
+async fn open(
+    config: &Config,
+    begun: &mut Begun,
+    doors: Doors,
+    metrics: MetricsText,
+) -> anyhow::Result<House> {
+    let started = begun.go_on(config).await?;
+    if let Err(problem) = access::ensure_keys(&started.metadata).await {
+        bail!("the keys that tokens are signed with could not be made: {}", problem.detail);
+    }
+    // Whoever tries the daemon without keys gets the first one when they are first needed.
+    let first_key = if config.server.open { None } else { keys::first(&started.metadata).await? };
+    House::open(config, started, first_key.as_ref(), doors, metrics)
 }
 
 /// Addresses that are ours, on which nobody is answered yet.
@@ -115,7 +130,13 @@ struct House {
 }
 
 impl House {
-    fn open(config: &Config, started: Started, doors: Doors, metrics: MetricsText) -> anyhow::Result<Self> {
+    fn open(
+        config: &Config,
+        started: Started,
+        first_key: Option<&KeySecret>,
+        doors: Doors,
+        metrics: MetricsText,
+    ) -> anyhow::Result<Self> {
         let api = Api::new(started.pipeline.clone(), config.http_options(), metrics);
         let listener = doors.main.listen()?;
         let address = listener.local_addr()?;
@@ -128,7 +149,7 @@ impl House {
         let admin = tokio::spawn(serve_admin(api.clone(), socket, stop.clone()));
         // Ends with the same word; what it has not finished comes again, to whoever asks then.
         tokio::spawn(darkroom_api::hooks::sqs::poll(api, stop.clone()));
-        greet(config, address, health);
+        greet(config, first_key, address, health);
         tracing::info!(%address, data = %data.display(), epoch = %started.life.epoch, "serving");
         Ok(Self { started, main, admin, stop })
     }
@@ -202,13 +223,29 @@ fn admin_socket(data: &Path) -> anyhow::Result<Option<UnixListener>> {
 }
 
 /// What a newcomer needs, on one screen; the first line is for programs.
-fn greet(config: &Config, address: SocketAddr, health: Option<SocketAddr>) {
+fn greet(config: &Config, first_key: Option<&KeySecret>, address: SocketAddr, health: Option<SocketAddr>) {
     let data = fs::canonicalize(&config.server.data).unwrap_or_else(|_| config.server.data.clone());
     let health = health.map_or_else(String::new, |at| format!("  health   http://{at}/readyz\n"));
+    let (access, key) = match first_key {
+        _ if config.server.open => {
+            ("  open     no authentication: only this machine can reach it\n".to_owned(), None)
+        }
+        None => (
+            "  access   by users and API keys; `darkroomd keys create` makes one\n".to_owned(),
+            Some("$KEY".to_owned()),
+        ),
+        Some(key) => {
+            let key = key.reveal();
+            let text =
+                format!("  key      {key}\n           may do everything, and is not shown again: keep it\n");
+            (text, Some(key))
+        }
+    };
+    let authorization = key.map_or_else(String::new, |key| format!("-H 'Authorization: Bearer {key}' "));
     let text = format!(
-        "listening on http://{address}\n\n  data     {}\n{health}  open     no authentication: only this machine \
-         can reach it\n\nUpload a first photo:\n\n  curl -sS -H 'Prefer: wait=10' --data-binary @photo.jpg \
-         http://{address}/v1/photos\n\nIts answer has a link for every size. Ctrl-C stops the daemon.\n",
+        "listening on http://{address}\n\n  data     {}\n{health}{access}\nUpload a first photo:\n\n  curl -sS \
+         {authorization}-H 'Prefer: wait=10' --data-binary @photo.jpg http://{address}/v1/photos\n\nIts answer has a link \
+         for every size. Ctrl-C stops the daemon.\n",
         data.display()
     );
     let mut stdout = std::io::stdout();

@@ -175,7 +175,7 @@ fn commands_make_no_store_where_there_is_none() {
 }
 
 #[test]
-fn an_address_that_is_not_loopback_is_refused() {
+fn an_address_that_is_not_loopback_is_refused_where_everybody_may_do_everything() {
     let home = tempfile::tempdir().unwrap();
     let output = run(&["serve", "--listen", "0.0.0.0:0", "--open"], home.path());
     let error = String::from_utf8_lossy(&output.stderr);

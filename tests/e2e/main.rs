@@ -12,6 +12,7 @@ mod direct;
 mod faults;
 mod first_photo;
 mod forms;
+mod identity;
 mod import;
 mod jobs;
 mod lifecycle;

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[derive(Clone)]
 pub struct Client {
     address: String,
+    /// Sent with every request.
+    bearer: Option<String>,
 }
 
 /// An answer, whole.
@@ -48,7 +50,12 @@ impl Answer {
 
 impl Client {
     pub fn new(url: &str) -> Self {
-        Self { address: url.strip_prefix("http://").unwrap().to_owned() }
+        Self { address: url.strip_prefix("http://").unwrap().to_owned(), bearer: None }
+    }
+
+    /// The same, as whoever has this token or key.
+    pub fn bearing(&self, credential: &str) -> Self {
+        Self { bearer: Some(credential.to_owned()), ..self.clone() }
     }
 
     pub fn address(&self) -> &str {
@@ -108,6 +115,9 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if let Some(bearer) = &self.bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
         request.body(Full::new(body)).unwrap()
     }
 
@@ -117,6 +127,19 @@ impl Client {
 
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, path, headers, Bytes::new()).await
+    }
+
+    /// Sends JSON.
+    pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.send(method, path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    pub async fn put(&self, path: &str) -> Answer {
+        self.send(Method::PUT, path, &[], Bytes::new()).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -23,6 +23,8 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// Start it with authentication, and not `--open`.
+    pub authenticated: bool,
 }
 
 impl Setup {
@@ -35,6 +37,7 @@ impl Setup {
 pub struct Daemon {
     child: Child,
     url: String,
+    key: Option<String>,
     health: Option<String>,
     data: Arc<TempDir>,
     log: Arc<Mutex<String>>,
@@ -77,7 +80,9 @@ impl Daemon {
         fs::write(&config, &setup.config).unwrap();
         let mut child = Command::new(binary())
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--open", "--config"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args((!setup.authenticated).then_some("--open"))
+            .arg("--config")
             .arg(&config)
             .arg("--data")
             .arg(data.path().join("data"))
@@ -110,11 +115,18 @@ impl Daemon {
         }
         let health = greeting.lines().find_map(|line| line.trim().strip_prefix("health   "));
         let health = health.map(|url| url.trim_end_matches("/readyz").to_owned());
-        Ok(Self { child, url, health, data, log })
+        let key = greeting.lines().find_map(|line| line.trim().strip_prefix("key      "));
+        let key = key.map(ToOwned::to_owned);
+        Ok(Self { child, url, key, health, data, log })
     }
 
     pub fn client(&self) -> Client {
         Client::new(&self.url)
+    }
+
+    /// The key that may do everything, if this start has made it.
+    pub fn first_key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// The listener for health and metrics, where configured.

@@ -91,7 +91,8 @@ impl From<TokenError> for Problem {
 }
 
 /// 401 with the challenge of RFC 6750, section 3.
-fn invalid_token(detail: String) -> Problem {
+pub(crate) fn invalid_token(detail: impl Into<String>) -> Problem {
+    let detail = detail.into();
     // What a quoted string of a challenge may hold (RFC 6750, section 3): the rest is left out.
     let quotable = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
     let description: String = detail.chars().filter(|c| quotable(*c)).collect();

@@ -4,8 +4,8 @@
 //! bytes that are on their way at once; [`usage`], what its owner has stored; [`opening`], the first bytes of its body; and
 //! then the pipeline's own front door. All of it before a slot is held.
 //!
-//! A client is an owner, once there are any; while everybody is the same, it is where a connection comes from. The socket
-//! of this machine is the operator's, and has no limits.
+//! A client is a user; of those who are not signed in, and of those who all are the user `open`, it is where a connection
+//! comes from. The socket of this machine is the operator's, and has no limits.
 
 mod clients;
 mod fields;
@@ -16,7 +16,7 @@ pub mod usage;
 use std::sync::Arc;
 
 use darkroom_actors::{Party, Refused};
-use darkroom_store::model::OwnerId;
+use darkroom_store::model::UserId;
 use hyper::HeaderMap;
 use serde_json::json;
 
@@ -97,7 +97,10 @@ impl Limits {
 
     /// With whom this caller shares.
     pub fn party(caller: &Caller) -> Party {
-        if caller.owner == OwnerId::open() { Party::of(&caller.client) } else { Party::of(&caller.owner) }
+        match caller.viewer.user() {
+            None | Some(UserId::OPEN) => Party::of(&caller.client),
+            Some(_) => Party::of(&caller.owner),
+        }
     }
 
     /// Counts a request.

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Args;
+use darkroom_api::auth::authenticate::ON_BEHALF_OF;
+use darkroom_store::model::UserId;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::cli::Settings;
 
@@ -29,6 +34,13 @@ pub(crate) struct Arguments {
     /// Import into the daemon there instead of that of this machine: http://HOST:PORT.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
+    /// The API key to import with, which that daemon needs unless it runs with --open; better in the environment, where
+    /// other users of this machine do not see it. Not needed for the daemon of this machine.
+    #[arg(long, env = "DARKROOM_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// For whom to import, by their id. Without it, for the key's user; on this machine, for the user `open`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: Option<UserId>,
     /// The batch's name; without it, that of the first input.
     #[arg(long, value_name = "NAME")]
     pub(crate) batch: Option<String>,
@@ -65,4 +77,23 @@ pub(crate) struct Arguments {
     /// Show no progress, and no report where all is well.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+impl Arguments {
+    /// What each request says of whom it is for.
+    pub(crate) fn identity(&self) -> anyhow::Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        // Another daemon's key is nothing to the one of this machine, whose socket needs none.
+        if let (Some(key), Some(_)) = (&self.key, &self.url) {
+            let bearer = HeaderValue::from_str(&format!("Bearer {key}"));
+            headers.insert(
+                AUTHORIZATION,
+                bearer.context("the key (--key, DARKROOM_KEY) has characters that no key has")?,
+            );
+        }
+        if let Some(user) = self.user {
+            headers.insert(HeaderName::from_static(ON_BEHALF_OF), HeaderValue::from_str(&user.to_string())?);
+        }
+        Ok(headers)
+    }
 }

@@ -177,6 +177,7 @@ pub(super) type Broken = String;
 /// Speaks with one daemon.
 pub(super) struct Client {
     door: Door,
+    identity: HeaderMap,
     kept: Mutex<Vec<Connection>>,
     pub(super) meter: Arc<Meter>,
 }
@@ -195,7 +196,12 @@ impl Drop for Connection {
 
 impl Client {
     pub(super) fn new(door: Door) -> Self {
-        Self { door, kept: Mutex::default(), meter: Meter::new() }
+        Self { door, identity: HeaderMap::new(), kept: Mutex::default(), meter: Meter::new() }
+    }
+
+    /// The same, whose requests say by these headers for whom they are.
+    pub(super) fn identified(self, identity: HeaderMap) -> Self {
+        Self { identity, ..self }
     }
 
     pub(super) fn door(&self) -> &Door {
@@ -223,6 +229,7 @@ impl Client {
         let uri = format!("{}{path}", self.door.base());
         *request.uri_mut() = uri.parse().map_err(|error| format!("{uri:?} is no path: {error}"))?;
         *request.headers_mut() = headers;
+        request.headers_mut().extend(self.identity.clone());
         if let Ok(host) = self.door.host().parse() {
             request.headers_mut().insert(HOST, host);
         }

@@ -91,7 +91,7 @@ async fn import(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     let import = Import {
         asker: Asker {
-            client: Arc::new(Client::new(daemon.door())),
+            client: Arc::new(Client::new(daemon.door()).identified(arguments.identity()?)),
             stop: stop.clone(),
             patience: arguments.patience,
         },

@@ -108,7 +108,10 @@ pub(super) fn judge(exchange: Result<Answer, Broken>) -> Verdict {
         }
         // An earlier try of the same is still being worked on.
         StatusCode::CONFLICT if after.is_some() => Verdict::Busy(after, reason),
-        StatusCode::INSUFFICIENT_STORAGE => Verdict::Hopeless(reason),
+        // No room, or nobody whom the daemon lets in: the next file would not fare better.
+        StatusCode::INSUFFICIENT_STORAGE | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Verdict::Hopeless(reason)
+        }
         StatusCode::REQUEST_TIMEOUT => Verdict::TooSlow(reason),
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
             Verdict::Mishap(reason)
@@ -296,7 +299,9 @@ mod tests {
         }
         assert!(matches!(judge(answer(408, &[], "")), Verdict::TooSlow(_)));
         assert!(matches!(judge(Err("reset".to_owned())), Verdict::Mishap(_)));
-        assert!(matches!(judge(answer(507, after, "")), Verdict::Hopeless(_)));
+        for hopeless in [507, 401, 403] {
+            assert!(matches!(judge(answer(hopeless, after, "")), Verdict::Hopeless(_)), "{hopeless}");
+        }
         let no = r#"{"type": "/problems/unsupported-image", "title": "Not a photo", "detail": "it is text"}"#;
         let Verdict::Refused(_, reason) = judge(answer(415, &[], no)) else { panic!("not refused") };
         assert!(reason.is("unsupported-image") && reason.detail == "it is text", "{reason:?}");

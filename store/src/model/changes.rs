@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::position::{self, Position};
-use super::subspaces::{CHANGE_SIGNALS, CHANGES};
+use super::subspaces::{CHANGE_SIGNALS, CHANGES, SHARD_CURSORS};
 use super::{CommentId, ConversationId, MessageId, OwnerId, PhotoId, PostId, Timestamp, UserId, record};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
@@ -190,8 +190,30 @@ async fn end(tx: &Transaction, shard: u8, which: RangeOptions) -> Result<Positio
     rows.first().map_or(Ok(Position::START), |(key, _)| Position::of_key(CHANGES, &list, key))
 }
 
+/// The last position whose entry was removed, since it was old; [`Position::START`] if none was.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn trimmed(tx: &Transaction, shard: u8) -> Result<Position, StoreError> {
+    let key = trimmed_key(shard);
+    tx.snapshot_get(&key).await?.map_or(Ok(Position::START), |bytes| Position::of_value(&key, &bytes))
+}
+
+/// Removes the entries of a shard up to a position, this one included.
+///
+/// # Errors
+/// Those of the engine.
+pub fn remove_until(tx: &Transaction, shard: u8, position: Position) -> Result<(), StoreError> {
+    tx.clear_range(&until(shard, position))?;
+    tx.set(&trimmed_key(shard), &position.to_value())
+}
+
+fn trimmed_key(shard: u8) -> Vec<u8> {
+    SHARD_CURSORS.key(&(u64::from(shard), "trimmed"))
+}
+
 /// The entries of a shard up to a position, this one included.
-pub fn until(shard: u8, position: Position) -> KeyRange {
+fn until(shard: u8, position: Position) -> KeyRange {
     let list = (u64::from(shard),);
     let end = CHANGES.range(&list).after(&position.key(CHANGES, &list)).begin;
     KeyRange::new(CHANGES.range(&list).begin, end)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::changes::{self, Change, What};
 use super::subspaces::{BLOCKED_BY, BLOCKS, FOLLOWERS, FOLLOWING, Subspace};
 use super::users::counts::{self, Counted};
-use super::{Timestamp, UserId, record, users, visibility};
+use super::{Timestamp, UserId, conversations, record, users, visibility};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 
@@ -119,6 +119,7 @@ pub async fn block(tx: &Transaction, act: &Act) -> Result<bool, StoreError> {
     end(tx, to, by).await?;
     tx.set(&blocks, &record::encode(&act.now)?)?;
     tx.set(&BLOCKED_BY.key(&(to.0, by.0)), &[])?;
+    conversations::set_hidden(tx, by, to, true).await?;
     act.append(tx, What::UserBlocked { user: to, by })?;
     Ok(true)
 }
@@ -134,6 +135,9 @@ pub async fn unblock(tx: &Transaction, act: &Act) -> Result<bool, StoreError> {
     }
     tx.clear(&blocks)?;
     tx.clear(&BLOCKED_BY.key(&(act.to.0, act.by.0)))?;
+    if !visibility::is_blocked(tx, act.by, act.to).await? {
+        conversations::set_hidden(tx, act.by, act.to, false).await?;
+    }
     act.append(tx, What::UserUnblocked { user: act.to, by: act.by })?;
     Ok(true)
 }

@@ -144,6 +144,11 @@ impl OwnerId {
         Self("open".to_owned())
     }
 
+    /// Nobody: the owner of nothing.
+    pub fn nobody() -> Self {
+        Self(String::new())
+    }
+
     /// The user, as an owner.
     pub fn of(user: UserId) -> Self {
         if user == UserId::OPEN { Self::open() } else { Self(user.to_string()) }
@@ -284,7 +289,7 @@ mod tests {
             assert_eq!(OwnerId::of(user).user(), Some(user));
         }
         assert_eq!(OwnerId::of(UserId::OPEN), OwnerId::open());
-        assert_eq!(OwnerId("nobody".to_owned()).user(), None);
+        assert_eq!(OwnerId::nobody().user(), None);
     }
 
     #[test]

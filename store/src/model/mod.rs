@@ -24,14 +24,18 @@
 //! - [`position`]: where something stands in a list that is ordered by commits.
 //! - [`counters`]: counts that are changed by atomic adds.
 //! - [`users`]: people. [`follows`]: who follows and who blocks whom.
+//! - [`sessions`], [`api_keys`]: how people and programs sign in.
 //! - [`visibility`]: who may see what.
+//! - [`conversations`]: what two users write to each other.
 //! - [`posts`]: photos published with a caption.
 //! - [`signing_keys`]: what access tokens and signed links are signed with.
 
+pub mod api_keys;
 pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod conversations;
 pub mod counters;
 pub mod direct;
 pub mod file_name;
@@ -47,6 +51,7 @@ pub mod photos;
 pub mod position;
 pub mod posts;
 pub mod record;
+pub mod sessions;
 pub mod signing_keys;
 pub mod subspaces;
 pub mod uploads;

@@ -54,7 +54,8 @@ pub const CHANGES: Subspace = Subspace(0x40);
 pub const CHANGE_SIGNALS: Subspace = Subspace(0x41);
 /// `(shard)` → [`shards::ShardLease`](super::shards::ShardLease). Who carries out what a shard's entries lead to.
 pub const SHARD_LEASES: Subspace = Subspace(0x42);
-/// `(shard, consumer)` → the [`Position`](super::Position) up to which a durable consumer has done its part.
+/// `(shard, consumer)` → the [`Position`](super::Position) up to which a durable consumer has done its part; and
+/// `(shard, "trimmed")` → that up to which entries were removed.
 pub const SHARD_CURSORS: Subspace = Subspace(0x43);
 
 /// `(user)` → [`users::User`](super::users::User).
@@ -183,6 +184,19 @@ pub const DIRECT_UPLOADS_OPEN: Subspace = Subspace(0x7C);
 pub const USAGE: Subspace = Subspace(0x78);
 /// `()` → how far the photos of a store that is older than [`USAGE`] have been counted.
 pub const USAGE_COUNTED: Subspace = Subspace(0x79);
+
+/// `(conversation)` → [`conversations::Conversation`](super::conversations::Conversation).
+pub const CONVERSATIONS: Subspace = Subspace(0xD0);
+/// `(lower user id, higher user id)` → conversation id.
+pub const CONVERSATIONS_BY_PAIR: Subspace = Subspace(0xD1);
+/// `(user, history, versionstamp)` → conversation id. A user's conversations by when something was last said.
+pub const CONVERSATIONS_BY_USER: Subspace = Subspace(0xD2);
+/// `(conversation)` → the [`Position`](super::Position) at which it stands in its users' lists.
+pub const CONVERSATION_POSITIONS: Subspace = Subspace(0xD3);
+/// `(conversation, number)` → [`conversations::Message`](super::conversations::Message).
+pub const MESSAGES: Subspace = Subspace(0xD4);
+/// `(conversation, message)` → its number.
+pub const MESSAGES_BY_ID: Subspace = Subspace(0xD5);
 
 impl Subspace {
     /// The key of `tuple` in this subspace.

@@ -14,6 +14,8 @@ pub enum Counted {
     Following,
     /// Their published posts that are not private.
     Posts,
+    /// Messages to them that they have not read, of conversations that they see.
+    Unread,
 }
 
 impl Counted {
@@ -22,6 +24,7 @@ impl Counted {
             Self::Followers => "followers",
             Self::Following => "following",
             Self::Posts => "posts",
+            Self::Unread => "unread",
         }
     }
 }

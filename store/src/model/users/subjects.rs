@@ -31,6 +31,19 @@ pub async fn of_subject(
     Ok(user)
 }
 
+/// The user whom the provider `issuer` calls `subject`, if they have come before.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn known_subject(
+    tx: &Transaction,
+    (issuer, subject): (&str, &str),
+) -> Result<Option<UserId>, StoreError> {
+    let key = USERS_BY_SUBJECT.key(&(issuer, subject));
+    let Some(bytes) = tx.get(&key).await? else { return Ok(None) };
+    Ok(get(tx, record::decode(&key, &bytes)?).await?.map(|user| user.id))
+}
+
 /// Has no provider's subject lead to the user any more; whether one did.
 ///
 /// # Errors
