@@ -11,6 +11,8 @@
 //!   at once, shared by clients.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`people`]: users, whom they follow and what they show. [`albums`]: photos that belong together. [`fields`]: what an owner
+//!   says of a photo; [`patch`]: edits. `downloads`: how often originals are sent to others.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -22,12 +24,15 @@
 pub mod accept;
 mod activity;
 pub mod admin;
+pub mod albums;
 pub mod batches;
 pub mod caller;
 pub mod conditional;
 mod cors;
 pub mod digests;
 pub mod direct;
+mod downloads;
+pub mod fields;
 pub mod health;
 mod held;
 pub mod hooks;
@@ -38,6 +43,8 @@ pub mod linger;
 pub mod objects;
 mod options;
 pub mod pages;
+pub mod patch;
+pub mod people;
 pub mod photos;
 mod places;
 pub mod problem;
@@ -57,6 +64,7 @@ use tokio::sync::Semaphore;
 
 use batches::followers::Followers;
 use caller::Caller;
+use downloads::Downloads;
 use held::Room;
 use limits::Limits;
 use places::{Places, Taken};
@@ -66,6 +74,7 @@ pub use batches::options::BatchOptions;
 pub use idempotency::IdempotencyOptions;
 pub use limits::ClientLimits;
 pub use options::HttpOptions;
+pub use people::options::PeopleOptions;
 pub use serve::serve;
 
 /// What every handler may use. Cheap to clone.
@@ -93,6 +102,8 @@ struct Inner {
     check_places: Places,
     /// For what clients say of direct uploads.
     direct_room: Room,
+    /// Originals that were sent to others than their owners, until they are counted.
+    downloads: Downloads,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -122,6 +133,7 @@ impl Api {
             followers,
             check_places,
             direct_room,
+            downloads: Downloads::default(),
         };
         Self { inner: Arc::new(inner), health_only: false }
     }
@@ -188,6 +200,10 @@ impl Api {
 
     pub(crate) fn check_places(&self) -> &Places {
         &self.inner.check_places
+    }
+
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.inner.downloads
     }
 
     pub(crate) fn direct_room(&self) -> &Room {

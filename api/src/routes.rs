@@ -17,18 +17,30 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, batches, direct, health, hooks, jobs, limits, objects, photos, upload, uploads};
+use crate::{
+    Api, admin, albums, batches, direct, health, hooks, jobs, limits, objects, people, photos, upload,
+    uploads,
+};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
+pub const ROUTES: &[Routes] = &[
+    OWN_ROUTES,
+    batches::ROUTES,
+    uploads::ROUTES,
+    direct::ROUTES,
+    hooks::ROUTES,
+    people::ROUTES,
+    albums::ROUTES,
+];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
     ("GET", "/v1/photos"),
     ("GET", "/v1/photos/{id}"),
+    ("PATCH", "/v1/photos/{id}"),
     ("DELETE", "/v1/photos/{id}"),
     ("GET", "/v1/photos/{id}/original"),
     ("GET", "/v1/photos/{id}/variants/{preset}"),
@@ -124,6 +136,7 @@ fn note(
         Method::POST => "POST",
         Method::DELETE => "DELETE",
         Method::PATCH => "PATCH",
+        Method::PUT => "PUT",
         Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
@@ -191,6 +204,8 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
+        ["v1", "users", rest @ ..] => people::route(api, asking, rest).await,
+        ["v1", "albums", rest @ ..] => albums::route(api, asking, rest).await,
         _ => own_route(api, asking, segments).await,
     }
 }
@@ -214,18 +229,23 @@ async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         ["v1", "photos", id] => (
             "/v1/photos/{id}",
             match method {
-                Method::DELETE => photos::delete(api, query, id).await,
-                _ if get => photos::get(api, request.headers(), query, id).await,
-                _ => not_allowed("GET, HEAD, DELETE"),
+                Method::PATCH => photos::edit(api, &caller, query, id, (request.into_body(), end)).await,
+                Method::DELETE => photos::delete(api, &caller, query, id).await,
+                _ if get => photos::get(api, &caller, request.headers(), query, id).await,
+                _ => not_allowed("GET, HEAD, PATCH, DELETE"),
             },
         ),
         ["v1", "photos", id, "original"] => ("/v1/photos/{id}/original", {
             let asked = Asked { method: &method, headers: request.headers(), query };
-            if get { objects::original(api, asked, id).await } else { not_allowed("GET, HEAD") }
+            if get { objects::original(api, &caller, asked, id).await } else { not_allowed("GET, HEAD") }
         }),
         ["v1", "photos", id, "variants", preset] => ("/v1/photos/{id}/variants/{preset}", {
             let asked = Asked { method: &method, headers: request.headers(), query };
-            if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
+            if get {
+                objects::variant(api, &caller, asked, id, preset).await
+            } else {
+                not_allowed("GET, HEAD")
+            }
         }),
         ["v1", "usage"] => (
             "/v1/usage",

@@ -2,8 +2,8 @@
 
 use darkroom_actors::Preset;
 use darkroom_store::model::photos::{Photo, State, Variant};
-use darkroom_store::model::visibility::Relation;
-use darkroom_store::model::{ContentHash, Timestamp};
+use darkroom_store::model::visibility::{PhotoVisibility, Relation};
+use darkroom_store::model::{ContentHash, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,6 +12,22 @@ use serde_json::Value;
 pub struct PhotoView {
     /// Its id.
     pub id: String,
+    /// Whose it is.
+    pub owner_id: String,
+    /// What its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Words by which it is found.
+    pub tags: Vec<String>,
+    /// How visible it is. Its owner's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<PhotoVisibility>,
+    /// The album that it is in. Its owner's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub album_id: Option<String>,
+    /// How often its original was sent to others than its owner. Not in the answers to uploads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downloads_count: Option<u64>,
     /// The file's name, as [`file_name::tidied`] left it. It is its owner's alone: a name may tell who is in a picture,
     /// and where.
     ///
@@ -145,7 +161,12 @@ impl PhotoView {
     /// The view of a record that somebody may see who stands so to its owner: what is the owner's alone is left out.
     pub fn seen_by(relation: Relation, photo: &Photo, presets: &[Preset]) -> Self {
         let view = Self::new(photo, presets);
-        if relation == Relation::Owner { view } else { Self { name: None, batch_id: None, ..view } }
+        if relation == Relation::Owner {
+            return view;
+        }
+        // As it was uploaded it may tell a place and serial numbers: others are shown the way to the other one.
+        let original = Link { url: format!("{}?strip=private", view.original.url) };
+        Self { name: None, batch_id: None, visibility: None, album_id: None, failure: None, original, ..view }
     }
 
     /// The view of a record for its owner; links for every configured preset, made or not.
@@ -171,6 +192,13 @@ impl PhotoView {
         let failure = photo.failure.as_ref().filter(|_| photo.state == State::Failed);
         Self {
             id: photo.id.to_string(),
+            // An owner that no user can be has no id, and nobody sees what is theirs.
+            owner_id: photo.owner.user().unwrap_or(UserId::OPEN).to_string(),
+            title: photo.title.clone(),
+            tags: photo.tags.clone(),
+            visibility: Some(photo.visibility),
+            album_id: photo.album.map(|album| album.to_string()),
+            downloads_count: None,
             name: photo.name.clone(),
             batch_id: photo.batch.map(|batch| batch.to_string()),
             state: photo.state,

@@ -21,6 +21,7 @@ use crate::ConfigError;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
+use crate::people::People;
 use crate::s3::{self, S3};
 
 /// The whole configuration.
@@ -37,6 +38,7 @@ pub struct Config {
     pub uploads: Uploads,
     pub jobs: Jobs,
     pub batches: Batches,
+    pub people: People,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -336,6 +338,7 @@ impl Default for Config {
             uploads: Uploads::default(),
             jobs: Jobs::default(),
             batches: Batches::default(),
+            people: People::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -473,6 +476,7 @@ impl Config {
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
             batches: self.batches.options(),
+            people: self.people.options(),
             idempotency: IdempotencyOptions {
                 keep: self.idempotency.keep,
                 keys_max: self.idempotency.keys_max,

@@ -121,6 +121,10 @@ async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem> {
 }
 
 async fn open(api: &Api, new: NewDirect, claim: &Claim) -> Result<Answer, Problem> {
+    // Not of a repetition: what was announced then is still its answer.
+    if claim.made().is_none() {
+        crate::albums::admitted(api, &new.owner, new.fields.album).await?;
+    }
     let upload = api.pipeline().open_direct(new, claim.upload_key()).await?;
     let view = if upload.state == State::Open && upload.expires > Timestamp::now() {
         View::of(api, &upload).await?

@@ -106,6 +106,7 @@ pub(super) async fn begin(api: &Api, caller: &Caller, claim: &Claim, new: New) -
         let detail = "the upload is announced to be empty; nothing was made";
         return Err(Problem::new("empty-image", detail).into());
     }
+    crate::albums::admitted(api, &caller.owner, wishes.fields.album).await?;
     let (owner, key) = (caller.owner.clone(), claim.upload_key());
     let begun = api.pipeline().begin_upload(owner, kind, length, wishes, key).await;
     begun.map_err(Problem::from)?.map(Begun::Empty).map_err(|why| {

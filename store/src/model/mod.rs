@@ -25,8 +25,9 @@
 //! - [`counters`]: counts that are changed by atomic adds.
 //! - [`users`]: people. [`follows`]: who follows and who blocks whom.
 //! - [`visibility`]: who may see what.
-//! - [`posts`]: photos published with a caption.
+//! - [`posts`]: photos published with a caption. [`albums`]: photos that belong together. [`tags`]: words to find them by.
 
+pub mod albums;
 pub mod batches;
 pub mod blobs;
 pub mod changes;
@@ -47,6 +48,7 @@ pub mod position;
 pub mod posts;
 pub mod record;
 pub mod subspaces;
+pub mod tags;
 pub mod uploads;
 pub mod usage;
 pub mod users;
