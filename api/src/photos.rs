@@ -167,8 +167,23 @@ pub async fn view(
     {
         photo.album = None;
     }
-    let downloads_count = Some(photos::downloads(tx, photo.id).await?);
+    let downloads_count = photos::downloads(tx, photo.id).await?;
     Ok(PhotoView { downloads_count, ..PhotoView::seen_by(relation, &photo, presets) })
+}
+
+/// The view of a photo of the caller's that an upload has come to, and that may have been there before. What cannot be read
+/// beside its record is left out: that the photo is durable is the answer in any case.
+pub async fn view_of_own(api: &Api, photo: &Photo, duplicate: bool) -> PhotoView {
+    let presets = api.pipeline().presets();
+    let look = |tx| async move { view(&tx, Relation::Owner, photo.clone(), presets).await };
+    let view = match api.pipeline().metadata().read("view photo", look).await {
+        Ok(view) => view,
+        Err(error) => {
+            tracing::warn!(photo = %photo.id, %error, "a photo is answered without its downloads");
+            PhotoView::new(photo, presets)
+        }
+    };
+    PhotoView { duplicate, ..view }
 }
 
 /// `GET /v1/photos/{id}`, which waits as `Prefer: wait` asks.

@@ -25,9 +25,9 @@ pub struct PhotoView {
     /// The album that it is in. Its owner's alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub album_id: Option<String>,
-    /// How often its original was sent to others than its owner. Not in the answers to uploads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub downloads_count: Option<u64>,
+    /// How often its original was sent to others than its owner. It does not stand in the record: none, until who makes the view
+    /// has read it.
+    pub downloads_count: u64,
     /// The file's name, as [`file_name::tidied`] left it. It is its owner's alone: a name may tell who is in a picture,
     /// and where.
     ///
@@ -198,7 +198,7 @@ impl PhotoView {
             tags: photo.tags.clone(),
             visibility: Some(photo.visibility),
             album_id: photo.album.map(|album| album.to_string()),
-            downloads_count: None,
+            downloads_count: 0,
             name: photo.name.clone(),
             batch_id: photo.batch.map(|batch| batch.to_string()),
             state: photo.state,

@@ -112,7 +112,7 @@ impl Intake {
         if let Some(key) = key
             && let Some((photo, duplicate)) = idempotency::photo_made(api, key, &mut body).await?
         {
-            return Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) });
+            return Ok(photos::view_of_own(api, &photo, duplicate).await);
         }
         self.check_named(api).await?;
         let upload = Upload {
@@ -125,9 +125,7 @@ impl Intake {
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
         match api.pipeline().ingest(upload).await {
-            Ok(Ingested { photo, duplicate }) => {
-                Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
-            }
+            Ok(ingested) => Ok(view_of(api, &ingested).await),
             Err(error) => Err(self.refused(api, name, error.into()).await),
         }
     }
@@ -168,6 +166,16 @@ impl Intake {
     }
 }
 
+/// The view of what an upload has come to: of a new photo there is nothing to be read beside its record.
+pub async fn view_of(api: &Api, ingested: &Ingested) -> PhotoView {
+    let Ingested { photo, duplicate } = ingested;
+    if *duplicate {
+        photos::view_of_own(api, photo, true).await
+    } else {
+        PhotoView::new(photo, api.pipeline().presets())
+    }
+}
+
 /// The photo as it is at the deadline, or once it is settled. Whatever happens while waiting, it is durable,
 /// and that is the answer.
 pub async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> PhotoView {
@@ -175,7 +183,13 @@ pub async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> P
     let wait = deadline.saturating_duration_since(Instant::now());
     match photos::wait_until_settled(api, id, wait).await {
         Ok(Some(photo)) => {
-            PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) }
+            let PhotoView { duplicate, downloads_count, album_id, .. } = view;
+            PhotoView {
+                duplicate,
+                downloads_count,
+                album_id,
+                ..PhotoView::new(&photo, api.pipeline().presets())
+            }
         }
         // Deleted while we waited: the answer is still that it was created.
         Ok(None) => view,

@@ -15,6 +15,7 @@ use crate::idempotency::Claim;
 use crate::limits::opening::{Announced, Shape};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
+use crate::upload::intake::view_of;
 use crate::view::PhotoView;
 
 /// The body of a request that appends.
@@ -464,10 +465,7 @@ pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Pr
     }
     match api.pipeline().finish_upload(&upload, lease).await {
         Ok(ingested) => {
-            let photo = PhotoView {
-                duplicate: ingested.duplicate,
-                ..PhotoView::new(&ingested.photo, api.pipeline().presets())
-            };
+            let photo = view_of(api, &ingested).await;
             let (id, owner) = (upload.id, upload.owner.clone());
             // As it is now: its record stays for a while.
             let upload = api.pipeline().upload(id, &owner).await.ok().flatten().unwrap_or(upload);
@@ -512,8 +510,11 @@ async fn whole(api: &Api, caller: &Caller, mut upload: Upload) -> Result<Progres
         }
         State::Done { photo, duplicate } => {
             let photo = crate::photos::find(api, photo).await.ok();
-            let view = |photo| PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) };
-            Ok(Progress { photo: photo.map(view), upload })
+            let photo = match photo {
+                Some(photo) => Some(crate::photos::view_of_own(api, &photo, duplicate).await),
+                None => None,
+            };
+            Ok(Progress { photo, upload })
         }
         _ => Ok(Progress { upload, photo: None }),
     }
