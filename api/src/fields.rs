@@ -1,5 +1,6 @@
 //! What an owner says of a photo, as it stands in requests: checked, and in the form in which it is kept.
 
+use darkroom_store::model::file_name::is_shown;
 use darkroom_store::model::photos::{Fields, TAGS_MAX, TITLE_CHARS_MAX};
 use darkroom_store::model::tags::{self, TAG_CHARS_MAX};
 use darkroom_store::model::visibility::PhotoVisibility;
@@ -83,7 +84,7 @@ pub fn all_tags<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Vec<Stri
 /// # Errors
 /// `invalid-parameter`, which calls it `what`.
 pub fn line(what: &str, text: &str, chars_max: usize) -> Result<String, Problem> {
-    bounded(what, text, chars_max, |c| !c.is_control())
+    bounded(what, text, chars_max, is_shown)
 }
 
 /// As [`line()`], of a text that may have several.
@@ -91,7 +92,7 @@ pub fn line(what: &str, text: &str, chars_max: usize) -> Result<String, Problem>
 /// # Errors
 /// `invalid-parameter`, which calls it `what`.
 pub fn lines(what: &str, text: &str, chars_max: usize) -> Result<String, Problem> {
-    bounded(what, text, chars_max, |c| !c.is_control() || c == '\n')
+    bounded(what, text, chars_max, |c| c == '\n' || is_shown(c))
 }
 
 fn bounded(
@@ -107,7 +108,9 @@ fn bounded(
         return Err(Problem::new("invalid-parameter", detail));
     }
     if !text.chars().all(allowed) {
-        let detail = format!("the {what} has control characters: leave them out");
+        let detail = format!(
+            "the {what} has characters that control terminals, lines or the direction of text: leave them out"
+        );
         return Err(Problem::new("invalid-parameter", detail));
     }
     Ok(text.to_owned())
@@ -151,10 +154,15 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (name, value, told) in [
-            ("title", "a\u{7}b".to_owned(), "title has control"),
+            ("title", "a\u{7}b".to_owned(), "title has characters"),
+            ("title", "a\u{202e}b".to_owned(), "title has characters"),
             ("title", "x".repeat(TITLE_CHARS_MAX + 1), "201 characters"),
             ("tags", "sea,a-b".to_owned(), "\"a-b\""),
-            ("tags", (0..=TAGS_MAX).map(|n| format!("t{n},")).collect(), "at most 30 tags"),
+            (
+                "tags",
+                (0..=TAGS_MAX).map(|n| format!("t{n}")).collect::<Vec<_>>().join(","),
+                "at most 30 tags",
+            ),
             ("visibility", "open".to_owned(), "\"followers\""),
             ("album_id", "1".to_owned(), "album_id"),
         ] {

@@ -52,8 +52,8 @@ pub struct Asked<'r> {
 /// the photo: it may tell a place and serial numbers. Without those, everybody who may see the photo gets it.
 ///
 /// # Errors
-/// `photo-not-found`, `original-private`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with `strip=private` also those
-/// of reading the file, and `overloaded`.
+/// `photo-not-found`, `original-private`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with
+/// `strip=private` also those of reading the file, and `overloaded`.
 pub async fn original(api: &Api, caller: &Caller, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
     let query = Query::parse(asked.query, &["strip"])?;
     let id = parse_id(id)?;

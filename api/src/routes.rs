@@ -199,14 +199,15 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
+    // Boxed where they are large: the future of each request would be as large as the largest.
     match segments {
-        ["v1", "uploads", rest @ ..] => uploads::route(api, asking, rest).await,
+        ["v1", "uploads", rest @ ..] => Box::pin(uploads::route(api, asking, rest)).await,
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
-        ["v1", "users", rest @ ..] => people::route(api, asking, rest).await,
-        ["v1", "albums", rest @ ..] => albums::route(api, asking, rest).await,
-        _ => own_route(api, asking, segments).await,
+        ["v1", "users", rest @ ..] => Box::pin(people::route(api, asking, rest)).await,
+        ["v1", "albums", rest @ ..] => Box::pin(albums::route(api, asking, rest)).await,
+        _ => Box::pin(own_route(api, asking, segments)).await,
     }
 }
 

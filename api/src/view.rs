@@ -259,6 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn others_are_not_told_what_is_the_owners_alone() {
+        let owner = UserId::new();
+        let original = serde_json::json!({
+            "media_type": "image/jpeg", "width": 4, "height": 3, "bytes": 9, "hash": ContentHash::of(b"a"),
+            "object": ObjectKey::new(ObjectKind::Original), "probe": {}
+        });
+        let failure = serde_json::json!({"code": "corrupt-image", "detail": "it is"});
+        let photo = serde_json::json!({
+            "id": UserId::new(), "owner": owner, "state": "failed", "batch": owner, "name": "ann at home.jpg",
+            "title": "Home", "tags": ["home"], "visibility": "public", "album": owner, "created": 1, "updated": 2,
+            "original": original, "variants": [], "failure": failure, "settled_by": null
+        });
+        let photo: Photo = serde_json::from_value(photo).unwrap();
+        let seen_by = |relation| serde_json::to_value(PhotoView::seen_by(relation, &photo, &[])).unwrap();
+        let (own, others) = (seen_by(Relation::Owner), seen_by(Relation::SignedOut));
+        assert_eq!(own["visibility"], "public");
+        let mut owners: Vec<_> =
+            own.as_object().unwrap().keys().filter(|key| others.get(key) != own.get(key)).collect();
+        owners.sort_unstable();
+        assert_eq!(owners, ["album_id", "batch_id", "failure", "name", "original", "visibility"]);
+        let link = others["original"]["url"].as_str().unwrap();
+        assert!(link.ends_with("/original?strip=private"), "{link}");
+        assert_eq!((&others["owner_id"], &others["title"]), (&owner.to_string().into(), &"Home".into()));
+        for relation in Relation::ALL.into_iter().filter(|relation| *relation != Relation::Owner) {
+            assert_eq!(seen_by(relation), others, "{relation:?}");
+        }
+    }
+
+    #[test]
     fn a_links_version_follows_every_file_behind_it() {
         let (a, b, c) = (file(b"a"), file(b"b"), file(b"c"));
         assert_eq!(version(&[&a]), a.hash.short());

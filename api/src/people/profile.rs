@@ -57,13 +57,20 @@ pub async fn find(api: &Api, caller: &Caller, query: Option<&str>) -> Result<Ans
     let handle = query.get("handle").filter(|handle| !handle.is_empty()).ok_or_else(|| {
         Problem::new("invalid-parameter", "say whom you look for: ?handle=… (users are not listed)")
     })?;
-    let handle = handle.strip_prefix('@').unwrap_or(handle);
-    let by_handle = |tx| async move { users::by_handle(&tx, handle).await };
-    let found = match api.pipeline().metadata().read("find user", by_handle).await? {
-        Some(id) => view(api, caller, id).await?,
-        None => None,
+    // What can be nobody's handle is nobody's.
+    let found = match self::handle(handle) {
+        Ok(handle) => by_handle(api, caller, &handle).await?,
+        Err(_) => None,
     };
     Ok(response::json(StatusCode::OK, &Page { items: found.into_iter().collect(), next: None }))
+}
+
+async fn by_handle(api: &Api, caller: &Caller, handle: &str) -> Result<Option<UserView>, StoreError> {
+    let find = |tx| async move { users::by_handle(&tx, handle).await };
+    match api.pipeline().metadata().read("find user", find).await? {
+        Some(id) => view(api, caller, id).await,
+        None => Ok(None),
+    }
 }
 
 /// What somebody wants to be said of them.
@@ -119,7 +126,9 @@ pub(crate) fn handle(text: &str) -> Result<String, Problem> {
 
 impl Edit {
     fn apply(&self, user: &mut User) {
-        user.name.clone_from(self.name.as_ref().unwrap_or(&user.name.clone()));
+        if let Some(name) = &self.name {
+            user.name.clone_from(name);
+        }
         self.handle.apply(&mut user.handle);
         self.avatar.apply(&mut user.avatar);
         match &self.bio {

@@ -183,13 +183,9 @@ pub async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> P
     let wait = deadline.saturating_duration_since(Instant::now());
     match photos::wait_until_settled(api, id, wait).await {
         Ok(Some(photo)) => {
-            let PhotoView { duplicate, downloads_count, album_id, .. } = view;
-            PhotoView {
-                duplicate,
-                downloads_count,
-                album_id,
-                ..PhotoView::new(&photo, api.pipeline().presets())
-            }
+            let PhotoView { album_id, downloads_count, duplicate, .. } = view;
+            let now = PhotoView::new(&photo, api.pipeline().presets());
+            PhotoView { album_id, downloads_count, duplicate, ..now }
         }
         // Deleted while we waited: the answer is still that it was created.
         Ok(None) => view,

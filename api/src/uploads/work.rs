@@ -514,7 +514,7 @@ async fn whole(api: &Api, caller: &Caller, mut upload: Upload) -> Result<Progres
                 Some(photo) => Some(crate::photos::view_of_own(api, &photo, duplicate).await),
                 None => None,
             };
-            Ok(Progress { photo, upload })
+            Ok(Progress { upload, photo })
         }
         _ => Ok(Progress { upload, photo: None }),
     }
