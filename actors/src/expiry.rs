@@ -3,7 +3,7 @@
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::batches::{self, Expired};
-use darkroom_store::model::{Timestamp, idempotency, sessions, signing_keys, usage};
+use darkroom_store::model::{Timestamp, albums, idempotency, sessions, signing_keys, usage};
 
 use crate::uploads;
 
@@ -11,6 +11,8 @@ use crate::uploads;
 const BATCHES: usize = 50;
 /// Items of a batch removed in one transaction.
 const ITEMS: usize = 500;
+/// Rows of deleted albums removed in one transaction.
+const ALBUM_ROWS: usize = 500;
 /// Idempotency keys removed in one transaction.
 const KEYS: usize = 200;
 /// Sessions forgotten in one transaction.
@@ -26,6 +28,7 @@ const COUNTS_PER_SWEEP: usize = 500;
 /// Those of the engine. What was begun goes on with the next sweep.
 pub(crate) async fn run(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {
     count_existing(metadata, COUNTS_PER_SWEEP).await?;
+    clear_albums(metadata).await?;
     let expired = [
         uploads::expire(metadata, now).await?,
         expire_batches(metadata, now).await?,
@@ -61,6 +64,13 @@ async fn expire_batches(metadata: &Metadata, now: Timestamp) -> Result<usize, St
             }
         }
     }
+}
+
+/// The rows of albums that were deleted. Nobody sees them any more.
+async fn clear_albums(metadata: &Metadata) -> Result<(), StoreError> {
+    let clear = |tx| async move { albums::clear_ended(&tx, ALBUM_ROWS).await };
+    while metadata.transact("clear a deleted album", clear).await? {}
+    Ok(())
 }
 
 async fn expire_keys(metadata: &Metadata, now: Timestamp) -> Result<usize, StoreError> {

@@ -10,7 +10,7 @@ use darkroom_store::life::{self, Life};
 use darkroom_store::metadata::Metadata;
 use darkroom_store::model::jobs::{self, Dropped, Entry, Job, Kind, Operation, Retried};
 use darkroom_store::model::{
-    Epoch, JobId, LeaseId, PhotoId, Timestamp, UserId, batches, file_name, nodes, photos,
+    Epoch, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UserId, batches, file_name, nodes, photos,
 };
 use darkroom_store::objects::ObjectStore;
 use ractor::{Actor, ActorRef, call_t};
@@ -275,6 +275,21 @@ impl Pipeline {
             .await?;
         self.0.house.outcomes.settled(photo);
         self.0.nudge_janitor.notify_one();
+        Ok(deleted)
+    }
+
+    /// As [`Pipeline::delete`], of a photo of this owner: those of others are none.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn delete_of(&self, photo: PhotoId, owner: &OwnerId) -> Result<bool, StoreError> {
+        let (now, history) = (Timestamp::now(), self.0.house.history);
+        let delete = |tx| async move { photos::delete_of(&tx, (photo, owner), now, history).await };
+        let deleted = self.0.house.metadata.transact("delete photo", delete).await?;
+        if deleted {
+            self.0.house.outcomes.settled(photo);
+            self.0.nudge_janitor.notify_one();
+        }
         Ok(deleted)
     }
 

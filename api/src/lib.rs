@@ -14,6 +14,8 @@
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`conversations`]: what two users write to each other.
+//! - [`people`]: users, whom they follow and what they show. [`albums`]: photos that belong together. [`fields`]: what an owner
+//!   says of a photo; [`patch`]: edits. `downloads`: how often originals are sent to others.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -25,6 +27,7 @@
 pub mod accept;
 mod activity;
 pub mod admin;
+pub mod albums;
 pub mod auth;
 pub mod batches;
 pub mod caller;
@@ -33,6 +36,8 @@ pub mod conversations;
 mod cors;
 pub mod digests;
 pub mod direct;
+mod downloads;
+pub mod fields;
 pub mod health;
 mod held;
 pub mod hooks;
@@ -44,6 +49,8 @@ pub mod objects;
 mod options;
 mod outbound;
 pub mod pages;
+pub mod patch;
+pub mod people;
 pub mod photos;
 mod places;
 pub mod problem;
@@ -64,6 +71,7 @@ use tokio::sync::Semaphore;
 use auth::Auth;
 use batches::followers::Followers;
 use caller::Caller;
+use downloads::Downloads;
 use held::Room;
 use limits::Limits;
 use places::{Places, Taken};
@@ -74,6 +82,7 @@ pub use batches::options::BatchOptions;
 pub use idempotency::IdempotencyOptions;
 pub use limits::ClientLimits;
 pub use options::HttpOptions;
+pub use people::options::PeopleOptions;
 pub use serve::serve;
 
 /// What every handler may use. Cheap to clone.
@@ -102,6 +111,8 @@ struct Inner {
     check_places: Places,
     /// For what clients say of direct uploads.
     direct_room: Room,
+    /// Originals that were sent to others than their owners, until they are counted.
+    downloads: Downloads,
 }
 
 /// Renders the metrics in Prometheus' text format.
@@ -133,6 +144,7 @@ impl Api {
             followers,
             check_places,
             direct_room,
+            downloads: Downloads::default(),
         };
         Self { inner: Arc::new(inner), health_only: false }
     }
@@ -203,6 +215,10 @@ impl Api {
 
     pub(crate) fn check_places(&self) -> &Places {
         &self.inner.check_places
+    }
+
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.inner.downloads
     }
 
     pub(crate) fn direct_room(&self) -> &Room {

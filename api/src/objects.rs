@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use darkroom_actors::{Preset, WITHOUT_PRIVATE_VERSION};
 use darkroom_store::StoreError;
 use darkroom_store::model::photos::{Photo, State, Variant};
+use darkroom_store::model::visibility::{Relation, Viewer};
 use darkroom_store::model::{ContentHash, PhotoId};
 use darkroom_store::objects::{ObjectKey, ObjectReader, ObjectStore};
 use hyper::header::{
@@ -17,17 +18,22 @@ use tokio::time::Instant;
 
 use crate::Api;
 use crate::accept;
+use crate::caller::Caller;
 use crate::conditional::{Requested, Validators, is_unmodified, requested_range};
-use crate::photos::{find, parse_id, wait_until};
+use crate::photos::{Seen, find_seen, parse_id, wait_until_seen};
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::response::{self, Answer};
 use crate::view;
 
-/// The link says which bytes it means, so they never change. `private` while every photo is.
+/// The link says which bytes it means, so they never change.
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+/// The same of a photo that everybody may see: caches that many share may keep it.
+const IMMUTABLE_PUBLIC: &str = "public, max-age=31536000, immutable";
 /// To be asked about each time, by entity tag.
 const REVALIDATE: &str = "private, no-cache";
+/// The same of a photo that everybody may see.
+const REVALIDATE_PUBLIC: &str = "public, no-cache";
 /// When to come back for a variant that is being made.
 const RETRY_SECONDS: u64 = 1;
 
@@ -42,17 +48,18 @@ pub struct Asked<'r> {
     pub query: Option<&'r str>,
 }
 
-/// `GET /v1/photos/{id}/original`.
+/// `GET /v1/photos/{id}/original`. As it was uploaded it is its owner's, unless the configuration gives it to whoever may see
+/// the photo: it may tell a place and serial numbers. Without those, everybody who may see the photo gets it.
 ///
 /// # Errors
-/// `photo-not-found`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with `strip=private` also those
-/// of reading the file, and `overloaded`.
-pub async fn original(api: &Api, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
+/// `photo-not-found`, `original-private`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with
+/// `strip=private` also those of reading the file, and `overloaded`.
+pub async fn original(api: &Api, caller: &Caller, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
     let query = Query::parse(asked.query, &["strip"])?;
     let id = parse_id(id)?;
     match query.get("strip") {
-        None | Some("none") => by_record(|| try_original(api, asked, id)).await,
-        Some("private") => by_record(|| try_without_private(api, asked, id)).await,
+        None | Some("none") => by_record(|| try_original(api, caller, asked, id)).await,
+        Some("private") => by_record(|| try_without_private(api, caller, asked, id)).await,
         Some(other) => {
             let detail = format!("strip={other:?} is neither \"none\" nor \"private\"");
             Err(Problem::new("invalid-parameter", detail))
@@ -73,8 +80,14 @@ where
 }
 
 /// The original without place and serial numbers, its pixels untouched.
-async fn try_without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
-    let photo = find(api, id).await?;
+async fn try_without_private(
+    api: &Api,
+    caller: &Caller,
+    asked: Asked<'_>,
+    id: PhotoId,
+) -> Result<Answer, Problem> {
+    let seen = find_seen(api, caller.viewer, id).await?;
+    let photo = &seen.photo;
     let original = &photo.original;
     // What is removed may change from one version of the daemon to the next, so nothing is cached for good, and no date
     // tells what was removed then.
@@ -85,7 +98,7 @@ async fn try_without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result
         let mut answer = response::empty(StatusCode::OK);
         if asked.method == Method::GET {
             let deadline = Instant::now() + api.options().body_timeout;
-            let stripped = api.pipeline().without_private(&photo).await?;
+            let stripped = api.pipeline().without_private(photo).await?;
             let stripped = stripped.ok_or_else(|| missing(&original.object))?;
             answer.headers_mut().insert(CONTENT_LENGTH, stripped.len().into());
             *answer.body_mut() = response::held(stripped, deadline);
@@ -99,11 +112,26 @@ async fn try_without_private(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result
     };
     set(&mut answer, ETAG, &etag);
     set(&mut answer, CACHE_CONTROL, REVALIDATE);
+    note_download(api, asked, &seen, &answer);
     Ok(answer)
 }
 
-async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
-    let photo = find(api, id).await?;
+/// Counts a download, if all of the original goes to somebody else than its owner.
+fn note_download(api: &Api, asked: Asked<'_>, seen: &Seen, answer: &Answer) {
+    let is_whole = asked.method == Method::GET && answer.status() == StatusCode::OK;
+    if is_whole && seen.relation != Relation::Owner {
+        api.note_download(seen.photo.id);
+    }
+}
+
+async fn try_original(api: &Api, caller: &Caller, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
+    let seen = find_seen(api, caller.viewer, id).await?;
+    if seen.relation != Relation::Owner && !api.options().people.originals_for_viewers {
+        let detail = "as it was uploaded the original is its owner's alone, since it may tell a place and serial numbers: ask \
+                      for it with ?strip=private";
+        return Err(Problem::new("original-private", detail));
+    }
+    let photo = &seen.photo;
     let original = &photo.original;
     let object = Object {
         key: &original.object,
@@ -113,7 +141,9 @@ async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer
         modified: Some(photo.created.into()),
         cache: REVALIDATE,
     };
-    object.answer(api, asked).await
+    let answer = object.answer(api, asked).await?;
+    note_download(api, asked, &seen, &answer);
+    Ok(answer)
 }
 
 /// `GET /v1/photos/{id}/variants/{preset}`.
@@ -121,26 +151,35 @@ async fn try_original(api: &Api, asked: Asked<'_>, id: PhotoId) -> Result<Answer
 /// # Errors
 /// `photo-not-found`, `preset-not-found`, `photo-failed`, `variant-not-ready`, `range-not-satisfiable`, and
 /// those of the store.
-pub async fn variant(api: &Api, asked: Asked<'_>, id: &str, preset: &str) -> Result<Answer, Problem> {
+pub async fn variant(
+    api: &Api,
+    caller: &Caller,
+    asked: Asked<'_>,
+    id: &str,
+    preset: &str,
+) -> Result<Answer, Problem> {
     let query = Query::parse(asked.query, &["v"])?;
     let id = parse_id(id)?;
-    by_record(|| try_variant(api, asked, &query, id, preset)).await
+    by_record(|| try_variant(api, caller.viewer, asked, &query, (id, preset))).await
 }
 
 async fn try_variant(
     api: &Api,
+    viewer: Viewer,
     asked: Asked<'_>,
     query: &Query,
-    id: PhotoId,
-    preset: &str,
+    (id, preset): (PhotoId, &str),
 ) -> Result<Answer, Problem> {
-    let photo = find(api, id).await?;
+    let seen = find_seen(api, viewer, id).await?;
     let configured = api.pipeline().presets().iter().find(|known| known.name == preset);
-    let photo = with_variant(api, asked.headers, photo, preset, configured).await?;
+    let Seen { photo, is_public, .. } =
+        with_variant(api, viewer, asked.headers, seen, (preset, configured)).await?;
     let made = view::made_in(&photo, preset);
     let first = *made.first().ok_or_else(|| not_ready(preset))?;
     let cache = match query.get("v") {
+        None if is_public => REVALIDATE_PUBLIC,
         None => REVALIDATE,
+        Some(v) if v == view::version(&made) && is_public => IMMUTABLE_PUBLIC,
         Some(v) if v == view::version(&made) => IMMUTABLE,
         Some(_) => return Ok(redirect(&view::variant_url(&photo, preset, &made))),
     };
@@ -167,21 +206,22 @@ async fn try_variant(
 /// while its successor is being made.
 async fn with_variant(
     api: &Api,
+    viewer: Viewer,
     headers: &HeaderMap,
-    photo: Photo,
-    preset: &str,
-    configured: Option<&Preset>,
-) -> Result<Photo, Problem> {
+    seen: Seen,
+    (preset, configured): (&str, Option<&Preset>),
+) -> Result<Seen, Problem> {
+    let photo = &seen.photo;
     let made = photo.variants.iter().find(|variant| variant.preset == preset);
     let is_current = |variant: &Variant| configured.is_none_or(|p| p.digest() == variant.preset_digest);
     match (made, configured) {
-        (Some(variant), _) if is_current(variant) => return Ok(photo),
+        (Some(variant), _) if is_current(variant) => return Ok(seen),
         (None, None) => return Err(preset_not_found(api, preset)),
         _ => {}
     }
     let outdated = made.is_some();
     if photo.state == State::Failed {
-        return Err(failed(&photo));
+        return Err(failed(photo));
     }
     let hopeless = configured.is_some_and(|preset| photo.unrenderable.contains(&preset.digest()));
     if photo.state == State::Ready && !hopeless {
@@ -194,7 +234,7 @@ async fn with_variant(
         }
     }
     if outdated {
-        return Ok(photo);
+        return Ok(seen);
     }
     if hopeless {
         return Err(unrenderable(preset));
@@ -205,10 +245,10 @@ async fn with_variant(
             || photo.variants.iter().any(|variant| variant.preset == preset)
             || configured.is_some_and(|preset| photo.unrenderable.contains(&preset.digest()))
     };
-    let photo = wait_until(api, photo.id, wait, has_it)
-        .await?
-        .ok_or_else(|| Problem::photo_not_found(&photo.id.to_string()))?;
-    if photo.state == State::Failed { Err(failed(&photo)) } else { Ok(photo) }
+    let id = photo.id;
+    let seen = wait_until_seen(api, viewer, (id, wait), has_it).await?;
+    let seen = seen.ok_or_else(|| Problem::photo_not_found(&id.to_string()))?;
+    if seen.photo.state == State::Failed { Err(failed(&seen.photo)) } else { Ok(seen) }
 }
 
 fn preset_not_found(api: &Api, preset: &str) -> Problem {

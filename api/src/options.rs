@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::BatchOptions;
+use crate::PeopleOptions;
 use crate::auth::AuthOptions;
 use crate::hooks::HooksOptions;
 use crate::idempotency::IdempotencyOptions;
@@ -65,6 +66,8 @@ pub struct HttpOptions {
     pub discard_bytes_max: u64,
     /// Batches.
     pub batches: BatchOptions,
+    /// People.
+    pub people: PeopleOptions,
     /// How idempotency keys are kept.
     pub idempotency: IdempotencyOptions,
     /// Origins whose pages may use the API, as browsers name them; `*` is any.
@@ -104,6 +107,7 @@ impl Default for HttpOptions {
             discard_timeout: Duration::from_secs(2),
             discard_bytes_max: 256 << 20,
             batches: BatchOptions::default(),
+            people: PeopleOptions::default(),
             idempotency: IdempotencyOptions::default(),
             cors_origins: Vec::new(),
             hooks: HooksOptions::default(),
@@ -172,6 +176,7 @@ impl HttpOptions {
             ));
         }
         self.batches.validate()?;
+        self.people.validate()?;
         self.hooks.validate()?;
         self.validate_protocol()?;
         self.clients.validate()

@@ -19,7 +19,8 @@ use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
 use crate::{
-    Api, admin, batches, conversations, direct, health, hooks, jobs, limits, objects, photos, upload, uploads,
+    Api, admin, albums, batches, conversations, direct, health, hooks, jobs, limits, objects, people, photos,
+    upload, uploads,
 };
 
 /// Methods and paths, as `openapi.json` names them.
@@ -36,12 +37,15 @@ pub const ROUTES: &[Routes] = &[
     uploads::ROUTES,
     direct::ROUTES,
     hooks::ROUTES,
+    people::ROUTES,
+    albums::ROUTES,
 ];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
     ("GET", "/v1/photos"),
     ("GET", "/v1/photos/{id}"),
+    ("PATCH", "/v1/photos/{id}"),
     ("DELETE", "/v1/photos/{id}"),
     ("GET", "/v1/photos/{id}/original"),
     ("GET", "/v1/photos/{id}/variants/{preset}"),
@@ -140,6 +144,7 @@ fn note(
         Method::POST => "POST",
         Method::DELETE => "DELETE",
         Method::PATCH => "PATCH",
+        Method::PUT => "PUT",
         Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
@@ -214,22 +219,18 @@ async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Ca
         let detail = "a page of another site may not change anything here; send the request from your own";
         return ("cross-site", Err(Problem::new("cross-site-request", detail)));
     }
+    // Boxed where they are large: the future of each request would be as large as the largest.
     match segments {
-        ["v1", "uploads", rest @ ..] => uploads::route(api, asking, rest).await,
+        ["v1", "uploads", rest @ ..] => Box::pin(uploads::route(api, asking, rest)).await,
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
-        ["v1", "sessions", rest @ ..] => sessions::route(api, asking, rest).await,
-        ["v1", "conversations", rest @ ..] => conversations::route(api, asking, rest).await,
-        ["v1", "api-keys", rest @ ..] => keys::route(api, asking, rest).await,
-        ["v1", "users"] => (
-            "/v1/users",
-            match *asking.request.method() {
-                Method::POST => registration::register(api, asking).await,
-                _ => not_allowed("POST"),
-            },
-        ),
-        _ => own_route(api, asking, segments).await,
+        ["v1", "sessions", rest @ ..] => Box::pin(sessions::route(api, asking, rest)).await,
+        ["v1", "conversations", rest @ ..] => Box::pin(conversations::route(api, asking, rest)).await,
+        ["v1", "api-keys", rest @ ..] => Box::pin(keys::route(api, asking, rest)).await,
+        ["v1", "users", rest @ ..] => Box::pin(people::route(api, asking, rest)).await,
+        ["v1", "albums", rest @ ..] => Box::pin(albums::route(api, asking, rest)).await,
+        _ => Box::pin(own_route(api, asking, segments)).await,
     }
 }
 
@@ -252,18 +253,23 @@ async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         ["v1", "photos", id] => (
             "/v1/photos/{id}",
             match method {
-                Method::DELETE => photos::delete(api, query, id).await,
-                _ if get => photos::get(api, request.headers(), query, id).await,
-                _ => not_allowed("GET, HEAD, DELETE"),
+                Method::PATCH => photos::edit(api, &caller, query, id, (request.into_body(), end)).await,
+                Method::DELETE => photos::delete(api, &caller, query, id).await,
+                _ if get => photos::get(api, &caller, request.headers(), query, id).await,
+                _ => not_allowed("GET, HEAD, PATCH, DELETE"),
             },
         ),
         ["v1", "photos", id, "original"] => ("/v1/photos/{id}/original", {
             let asked = Asked { method: &method, headers: request.headers(), query };
-            if get { objects::original(api, asked, id).await } else { not_allowed("GET, HEAD") }
+            if get { objects::original(api, &caller, asked, id).await } else { not_allowed("GET, HEAD") }
         }),
         ["v1", "photos", id, "variants", preset] => ("/v1/photos/{id}/variants/{preset}", {
             let asked = Asked { method: &method, headers: request.headers(), query };
-            if get { objects::variant(api, asked, id, preset).await } else { not_allowed("GET, HEAD") }
+            if get {
+                objects::variant(api, &caller, asked, id, preset).await
+            } else {
+                not_allowed("GET, HEAD")
+            }
         }),
         ["v1", "usage"] => (
             "/v1/usage",

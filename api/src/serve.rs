@@ -109,6 +109,7 @@ pub async fn serve(api: Api, listener: Listener, stop: CancellationToken) {
     drop(listener);
     connections.close();
     connections.wait().await;
+    house.api.write_downloads().await;
 }
 
 /// What all connections of a listener share. Cheap to clone.

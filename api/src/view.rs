@@ -2,8 +2,8 @@
 
 use darkroom_actors::Preset;
 use darkroom_store::model::photos::{Photo, State, Variant};
-use darkroom_store::model::visibility::Relation;
-use darkroom_store::model::{ContentHash, Timestamp};
+use darkroom_store::model::visibility::{PhotoVisibility, Relation};
+use darkroom_store::model::{ContentHash, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,6 +12,22 @@ use serde_json::Value;
 pub struct PhotoView {
     /// Its id.
     pub id: String,
+    /// Whose it is.
+    pub owner_id: String,
+    /// What its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Words by which it is found.
+    pub tags: Vec<String>,
+    /// How visible it is. Its owner's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<PhotoVisibility>,
+    /// The album that it is in. Its owner's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub album_id: Option<String>,
+    /// How often its original was sent to others than its owner. It does not stand in the record: none, until who makes the view
+    /// has read it.
+    pub downloads_count: u64,
     /// The file's name, as [`file_name::tidied`] left it. It is its owner's alone: a name may tell who is in a picture,
     /// and where.
     ///
@@ -145,7 +161,12 @@ impl PhotoView {
     /// The view of a record that somebody may see who stands so to its owner: what is the owner's alone is left out.
     pub fn seen_by(relation: Relation, photo: &Photo, presets: &[Preset]) -> Self {
         let view = Self::new(photo, presets);
-        if relation == Relation::Owner { view } else { Self { name: None, batch_id: None, ..view } }
+        if relation == Relation::Owner {
+            return view;
+        }
+        // As it was uploaded it may tell a place and serial numbers: others are shown the way to the other one.
+        let original = Link { url: format!("{}?strip=private", view.original.url) };
+        Self { name: None, batch_id: None, visibility: None, album_id: None, failure: None, original, ..view }
     }
 
     /// The view of a record for its owner; links for every configured preset, made or not.
@@ -171,6 +192,13 @@ impl PhotoView {
         let failure = photo.failure.as_ref().filter(|_| photo.state == State::Failed);
         Self {
             id: photo.id.to_string(),
+            // An owner that no user can be has no id, and nobody sees what is theirs.
+            owner_id: photo.owner.user().unwrap_or(UserId::OPEN).to_string(),
+            title: photo.title.clone(),
+            tags: photo.tags.clone(),
+            visibility: Some(photo.visibility),
+            album_id: photo.album.map(|album| album.to_string()),
+            downloads_count: 0,
             name: photo.name.clone(),
             batch_id: photo.batch.map(|batch| batch.to_string()),
             state: photo.state,
@@ -227,6 +255,35 @@ mod tests {
             hash: ContentHash::of(content),
             object: ObjectKey::new(ObjectKind::Variant),
             made: Timestamp::now(),
+        }
+    }
+
+    #[test]
+    fn others_are_not_told_what_is_the_owners_alone() {
+        let owner = UserId::new();
+        let original = serde_json::json!({
+            "media_type": "image/jpeg", "width": 4, "height": 3, "bytes": 9, "hash": ContentHash::of(b"a"),
+            "object": ObjectKey::new(ObjectKind::Original), "probe": {}
+        });
+        let failure = serde_json::json!({"code": "corrupt-image", "detail": "it is"});
+        let photo = serde_json::json!({
+            "id": UserId::new(), "owner": owner, "state": "failed", "batch": owner, "name": "ann at home.jpg",
+            "title": "Home", "tags": ["home"], "visibility": "public", "album": owner, "created": 1, "updated": 2,
+            "original": original, "variants": [], "failure": failure, "settled_by": null
+        });
+        let photo: Photo = serde_json::from_value(photo).unwrap();
+        let seen_by = |relation| serde_json::to_value(PhotoView::seen_by(relation, &photo, &[])).unwrap();
+        let (own, others) = (seen_by(Relation::Owner), seen_by(Relation::SignedOut));
+        assert_eq!(own["visibility"], "public");
+        let mut owners: Vec<_> =
+            own.as_object().unwrap().keys().filter(|key| others.get(key) != own.get(key)).collect();
+        owners.sort_unstable();
+        assert_eq!(owners, ["album_id", "batch_id", "failure", "name", "original", "visibility"]);
+        let link = others["original"]["url"].as_str().unwrap();
+        assert!(link.ends_with("/original?strip=private"), "{link}");
+        assert_eq!((&others["owner_id"], &others["title"]), (&owner.to_string().into(), &"Home".into()));
+        for relation in Relation::ALL.into_iter().filter(|relation| *relation != Relation::Owner) {
+            assert_eq!(seen_by(relation), others, "{relation:?}");
         }
     }
 

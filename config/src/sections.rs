@@ -22,6 +22,7 @@ use crate::auth::Auth;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
+use crate::people::People;
 use crate::s3::{self, S3};
 
 /// The whole configuration.
@@ -39,6 +40,7 @@ pub struct Config {
     pub uploads: Uploads,
     pub jobs: Jobs,
     pub batches: Batches,
+    pub people: People,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -339,6 +341,7 @@ impl Default for Config {
             uploads: Uploads::default(),
             jobs: Jobs::default(),
             batches: Batches::default(),
+            people: People::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -476,6 +479,7 @@ impl Config {
             discard_timeout: self.http.discard_timeout,
             discard_bytes_max: self.http.discard_bytes_max.0,
             batches: self.batches.options(),
+            people: self.people.options(),
             idempotency: IdempotencyOptions {
                 keep: self.idempotency.keep,
                 keys_max: self.idempotency.keys_max,

@@ -13,7 +13,7 @@ use darkroom_store::model::batches::{self, Batch, Counts, ItemState, Opening, Re
 use darkroom_store::model::direct::{
     self, Claim, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, Standing, State, Swept,
 };
-use darkroom_store::model::photos::{self, Failure};
+use darkroom_store::model::photos::{self, Failure, Fields};
 use darkroom_store::model::{
     BatchId, Epoch, ItemId, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects,
 };
@@ -128,6 +128,7 @@ fn upload(bytes: u64) -> DirectUpload {
         sha256: None,
         name: None,
         batch: None,
+        fields: Fields::default(),
         allow_duplicate: false,
         parts: None,
         created: NOW,

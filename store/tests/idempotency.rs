@@ -7,7 +7,7 @@ use std::time::Duration;
 use darkroom_store::metadata::{Metadata, RangeOptions};
 use darkroom_store::model::direct::{self, DirectUpload, OpenLimits, Opened, Source};
 use darkroom_store::model::idempotency::{self, Answer, Attempt, Begun, Expired, Keyed, PhotoKey, UploadKey};
-use darkroom_store::model::photos::{self, Created, Creation, Failure, Photo, Seen, Settling};
+use darkroom_store::model::photos::{self, Created, Creation, Failure, Fields, Photo, Seen, Settling};
 use darkroom_store::model::subspaces::{IDEMPOTENCY, IDEMPOTENCY_BY_EXPIRY, IDEMPOTENCY_PHOTOS};
 use darkroom_store::model::uploads::{
     self, End, Join, Joined, Kind, Limits, NotBegun, State, Upload, Usage, Wishes,
@@ -135,6 +135,7 @@ fn direct_upload() -> DirectUpload {
         sha256: None,
         name: None,
         batch: None,
+        fields: Fields::default(),
         allow_duplicate: false,
         parts: None,
         created: NOW,

@@ -21,6 +21,7 @@ mod media;
 mod names;
 mod negotiation;
 mod nodes;
+mod people;
 mod power;
 mod promises;
 mod refusals;

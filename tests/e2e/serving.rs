@@ -99,7 +99,7 @@ async fn what_is_not_there_is_said_so() {
     let wrong = client.send(Method::PUT, &path, &[], "").await;
     assert_eq!(
         (wrong.problem().as_str(), wrong.header("allow")),
-        ("method-not-allowed", "GET, HEAD, DELETE")
+        ("method-not-allowed", "GET, HEAD, PATCH, DELETE")
     );
 }
 

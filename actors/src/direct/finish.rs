@@ -194,6 +194,7 @@ impl Pipeline {
             declared_type: upload.media_type.clone(),
             name: upload.name.clone(),
             batch: upload.batch,
+            fields: upload.fields.clone(),
             allow_duplicate: upload.allow_duplicate,
             stored: Some(stored),
             ..Upload::new(lease, read(reader), upload.owner.clone())

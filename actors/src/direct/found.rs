@@ -1,6 +1,7 @@
 //! Objects that others have put into the bucket, told of by its events.
 
 use darkroom_store::model::direct::{DirectUpload, Source, State, upload_key};
+use darkroom_store::model::photos::Fields;
 use darkroom_store::model::{OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectKind;
 use darkroom_store::objects::s3::{Bucket, FoundObject};
@@ -86,6 +87,7 @@ impl Pipeline {
             sha256: None,
             name: name.rsplit('/').next().map(str::to_owned),
             batch: None,
+            fields: Fields::default(),
             allow_duplicate: false,
             parts: None,
             created: now,

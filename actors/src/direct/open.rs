@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use darkroom_store::model::batches;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
 use darkroom_store::model::idempotency::UploadKey;
+use darkroom_store::model::photos::Fields;
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
@@ -35,6 +36,8 @@ pub struct NewDirect {
     pub name: Option<String>,
     /// The batch that the photo belongs to.
     pub batch: Option<BatchId>,
+    /// What is said of the photo.
+    pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
     /// Whether to send it in parts; `None`: by its size.
@@ -283,7 +286,8 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 
 fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUpload {
     let (id, now) = (UploadId::new(), Timestamp::now());
-    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, allow_duplicate, parts } = new;
+    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, fields, allow_duplicate, parts } =
+        new;
     let in_parts = bytes > PUT_BYTES_MAX || parts.unwrap_or(bytes > options.parts_above_bytes);
     let expires = now.after(options.expires);
     let part_bytes = in_parts.then(|| options.part_bytes_of(bytes));
@@ -299,6 +303,7 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
         sha256: sha256.map(|digest| hex(&digest)),
         name,
         batch,
+        fields,
         allow_duplicate,
         parts: part_bytes.map(|part_bytes| Parts { part_bytes, upload: None }),
         created: now,
@@ -333,6 +338,7 @@ mod tests {
                 sha256: None,
                 name: None,
                 batch: None,
+                fields: Fields::default(),
                 allow_duplicate: false,
                 parts: Some(parts),
             };

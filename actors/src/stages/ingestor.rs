@@ -12,7 +12,7 @@ use darkroom_store::metadata::Transaction;
 use darkroom_store::model::direct::{self, Standing};
 use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
-use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
+use darkroom_store::model::photos::{self, Created, Creation, Fields, Original, Photo, Seen, State};
 use darkroom_store::model::uploads::Ending;
 use darkroom_store::model::visibility::PhotoVisibility;
 use darkroom_store::model::{BatchId, ContentHash, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
@@ -54,6 +54,8 @@ pub struct Upload {
     pub name: Option<String>,
     /// The batch that it belongs to.
     pub batch: Option<BatchId>,
+    /// What is said of it.
+    pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
     /// Its place in a request with an idempotency key.
@@ -96,6 +98,7 @@ impl Upload {
             declared_type: None,
             name: None,
             batch: None,
+            fields: Fields::default(),
             allow_duplicate: false,
             key: None,
             ending: None,
@@ -200,6 +203,7 @@ pub(crate) async fn ingest(
         declared_type,
         name,
         batch,
+        fields,
         allow_duplicate,
         key: place,
         ending,
@@ -210,7 +214,7 @@ pub(crate) async fn ingest(
     let (probe, receipt, key) = receive(house, body, declared_type.as_deref(), stored).await?;
     drop((window, beside));
     house.faults.pass(Point::OriginalStored, probe.shown_size().0);
-    let photo = Photo { name, batch, ..record(owner, &probe, &receipt, &key) };
+    let photo = fields.of(Photo { name, batch, ..record(owner, &probe, &receipt, &key) });
     let hand_over = HandOver::try_reserve(house, &slot, &probe, receipt.bytes);
     let job = new_job(house, photo.id, hand_over.is_some());
     let quota = house.options.quota;
@@ -393,7 +397,10 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         batch: None,
         name: None,
         batch_item: None,
+        title: None,
+        tags: Vec::new(),
         visibility: PhotoVisibility::Inherit,
+        album: None,
         created: now,
         updated: now,
         original: Original {

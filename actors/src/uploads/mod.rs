@@ -341,6 +341,7 @@ impl Pipeline {
             declared_type: wishes.declared_type.clone(),
             name: wishes.name.clone(),
             batch: wishes.batch,
+            fields: wishes.fields.clone(),
             allow_duplicate: wishes.allow_duplicate,
             ending: Some(Ending { upload: upload.id, expires }),
             ..Upload::new(lease, body, upload.owner.clone())

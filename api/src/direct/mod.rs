@@ -7,7 +7,6 @@ mod view;
 
 use std::time::Duration;
 
-use darkroom_actors::Ingested;
 use darkroom_actors::direct::{DirectError, NewDirect};
 use darkroom_store::model::direct::{DirectUpload, State};
 use darkroom_store::model::{OwnerId, Timestamp, UploadId};
@@ -20,12 +19,12 @@ use tokio::time::Instant;
 use crate::Api;
 use crate::held::Held;
 use crate::idempotency::{self, Asked, Claim, Claimed};
+use crate::photos::view_of_own;
 use crate::problem::Problem;
 use crate::request::{BodyEnd, Query, preferred_wait};
 use crate::response::{self, Answer};
 use crate::routes::{Asking, Routed, Routes, not_allowed};
 use crate::upload::intake::settled;
-use crate::view::PhotoView;
 use request::{Completed, PartsWanted, Wanted};
 use view::View;
 
@@ -121,6 +120,10 @@ async fn create(api: &Api, asking: Asking) -> Result<Answer, Problem> {
 }
 
 async fn open(api: &Api, new: NewDirect, claim: &Claim) -> Result<Answer, Problem> {
+    // Not of a repetition: what was announced then is still its answer.
+    if claim.made().is_none() {
+        crate::albums::admitted(api, &new.owner, new.fields.album).await?;
+    }
     let upload = api.pipeline().open_direct(new, claim.upload_key()).await?;
     let view = if upload.state == State::Open && upload.expires > Timestamp::now() {
         View::of(api, &upload).await?
@@ -146,7 +149,7 @@ async fn shown(api: &Api, upload: &DirectUpload) -> Result<View, Problem> {
     let mut view = View::bare(upload);
     if upload.state != State::Open {
         match api.pipeline().outcome_of(upload).await {
-            Ok(ingested) => view.photo = Some(photo_view(api, &ingested)),
+            Ok(ingested) => view.photo = Some(view_of_own(api, &ingested.photo, ingested.duplicate).await),
             Err(error @ DirectError::Ingest(_)) => return Err(error.into()),
             Err(error) => view.problem = Some(error.into()),
         }
@@ -196,7 +199,7 @@ async fn complete(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem
         }
     };
     drop((sent, held));
-    let view = photo_view(api, &ingested);
+    let view = view_of_own(api, &ingested.photo, ingested.duplicate).await;
     let view = settled(api, view, wait.map(|wait| Instant::now() + wait)).await;
     let status = if view.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = response::json(status, &view);
@@ -228,9 +231,4 @@ async fn not_claimed(
         }
         tokio::time::sleep(BUSY_POLL).await;
     }
-}
-
-fn photo_view(api: &Api, ingested: &Ingested) -> PhotoView {
-    let view = PhotoView::new(&ingested.photo, api.pipeline().presets());
-    PhotoView { duplicate: ingested.duplicate, ..view }
 }

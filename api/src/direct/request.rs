@@ -1,11 +1,14 @@
 //! What clients say of a direct upload.
 
 use darkroom_actors::direct::{BatchOf, NewDirect, Sent};
-use darkroom_store::model::{BatchId, ContentHash};
+use darkroom_store::model::photos::Fields;
+use darkroom_store::model::visibility::PhotoVisibility;
+use darkroom_store::model::{AlbumId, BatchId, ContentHash};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Api;
 use crate::caller::Caller;
+use crate::fields;
 use crate::problem::Problem;
 use crate::upload::intake::Intake;
 
@@ -23,6 +26,15 @@ pub(super) struct Wanted {
     filename: Option<String>,
     batch_id: Option<String>,
     duplicate: Option<String>,
+    // Left out where they say nothing: what makes a request the same as another must not change with the daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visibility: Option<PhotoVisibility>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    album_id: Option<AlbumId>,
     parts: Option<bool>,
 }
 
@@ -91,6 +103,13 @@ impl Wanted {
                 intake.set(name, &value)?;
             }
         }
+        let title = self.title.as_deref().map(fields::title).transpose()?.flatten();
+        let fields = Fields {
+            title,
+            tags: fields::all_tags(self.tags.iter().flatten().map(String::as_str))?,
+            visibility: self.visibility.unwrap_or_default(),
+            album: self.album_id,
+        };
         Ok(NewDirect {
             owner: caller.owner.clone(),
             bytes: self.bytes,
@@ -99,6 +118,7 @@ impl Wanted {
             sha256: self.sha256.as_deref().map(sha256).transpose()?,
             name: self.filename,
             batch: intake.batch,
+            fields,
             allow_duplicate: intake.allow_duplicate,
             parts: self.parts,
         })

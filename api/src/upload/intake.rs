@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::idempotency::PhotoKey;
+use darkroom_store::model::photos::Fields;
 use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
@@ -14,10 +15,13 @@ use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::view::PhotoView;
-use crate::{Api, idempotency, photos};
+use crate::{Api, albums, fields, idempotency, photos};
 
 /// Query parameters of an upload.
-pub const PARAMETERS: &[&str] = &["batch_id", "duplicate", "filename"];
+pub const PARAMETERS: &[&str] =
+    &["batch_id", "duplicate", "filename", "title", "tags", "visibility", "album_id"];
+/// Those of them that hold for every file of a request.
+const OF_ALL: &[&str] = &["batch_id", "duplicate", "title", "tags", "visibility", "album_id"];
 
 /// What holds for every photo of one request.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct Intake {
     pub caller: Caller,
     /// The batch to which they belong.
     pub batch: Option<BatchId>,
+    /// What is said of them.
+    pub fields: Fields,
     /// Make a photo of its own even of bytes that the owner has in a photo.
     pub allow_duplicate: bool,
     /// How long the answer may wait for the photos to be ready or failed.
@@ -49,8 +55,9 @@ impl Intake {
     /// `invalid-parameter`.
     pub fn of_query(api: &Api, caller: Caller, query: &Query, headers: &HeaderMap) -> Result<Self, Problem> {
         let wait = preferred_wait(headers).map(|wait| wait.min(api.options().wait_max));
-        let mut intake = Self { caller, batch: None, allow_duplicate: false, wait };
-        for name in ["batch_id", "duplicate"] {
+        let fields = Fields::default();
+        let mut intake = Self { caller, batch: None, fields, allow_duplicate: false, wait };
+        for name in OF_ALL {
             if let Some(value) = query.get(name) {
                 intake.set(name, value)?;
             }
@@ -72,7 +79,7 @@ impl Intake {
             }
             "duplicate" if value == "allow" => self.allow_duplicate = true,
             "duplicate" => return Err(invalid("\"allow\", or leave it out")),
-            _ => return Ok(false),
+            _ => return fields::set(&mut self.fields, name, value),
         }
         Ok(true)
     }
@@ -105,21 +112,20 @@ impl Intake {
         if let Some(key) = key
             && let Some((photo, duplicate)) = idempotency::photo_made(api, key, &mut body).await?
         {
-            return Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) });
+            return Ok(photos::view_of_own(api, &photo, duplicate).await);
         }
-        self.check_batch(api).await?;
+        self.check_named(api).await?;
         let upload = Upload {
             declared_type,
             name: name.clone(),
             batch: self.batch,
+            fields: self.fields.clone(),
             allow_duplicate: self.allow_duplicate,
             key,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
         match api.pipeline().ingest(upload).await {
-            Ok(Ingested { photo, duplicate }) => {
-                Ok(PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) })
-            }
+            Ok(ingested) => Ok(view_of(api, &ingested).await),
             Err(error) => Err(self.refused(api, name, error.into()).await),
         }
     }
@@ -131,26 +137,42 @@ impl Intake {
         problem
     }
 
-    /// Whether the batch takes what is to come. Asked before the body is read; the transaction that makes a photo asks
-    /// again.
+    /// Whether the batch and the album take what is to come. Asked before the body is read; the transaction that makes a photo
+    /// asks again.
     ///
     /// # Errors
-    /// `batch-not-found`, `batch-closed`, `batch-cancelled`, and those of the store.
-    pub async fn check_batch(&self, api: &Api) -> Result<(), Problem> {
-        admitted(api, &self.caller.owner, self.batch).await
+    /// `batch-not-found`, `batch-closed`, `batch-cancelled`, `album-not-found`, and those of the store.
+    pub async fn check_named(&self, api: &Api) -> Result<(), Problem> {
+        admitted(api, &self.caller.owner, self.batch).await?;
+        albums::admitted(api, &self.caller.owner, self.fields.album).await
     }
 
     /// Digest of what is said of a file beside its bytes.
     fn parameters(&self, file: &File) -> ContentHash {
         let batch = self.batch.map(|batch| batch.to_string());
         let said = (&file.name, batch, self.allow_duplicate);
-        // Texts and a flag always have a JSON form.
-        ContentHash::of(&serde_json::to_vec(&said).unwrap_or_default())
+        // Texts and flags always have a JSON form.
+        let mut said = serde_json::to_vec(&said).unwrap_or_default();
+        // Where nothing is said the digest is that of daemons which knew of none of this.
+        if !self.fields.is_empty() {
+            said.extend(serde_json::to_vec(&self.fields).unwrap_or_default());
+        }
+        ContentHash::of(&said)
     }
 
     /// Until when the client would wait, from now on.
     pub fn deadline(&self) -> Option<Instant> {
         self.wait.map(|wait| Instant::now() + wait)
+    }
+}
+
+/// The view of what an upload has come to: of a new photo there is nothing to be read beside its record.
+pub async fn view_of(api: &Api, ingested: &Ingested) -> PhotoView {
+    let Ingested { photo, duplicate } = ingested;
+    if *duplicate {
+        photos::view_of_own(api, photo, true).await
+    } else {
+        PhotoView::new(photo, api.pipeline().presets())
     }
 }
 
@@ -161,7 +183,9 @@ pub async fn settled(api: &Api, view: PhotoView, deadline: Option<Instant>) -> P
     let wait = deadline.saturating_duration_since(Instant::now());
     match photos::wait_until_settled(api, id, wait).await {
         Ok(Some(photo)) => {
-            PhotoView { duplicate: view.duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) }
+            let PhotoView { album_id, downloads_count, duplicate, .. } = view;
+            let now = PhotoView::new(&photo, api.pipeline().presets());
+            PhotoView { album_id, downloads_count, duplicate, ..now }
         }
         // Deleted while we waited: the answer is still that it was created.
         Ok(None) => view,

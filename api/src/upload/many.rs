@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 
 use darkroom_actors::Lease;
+use darkroom_store::model::photos::TAGS_MAX;
+use darkroom_store::model::tags::TAG_CHARS_MAX;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
@@ -21,12 +23,12 @@ use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
 
-/// Bytes of a form field's value at most.
-const FIELD_BYTES_MAX: usize = 1024;
+/// Bytes of a form field's value at most: as many tags as there may be, each as long as one may be.
+const FIELD_BYTES_MAX: usize = TAGS_MAX * (4 * TAG_CHARS_MAX + 1);
 /// Bytes that are told of the name of an unknown field.
 const UNKNOWN_BYTES_TOLD: usize = 100;
 /// Form fields that are known. A file's name stands with the file.
-const FIELDS: &[&str] = &["batch_id", "duplicate"];
+const FIELDS: &[&str] = &["batch_id", "duplicate", "title", "tags", "visibility", "album_id"];
 
 #[derive(Serialize)]
 struct Items {

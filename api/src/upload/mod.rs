@@ -102,7 +102,7 @@ pub async fn create(
     // Not of a request that may be a repetition: what was made then is still its answer.
     if !is_one
         && claim.photo(0).is_none()
-        && let Err(problem) = intake.check_batch(api).await
+        && let Err(problem) = intake.check_named(api).await
     {
         return claim.end(Err(problem)).await;
     }

@@ -46,6 +46,7 @@ pub(super) fn wishes(
     wishes.name = wishes.name.and_then(|name| file_name::tidied(&name, bytes_max));
     wishes.declared_type = wishes.declared_type.as_deref().map(declared);
     (wishes.batch, wishes.allow_duplicate) = (intake.batch, intake.allow_duplicate);
+    wishes.fields = intake.fields;
     Ok(wishes)
 }
 
@@ -70,7 +71,7 @@ fn set(intake: &mut Intake, wishes: &mut Wishes, key: &str, value: Vec<u8>) -> R
             let content: Result<ContentHash, _> = text(advice)?.parse();
             wishes.content = Some(content.map_err(|_| invalid_header(NAME, &format!("{key:?}: {advice}")))?);
         }
-        "batch_id" | "duplicate" => {
+        "batch_id" | "duplicate" | "title" | "tags" | "visibility" | "album_id" => {
             intake.set(key, &text("give it as text")?)?;
         }
         _ => {}

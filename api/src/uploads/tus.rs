@@ -188,6 +188,7 @@ async fn join(
         });
     }
     crate::batches::admitted(api, &asking.caller.owner, wishes.batch).await?;
+    crate::albums::admitted(api, &asking.caller.owner, wishes.fields.album).await?;
     let concat = header(asking.request.headers(), "upload-concat").map(ToOwned::to_owned);
     let lease = api.admit(&asking.caller, None).await?;
     let wishes = Wishes { concat, ..wishes };

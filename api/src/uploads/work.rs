@@ -15,6 +15,7 @@ use crate::idempotency::Claim;
 use crate::limits::opening::{Announced, Shape};
 use crate::problem::Problem;
 use crate::request::{BodyDeadlines, BodyEnd, body_bytes};
+use crate::upload::intake::view_of;
 use crate::view::PhotoView;
 
 /// The body of a request that appends.
@@ -106,6 +107,7 @@ pub(super) async fn begin(api: &Api, caller: &Caller, claim: &Claim, new: New) -
         let detail = "the upload is announced to be empty; nothing was made";
         return Err(Problem::new("empty-image", detail).into());
     }
+    crate::albums::admitted(api, &caller.owner, wishes.fields.album).await?;
     let (owner, key) = (caller.owner.clone(), claim.upload_key());
     let begun = api.pipeline().begin_upload(owner, kind, length, wishes, key).await;
     begun.map_err(Problem::from)?.map(Begun::Empty).map_err(|why| {
@@ -463,10 +465,7 @@ pub(super) async fn finish(api: &Api, upload: Upload, lease: Lease) -> Result<Pr
     }
     match api.pipeline().finish_upload(&upload, lease).await {
         Ok(ingested) => {
-            let photo = PhotoView {
-                duplicate: ingested.duplicate,
-                ..PhotoView::new(&ingested.photo, api.pipeline().presets())
-            };
+            let photo = view_of(api, &ingested).await;
             let (id, owner) = (upload.id, upload.owner.clone());
             // As it is now: its record stays for a while.
             let upload = api.pipeline().upload(id, &owner).await.ok().flatten().unwrap_or(upload);
@@ -511,8 +510,11 @@ async fn whole(api: &Api, caller: &Caller, mut upload: Upload) -> Result<Progres
         }
         State::Done { photo, duplicate } => {
             let photo = crate::photos::find(api, photo).await.ok();
-            let view = |photo| PhotoView { duplicate, ..PhotoView::new(&photo, api.pipeline().presets()) };
-            Ok(Progress { photo: photo.map(view), upload })
+            let photo = match photo {
+                Some(photo) => Some(crate::photos::view_of_own(api, &photo, duplicate).await),
+                None => None,
+            };
+            Ok(Progress { upload, photo })
         }
         _ => Ok(Progress { upload, photo: None }),
     }

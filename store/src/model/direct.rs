@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::batches::{self, NotAdmitted, Refusal};
 use super::idempotency::{self, UploadKey};
-use super::photos::Failure;
+use super::photos::{Failure, Fields};
 use super::subspaces::{DIRECT_UPLOADS, DIRECT_UPLOADS_DUE, DIRECT_UPLOADS_OPEN};
 use super::{
     BatchId, ContentHash, Epoch, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects, record,
@@ -53,6 +53,9 @@ pub struct DirectUpload {
     /// The batch that the photo belongs to.
     #[serde(default)]
     pub batch: Option<BatchId>,
+    /// What is said of the photo.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     #[serde(default)]
     pub allow_duplicate: bool,

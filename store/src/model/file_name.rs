@@ -23,8 +23,8 @@ pub fn tidied(name: &str, bytes_max: usize) -> Option<String> {
 }
 
 /// Whether a character is what it seems to be. Marks that only join letters or hint at their direction are: Persian and
-/// emoji are written with them.
-fn is_shown(character: char) -> bool {
+/// emoji are written with them. Holds for every text on one line that others are shown.
+pub fn is_shown(character: char) -> bool {
     let breaks_lines = matches!(character, '\u{2028}' | '\u{2029}');
     // Embeddings, overrides and isolates: Unicode Standard Annex 9, sections 2.1 to 2.5.
     let turns_text = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

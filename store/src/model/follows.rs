@@ -142,6 +142,22 @@ pub async fn unblock(tx: &Transaction, act: &Act) -> Result<bool, StoreError> {
     Ok(true)
 }
 
+/// Whether `by` follows `to`.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn is_following(tx: &Transaction, by: UserId, to: UserId) -> Result<bool, StoreError> {
+    Ok(tx.get(&FOLLOWING.key(&(by.0, to.0))).await?.is_some())
+}
+
+/// Whether `by` has blocked `to`.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn has_blocked(tx: &Transaction, by: UserId, to: UserId) -> Result<bool, StoreError> {
+    Ok(tx.get(&BLOCKS.key(&(by.0, to.0))).await?.is_some())
+}
+
 /// Users who follow `user`, after one of them, in the order of their ids, at most `limit`. The transaction conflicts with
 /// whoever begins or ends to follow between them.
 ///

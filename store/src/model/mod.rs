@@ -27,9 +27,10 @@
 //! - [`sessions`], [`api_keys`]: how people and programs sign in.
 //! - [`visibility`]: who may see what.
 //! - [`conversations`]: what two users write to each other.
-//! - [`posts`]: photos published with a caption.
+//! - [`posts`]: photos published with a caption. [`albums`]: photos that belong together. [`tags`]: words to find them by.
 //! - [`signing_keys`]: what access tokens and signed links are signed with.
 
+pub mod albums;
 pub mod api_keys;
 pub mod batches;
 pub mod blobs;
@@ -54,6 +55,7 @@ pub mod record;
 pub mod sessions;
 pub mod signing_keys;
 pub mod subspaces;
+pub mod tags;
 pub mod uploads;
 pub mod usage;
 pub mod users;

@@ -25,6 +25,8 @@ pub const PHOTOS_BY_OWNER: Subspace = Subspace(0x11);
 pub const PHOTOS_BY_CONTENT: Subspace = Subspace(0x12);
 /// `(owner, content hash, photo)` → nothing. Further photos of the owner with these bytes, made because the owner wanted it.
 pub const PHOTO_DOUBLES: Subspace = Subspace(0x13);
+/// `(photo)` → how often its original was sent to others than its owner, as in [`COUNTS`].
+pub const PHOTO_DOWNLOADS: Subspace = Subspace(0x14);
 /// `(content hash)` → [`blobs::Blob`](super::blobs::Blob).
 pub const BLOBS: Subspace = Subspace(0x20);
 /// `(content hash, photo)` → nothing. One key per photo that refers to a blob.
@@ -128,6 +130,10 @@ pub const ALBUMS: Subspace = Subspace(0xB0);
 pub const ALBUMS_BY_OWNER: Subspace = Subspace(0xB1);
 /// `(album, photo)` → nothing.
 pub const ALBUM_PHOTOS: Subspace = Subspace(0xB2);
+/// `(album)` → how many photos are in it, as in [`COUNTS`].
+pub const ALBUM_COUNTS: Subspace = Subspace(0xB3);
+/// `(album)` → nothing. Albums that are gone, whose rows are still to be cleared.
+pub const ALBUMS_ENDING: Subspace = Subspace(0xB4);
 
 /// `(user, history, versionstamp)` → post and author: the entries of home timelines.
 pub const TIMELINES: Subspace = Subspace(0xC0);

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::UserId;
-use super::photos::Photo;
+use super::photos::{Photo, State};
 use super::posts::{self, Post};
 use super::subspaces::{BLOCKS, FOLLOWING};
 use crate::StoreError;
@@ -156,9 +156,33 @@ pub async fn relation(tx: &Transaction, viewer: Viewer, owner: UserId) -> Result
 /// # Errors
 /// Those of the engine.
 pub async fn may_see_photo(tx: &Transaction, viewer: Viewer, photo: &Photo) -> Result<bool, StoreError> {
+    Ok(sees_photo_as(tx, viewer, photo).await?.is_some())
+}
+
+/// How a viewer stands to the owner of a photo that they may see, as of this transaction; `None` if they may not.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn sees_photo_as(
+    tx: &Transaction,
+    viewer: Viewer,
+    photo: &Photo,
+) -> Result<Option<Relation>, StoreError> {
     // An owner that no user can be is nobody's to see.
-    let Some(owner) = photo.owner.user() else { return Ok(false) };
+    let Some(owner) = photo.owner.user() else { return Ok(None) };
     let relation = relation(tx, viewer, owner).await?;
+    Ok(admits_photo(tx, relation, photo).await?.then_some(relation))
+}
+
+/// Whether somebody may see a photo who stands so to its owner, as of this transaction.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn admits_photo(tx: &Transaction, relation: Relation, photo: &Photo) -> Result<bool, StoreError> {
+    // What is not there yet, or never will be, is its owner's alone to know of.
+    if photo.state != State::Ready && relation != Relation::Owner {
+        return Ok(false);
+    }
     if photo.visibility.own().is_some() || matches!(relation, Relation::Owner | Relation::Blocked) {
         return Ok(photo.visibility.admits(relation, false));
     }

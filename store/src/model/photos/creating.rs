@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{Epoch, blobs, healing, idempotency, jobs, objects, record, uploads, usage};
+use crate::model::{Epoch, albums, blobs, healing, idempotency, jobs, objects, record, uploads, usage};
 use crate::objects::ObjectKey;
 
 /// A photo to be created, with its job.
@@ -137,6 +137,11 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
                 return Ok(Created::IntentGone);
             }
         }
+    }
+    if let Some(album) = photo.album
+        && !albums::add_photo(tx, album, &photo).await?
+    {
+        photo.album = None; // Deleted since the upload was asked for: its photos stay, and so does this one.
     }
     blobs::add_reference(tx, &photo.original.hash, photo.id)?;
     put(tx, &photo).await?;

@@ -1,13 +1,29 @@
 //! A photo is deleted: gone from every reader's sight at once, its bytes later.
 
 use super::photo::count;
-use super::{Photo, get};
+use super::{Photo, downloads, get};
 use crate::StoreError;
 use crate::metadata::{RangeOptions, Transaction};
 use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
 use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{PhotoId, Timestamp, blobs, chunks, jobs, objects, record, usage};
+use crate::model::{OwnerId, PhotoId, Timestamp, albums, blobs, chunks, jobs, objects, record, usage};
+
+/// As [`delete`], of a photo of this owner: those of others are none.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn delete_of(
+    tx: &Transaction,
+    (id, owner): (PhotoId, &OwnerId),
+    now: Timestamp,
+    history: u64,
+) -> Result<bool, StoreError> {
+    if get(tx, id).await?.is_some_and(|photo| photo.owner != *owner) {
+        return Ok(false);
+    }
+    delete(tx, id, now, history).await
+}
 
 /// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
 /// is left to the Janitor.
@@ -25,6 +41,10 @@ pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64)
         jobs::remove(tx, &job)?;
     }
     forget_content(tx, &photo).await?;
+    if let Some(album) = photo.album {
+        albums::remove_photo(tx, album, id).await?;
+    }
+    downloads::forget(tx, id)?;
     tx.clear(&PHOTOS_BY_OWNER.key(&(photo.owner.as_str(), id.0)))?;
     chunks::clear(tx, &PHOTOS.key(&(id.0,))).await?;
     count(tx, photo.state, -1)?;

@@ -7,7 +7,9 @@ use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::model::subspaces::{COUNTS, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
 use crate::model::visibility::PhotoVisibility;
-use crate::model::{BatchId, ContentHash, ItemId, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record};
+use crate::model::{
+    AlbumId, BatchId, ContentHash, ItemId, LeaseId, OwnerId, PhotoId, Timestamp, chunks, record,
+};
 use crate::objects::ObjectKey;
 
 /// Where a photo stands.
@@ -54,9 +56,18 @@ pub struct Photo {
     /// Which item of its batch it is, where a later upload than its first has put it there: see [`Self::item`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_item: Option<ItemId>,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Words by which it is found, [folded](crate::model::tags::folded), each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// How visible it is.
     #[serde(default)]
     pub visibility: PhotoVisibility,
+    /// The album that it is in. One that is gone is none: see [`albums`](crate::model::albums).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub album: Option<AlbumId>,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
