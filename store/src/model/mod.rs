@@ -25,12 +25,13 @@
 //! - [`counters`]: counts that are changed by atomic adds.
 //! - [`users`]: people. [`follows`]: who follows and who blocks whom.
 //! - [`visibility`]: who may see what.
-//! - [`posts`]: photos published with a caption.
+//! - [`posts`]: photos published with a caption. [`likes`] and [`comments`]: what others make of them.
 
 pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod comments;
 pub mod counters;
 pub mod direct;
 pub mod file_name;
@@ -40,6 +41,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
+pub mod likes;
 pub mod nodes;
 pub mod objects;
 pub mod photos;
