@@ -11,6 +11,7 @@
 //!   at once, shared by clients.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`posts`]: photos published with a caption, and what others make of them.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -40,6 +41,7 @@ mod options;
 pub mod pages;
 pub mod photos;
 mod places;
+pub mod posts;
 pub mod problem;
 pub mod request;
 pub mod response;

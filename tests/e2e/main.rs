@@ -20,6 +20,7 @@ mod media;
 mod names;
 mod negotiation;
 mod nodes;
+mod posts;
 mod power;
 mod promises;
 mod refusals;
