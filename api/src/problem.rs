@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::limits::usage::quota_exceeded;
+use crate::posts;
 use crate::response::{self, Answer};
 use crate::upload::archive::TarError;
 
@@ -356,6 +357,7 @@ impl From<IngestError> for Problem {
             IngestError::UploadOver => Self::new("direct-upload-over", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::NotAdmitted(why) => why.into(),
+            IngestError::NotPublished(why) => posts::records::refusal(&why),
             IngestError::OverQuota { used, quota } => quota_exceeded(&used, &quota),
             IngestError::Store(error) => error.into(),
             IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),

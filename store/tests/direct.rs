@@ -129,6 +129,7 @@ fn upload(bytes: u64) -> DirectUpload {
         name: None,
         batch: None,
         allow_duplicate: false,
+        publish: None,
         parts: None,
         created: NOW,
         expires: Timestamp(NOW.0 + 1000),

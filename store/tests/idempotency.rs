@@ -136,6 +136,7 @@ fn direct_upload() -> DirectUpload {
         name: None,
         batch: None,
         allow_duplicate: false,
+        publish: None,
         parts: None,
         created: NOW,
         expires: NOW.after(MINUTE),

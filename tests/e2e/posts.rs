@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use darkroom_tests::{Answer, Client, Daemon, photo};
+use darkroom_tests::photos::photo;
+use darkroom_tests::{Answer, Client, Daemon};
 use futures_util::future::join_all;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -219,6 +220,43 @@ async fn a_share_shows_the_original_as_long_as_that_is_there() {
     client.delete(&path).await;
     let left = client.get(&path_of(&second)).await.json();
     assert!(left.as_object().unwrap().contains_key("shared") && left["shared"].is_null(), "{left}");
+}
+
+#[tokio::test]
+async fn a_photo_is_published_with_its_upload_once() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let bytes = photo(1, 64, 48);
+    let path = "/v1/photos?publish=public&caption=At%20%23once";
+    let first = client.send(Method::POST, path, &[], bytes.clone()).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{first:?}");
+    let id = first.json()["id"].clone();
+    let post = client.get(&format!("/v1/posts/{}", id.as_str().unwrap())).await.json();
+    assert_eq!((&post["photos"][0]["id"], &post["visibility"]), (&id, &json!("public")), "{post}");
+    assert_eq!((&post["caption"], &post["tags"]), (&json!("At #once"), &json!(["once"])));
+    // Sent again, as after an answer that was lost, it is the same photo and the same post.
+    let again = client.send(Method::POST, path, &[], bytes).await;
+    assert_eq!((again.status, &again.json()["id"]), (StatusCode::OK, &id));
+
+    let form = "--b\r\nContent-Disposition: form-data; name=\"publish\"\r\n\r\nfollowers\r\n--b\r\n\
+                Content-Disposition: form-data; name=\"caption\"\r\n\r\nIn a #form\r\n--b\r\n\
+                Content-Disposition: form-data; name=\"f\"; filename=\"a.jpg\"\r\n\r\n";
+    let body = [form.as_bytes(), &photo(2, 64, 48), b"\r\n--b--\r\n"].concat();
+    let multipart = [("content-type", "multipart/form-data; boundary=b")];
+    let items = client.send(Method::POST, "/v1/photos", &multipart, body).await.json();
+    let id = items["items"][0]["photo"]["id"].as_str().unwrap_or_else(|| panic!("{items}"));
+    let post = client.get(&format!("/v1/posts/{id}")).await.json();
+    assert_eq!((&post["tags"], &post["visibility"]), (&json!(["form"]), &json!("followers")));
+
+    for (query, problem) in [
+        ("publish=all", "invalid-parameter"),
+        ("caption=alone", "invalid-parameter"),
+        (&*format!("publish=public&caption={}", "x".repeat(2201)), "invalid-text"),
+    ] {
+        let refused = client.send(Method::POST, &format!("/v1/photos?{query}"), &[], photo(3, 8, 8)).await;
+        assert_eq!(refused.problem(), problem, "{query}");
+    }
+    assert_eq!(client.all().await.len(), 2, "what is refused leaves no photo");
 }
 
 #[tokio::test]

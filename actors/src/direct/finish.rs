@@ -195,6 +195,7 @@ impl Pipeline {
             name: upload.name.clone(),
             batch: upload.batch,
             allow_duplicate: upload.allow_duplicate,
+            publish: upload.publish.clone(),
             stored: Some(stored),
             ..Upload::new(lease, read(reader), upload.owner.clone())
         };

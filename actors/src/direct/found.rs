@@ -87,6 +87,7 @@ impl Pipeline {
             name: name.rsplit('/').next().map(str::to_owned),
             batch: None,
             allow_duplicate: false,
+            publish: None,
             parts: None,
             created: now,
             expires,

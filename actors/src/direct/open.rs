@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use darkroom_store::model::batches;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
 use darkroom_store::model::idempotency::UploadKey;
+use darkroom_store::model::posts::Draft;
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
@@ -37,6 +38,8 @@ pub struct NewDirect {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    pub publish: Option<Draft>,
     /// Whether to send it in parts; `None`: by its size.
     pub parts: Option<bool>,
 }
@@ -283,7 +286,8 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 
 fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUpload {
     let (id, now) = (UploadId::new(), Timestamp::now());
-    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, allow_duplicate, parts } = new;
+    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, allow_duplicate, publish, parts } =
+        new;
     let in_parts = bytes > PUT_BYTES_MAX || parts.unwrap_or(bytes > options.parts_above_bytes);
     let expires = now.after(options.expires);
     let part_bytes = in_parts.then(|| options.part_bytes_of(bytes));
@@ -300,6 +304,7 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
         name,
         batch,
         allow_duplicate,
+        publish,
         parts: part_bytes.map(|part_bytes| Parts { part_bytes, upload: None }),
         created: now,
         expires,
@@ -334,6 +339,7 @@ mod tests {
                 name: None,
                 batch: None,
                 allow_duplicate: false,
+                publish: None,
                 parts: Some(parts),
             };
             let upload = record(&options, new, Duration::from_secs(60));

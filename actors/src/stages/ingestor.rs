@@ -13,6 +13,7 @@ use darkroom_store::model::direct::{self, Standing};
 use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Original, Photo, Seen, State};
+use darkroom_store::model::posts::Draft;
 use darkroom_store::model::uploads::Ending;
 use darkroom_store::model::visibility::PhotoVisibility;
 use darkroom_store::model::{BatchId, ContentHash, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
@@ -56,6 +57,8 @@ pub struct Upload {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    pub publish: Option<Draft>,
     /// Its place in a request with an idempotency key.
     pub key: Option<PhotoKey>,
     /// The resumable upload that ends with this photo.
@@ -97,6 +100,7 @@ impl Upload {
             name: None,
             batch: None,
             allow_duplicate: false,
+            publish: None,
             key: None,
             ending: None,
             stored: None,
@@ -201,6 +205,7 @@ pub(crate) async fn ingest(
         name,
         batch,
         allow_duplicate,
+        publish,
         key: place,
         ending,
         stored,
@@ -223,6 +228,7 @@ pub(crate) async fn ingest(
         seen: None,
         upload: ending,
         quota,
+        publish: publish.map(|draft| (draft, house.history)),
     };
     let created = create(house, &mut creation, direct).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
@@ -242,6 +248,7 @@ pub(crate) async fn ingest(
         Created::Stored(_) => return Err(contended().into()),
         // The bytes just put have no photo: their key goes with `key`.
         Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
+        Created::NotPublished(why) => return Err(IngestError::NotPublished(why)),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {

@@ -342,6 +342,7 @@ impl Pipeline {
             name: wishes.name.clone(),
             batch: wishes.batch,
             allow_duplicate: wishes.allow_duplicate,
+            publish: wishes.publish.clone(),
             ending: Some(Ending { upload: upload.id, expires }),
             ..Upload::new(lease, body, upload.owner.clone())
         };

@@ -23,6 +23,8 @@ pub(super) struct Wanted {
     filename: Option<String>,
     batch_id: Option<String>,
     duplicate: Option<String>,
+    publish: Option<String>,
+    caption: Option<String>,
     parts: Option<bool>,
 }
 
@@ -86,7 +88,12 @@ impl Wanted {
         }
         let query = crate::request::Query::parse(None, &[])?;
         let mut intake = Intake::of_query(api, caller.clone(), &query, &hyper::HeaderMap::new())?;
-        for (name, value) in [("batch_id", self.batch_id), ("duplicate", self.duplicate)] {
+        for (name, value) in [
+            ("batch_id", self.batch_id),
+            ("duplicate", self.duplicate),
+            ("publish", self.publish),
+            ("caption", self.caption),
+        ] {
             if let Some(value) = value {
                 intake.set(name, &value)?;
             }
@@ -100,6 +107,7 @@ impl Wanted {
             name: self.filename,
             batch: intake.batch,
             allow_duplicate: intake.allow_duplicate,
+            publish: intake.draft()?,
             parts: self.parts,
         })
     }

@@ -157,7 +157,7 @@ async fn make(api: &Api, author: UserId, wanted: Wanted, id: PostId) -> Result<A
 }
 
 /// Why a post was not made.
-fn refusal(refused: &Created) -> Problem {
+pub(crate) fn refusal(refused: &Created) -> Problem {
     match refused {
         Created::NoPhoto(photo) => Problem::photo_not_found(&photo.to_string()),
         Created::Wider(photo) => wider(*photo),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::idempotency::PhotoKey;
+use darkroom_store::model::posts::Draft;
+use darkroom_store::model::visibility::Visibility;
 use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
@@ -11,13 +13,16 @@ use tokio::time::Instant;
 use crate::batches::admitted;
 use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
+use crate::posts::text;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::view::PhotoView;
 use crate::{Api, idempotency, photos};
 
 /// Query parameters of an upload.
-pub const PARAMETERS: &[&str] = &["batch_id", "duplicate", "filename"];
+pub const PARAMETERS: &[&str] = &["batch_id", "caption", "duplicate", "filename", "publish"];
+/// Those of them that [`Intake::set`] takes: also form fields and tus keys.
+pub const FIELDS: &[&str] = &["batch_id", "caption", "duplicate", "publish"];
 
 /// What holds for every photo of one request.
 #[derive(Clone, Debug)]
@@ -28,6 +33,10 @@ pub struct Intake {
     pub batch: Option<BatchId>,
     /// Make a photo of its own even of bytes that the owner has in a photo.
     pub allow_duplicate: bool,
+    /// How visible the post is to be in which each photo is shown; without it there is none.
+    pub publish: Option<Visibility>,
+    /// What that says.
+    pub caption: Option<String>,
     /// How long the answer may wait for the photos to be ready or failed.
     pub wait: Option<Duration>,
 }
@@ -49,13 +58,28 @@ impl Intake {
     /// `invalid-parameter`.
     pub fn of_query(api: &Api, caller: Caller, query: &Query, headers: &HeaderMap) -> Result<Self, Problem> {
         let wait = preferred_wait(headers).map(|wait| wait.min(api.options().wait_max));
-        let mut intake = Self { caller, batch: None, allow_duplicate: false, wait };
-        for name in ["batch_id", "duplicate"] {
+        let (batch, publish, caption) = (None, None, None);
+        let mut intake = Self { caller, batch, allow_duplicate: false, publish, caption, wait };
+        for name in FIELDS {
             if let Some(value) = query.get(name) {
                 intake.set(name, value)?;
             }
         }
         Ok(intake)
+    }
+
+    /// The post in which each photo is to be shown.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, for a caption of no post; `invalid-text`; `unauthenticated`, where there is nobody to publish it.
+    pub fn draft(&self) -> Result<Option<Draft>, Problem> {
+        let caption = self.caption.clone();
+        let Some(visibility) = self.publish else {
+            let detail = "a caption is said of a post: give `publish`, too, or leave it out";
+            return caption.map_or(Ok(None), |_| Err(Problem::new("invalid-parameter", detail)));
+        };
+        self.caller.user()?;
+        Ok(Some(Draft { visibility, caption: text::caption(caption.unwrap_or_default())? }))
     }
 
     /// Sets what a query parameter, a form field or a tus key of this name says; false if it says nothing of an upload.
@@ -70,6 +94,12 @@ impl Intake {
             "batch_id" => {
                 self.batch = Some(value.parse().map_err(|_| invalid("the id of a batch, or leave it out"))?);
             }
+            "publish" => {
+                let visibility = Visibility::ALL.into_iter().find(|visibility| visibility.as_str() == value);
+                self.publish =
+                    Some(visibility.ok_or_else(|| invalid("\"private\", \"followers\" or \"public\""))?);
+            }
+            "caption" => self.caption = Some(value.to_owned()),
             "duplicate" if value == "allow" => self.allow_duplicate = true,
             "duplicate" => return Err(invalid("\"allow\", or leave it out")),
             _ => return Ok(false),
@@ -99,7 +129,8 @@ impl Intake {
         file: File,
         place: Option<(SeriesId, u64)>,
     ) -> Result<PhotoView, Problem> {
-        let parameters = self.parameters(&file);
+        let publish = self.draft()?;
+        let parameters = self.parameters(&file, publish.as_ref());
         let key = place.map(|(series, number)| PhotoKey { series, number, parameters });
         let File { name, declared_type, mut body } = file;
         if let Some(key) = key
@@ -113,6 +144,7 @@ impl Intake {
             name: name.clone(),
             batch: self.batch,
             allow_duplicate: self.allow_duplicate,
+            publish,
             key,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
@@ -141,11 +173,16 @@ impl Intake {
     }
 
     /// Digest of what is said of a file beside its bytes.
-    fn parameters(&self, file: &File) -> ContentHash {
+    fn parameters(&self, file: &File, publish: Option<&Draft>) -> ContentHash {
         let batch = self.batch.map(|batch| batch.to_string());
         let said = (&file.name, batch, self.allow_duplicate);
-        // Texts and a flag always have a JSON form.
-        ContentHash::of(&serde_json::to_vec(&said).unwrap_or_default())
+        // Texts and a flag always have a JSON form. What is not published has the digest that it had before there were
+        // posts, so that a request which is sent again after an update is known.
+        let said = match publish {
+            None => serde_json::to_vec(&said),
+            Some(draft) => serde_json::to_vec(&(said, draft)),
+        };
+        ContentHash::of(&said.unwrap_or_default())
     }
 
     /// Until when the client would wait, from now on.

@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 
 use darkroom_actors::Lease;
+use darkroom_store::model::posts::caption::CAPTION_CHARS_MAX;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::intake::{File, Intake, settled};
+use super::intake::{FIELDS, File, Intake, settled};
 use super::item::{Item, cut};
 use super::parts::{Part, Parts};
 use super::room::admitted;
@@ -21,12 +22,10 @@ use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
 
-/// Bytes of a form field's value at most.
-const FIELD_BYTES_MAX: usize = 1024;
+/// Bytes of a form field's value at most: of a caption in characters of four bytes each.
+const FIELD_BYTES_MAX: usize = 4 * CAPTION_CHARS_MAX;
 /// Bytes that are told of the name of an unknown field.
 const UNKNOWN_BYTES_TOLD: usize = 100;
-/// Form fields that are known. A file's name stands with the file.
-const FIELDS: &[&str] = &["batch_id", "duplicate"];
 
 #[derive(Serialize)]
 struct Items {

@@ -21,4 +21,5 @@ mod erasing;
 mod photos;
 mod scene;
 mod storm;
+mod uploading;
 mod visibility;

@@ -22,7 +22,7 @@ use crate::fixtures;
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000);
 pub(crate) const LATER: Timestamp = Timestamp(2_000_000);
 pub(crate) const HISTORY: u64 = 0;
-const EPOCH: Epoch = Epoch(1);
+pub(crate) const EPOCH: Epoch = Epoch(1);
 
 /// A store, and a handle to it that loses the answer to every other commit.
 #[derive(Clone)]

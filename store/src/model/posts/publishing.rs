@@ -58,10 +58,12 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     }
     let mut states = Vec::with_capacity(post.photos.len());
     for id in &post.photos {
-        match look(tx, *id, &post).await? {
-            Ok(photo) => states.push(photo.state),
-            Err(refused) => return Ok(refused),
+        let photo = photos::get(tx, *id).await?.filter(|photo| photo.owner == OwnerId::of(post.author));
+        let Some(photo) = photo else { return Ok(Created::NoPhoto(*id)) };
+        if let Err(refused) = look(tx, &photo, &post).await? {
+            return Ok(refused);
         }
+        states.push(photo.state);
     }
     if let Some(shared) = post.shared {
         let original = match sharing::original(tx, post.author, shared).await? {
@@ -82,10 +84,13 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     Ok(Created::New(post))
 }
 
-/// The photo, if the post may show it.
-async fn look(tx: &Transaction, id: PhotoId, post: &Post) -> Result<Result<Photo, Created>, StoreError> {
-    let photo = photos::get(tx, id).await?.filter(|photo| photo.owner == OwnerId::of(post.author));
-    let Some(photo) = photo else { return Ok(Err(Created::NoPhoto(id))) };
+/// Whether the post may show the author's photo.
+pub(super) async fn look(
+    tx: &Transaction,
+    photo: &Photo,
+    post: &Post,
+) -> Result<Result<(), Created>, StoreError> {
+    let id = photo.id;
     if !photo.visibility.may_be_in(post.visibility) {
         return Ok(Err(Created::Wider(id)));
     }
@@ -95,7 +100,7 @@ async fn look(tx: &Transaction, id: PhotoId, post: &Post) -> Result<Result<Photo
     if shown + waiting >= POSTS_PER_PHOTO_MAX {
         return Ok(Err(Created::ShownTooOften(id)));
     }
-    Ok(Ok(photo))
+    Ok(Ok(()))
 }
 
 /// The state that a post's photos put it in.
