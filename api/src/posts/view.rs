@@ -194,3 +194,57 @@ impl CommentView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use darkroom_store::model::{CommentId, PostId, Timestamp, UserId};
+
+    use super::*;
+
+    fn author() -> UserRef {
+        UserRef { id: UserId::OPEN.to_string(), name: "open".to_owned(), handle: None }
+    }
+
+    fn view(shared: Option<Option<Box<PostView>>>) -> serde_json::Value {
+        let post =
+            Post::new((PostId::new(), UserId::OPEN), "#a".to_owned(), Visibility::Public, Timestamp(0));
+        let counts = Counts { likes: 3, by_kind: [1, 2, 0, 0], comments: 4, shares: 5 };
+        let (mentions, photos, liked) = (Vec::new(), Vec::new(), Some(Kind::Love));
+        let parts = Parts { author: author(), mentions, photos, shared, counts, liked };
+        serde_json::to_value(PostView::new(&post, parts)).unwrap()
+    }
+
+    #[test]
+    fn what_is_shared_is_told_apart_from_what_shares_nothing() {
+        assert!(view(None).get("shared").is_none());
+        assert!(view(Some(None)).get("shared").unwrap().is_null());
+    }
+
+    #[test]
+    fn counts_stand_beside_each_other() {
+        let view = view(None);
+        assert_eq!(
+            (&view["likes_count"], &view["comments_count"], &view["shares_count"]),
+            (&3.into(), &4.into(), &5.into())
+        );
+        assert_eq!((&view["likes_by_kind"]["love"], &view["liked"]), (&2.into(), &"love".into()));
+        assert!(view.get("published_at").is_none() && view["created_at"].is_string());
+    }
+
+    #[test]
+    fn a_comment_that_stands_in_for_itself_names_nobody() {
+        let comment = Comment {
+            id: CommentId::new(),
+            post: PostId::new(),
+            author: UserId::OPEN,
+            text: String::new(),
+            reply_to: None,
+            created: Timestamp(0),
+            deleted: Some(Timestamp(1)),
+        };
+        let thread = ThreadView { replies_count: 101, replies: Vec::new() };
+        let view = serde_json::to_value(CommentView::new(&comment, None, Some(thread))).unwrap();
+        assert_eq!((&view["deleted"], &view["replies_count"]), (&true.into(), &101.into()));
+        assert!(view["author"].is_null() && view.get("reply_to").is_none());
+    }
+}
