@@ -103,8 +103,8 @@ pub enum IngestError {
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     /// Its owner has a photo with these bytes, which cannot be shown in the post that was wished for: why not.
-    #[error("you have this photo already, and it cannot be shown in the post that `publish` asks for: {0:?}")]
-    NotPublished(posts::Created),
+    #[error("you have this photo already, and it cannot be shown in the post that `publish` asks for")]
+    NotPublished(Box<posts::Created>),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),

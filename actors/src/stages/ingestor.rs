@@ -248,7 +248,7 @@ pub(crate) async fn ingest(
         Created::Stored(_) => return Err(contended().into()),
         // The bytes just put have no photo: their key goes with `key`.
         Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
-        Created::NotPublished(why) => return Err(IngestError::NotPublished(why)),
+        Created::NotPublished(why) => return Err(IngestError::NotPublished(Box::new(why))),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {

@@ -17,7 +17,7 @@ use darkroom_store::model::{PostId, UserId};
 use futures_util::future::{try_join_all, try_join3};
 
 use super::people::People;
-use super::view::{Parts, PostView};
+use super::view::{Parts, PostView, SharedView};
 use crate::Api;
 use crate::view::PhotoView;
 
@@ -113,7 +113,9 @@ impl Sight<'_> {
             author,
             mentions: post.mentions.iter().filter_map(|user| self.people.seen(*user)).cloned().collect(),
             photos: photos.map(|photo| PhotoView::seen_by(seen.relation, photo, self.presets)).collect(),
-            shared: shared.map(|shared| self.view(shared, false).map(Box::new)),
+            shared: shared.map(|shared| {
+                self.view(shared, false).map_or(SharedView::Unseen, |view| SharedView::Seen(Box::new(view)))
+            }),
             counts: seen.counts,
             liked: seen.liked,
         };

@@ -29,10 +29,9 @@ pub struct PostView {
     pub mentions: Vec<UserRef>,
     /// What it shows, in order, as far as the viewer may see it.
     pub photos: Vec<PhotoView>,
-    /// Of a post that shares another, that one; `null` if it is gone or not for the viewer. Not there otherwise.
+    /// Of a post that shares another, that one. Not there otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[expect(clippy::option_option, reason = "not there, or null: both are said")]
-    pub shared: Option<Option<Box<PostView>>>,
+    pub shared: Option<SharedView>,
     /// How many like it and share it, and how many comments it has.
     #[serde(flatten)]
     pub counts: CountsView,
@@ -48,13 +47,22 @@ pub struct PostView {
     pub edited_at: Option<String>,
 }
 
+/// A post as it is seen in one that shares it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum SharedView {
+    /// As it is.
+    Seen(Box<PostView>),
+    /// It is gone, or not for the viewer: `null`.
+    Unseen,
+}
+
 /// What a view is made of beside the post's record.
 pub(super) struct Parts {
     pub(super) author: UserRef,
     pub(super) mentions: Vec<UserRef>,
     pub(super) photos: Vec<PhotoView>,
-    #[expect(clippy::option_option, reason = "as in the view")]
-    pub(super) shared: Option<Option<Box<PostView>>>,
+    pub(super) shared: Option<SharedView>,
     pub(super) counts: Counts,
     pub(super) liked: Option<Kind>,
 }
@@ -205,7 +213,7 @@ mod tests {
         UserRef { id: UserId::OPEN.to_string(), name: "open".to_owned(), handle: None }
     }
 
-    fn view(shared: Option<Option<Box<PostView>>>) -> serde_json::Value {
+    fn view(shared: Option<SharedView>) -> serde_json::Value {
         let post =
             Post::new((PostId::new(), UserId::OPEN), "#a".to_owned(), Visibility::Public, Timestamp(0));
         let counts = Counts { likes: 3, by_kind: [1, 2, 0, 0], comments: 4, shares: 5 };
@@ -217,7 +225,7 @@ mod tests {
     #[test]
     fn what_is_shared_is_told_apart_from_what_shares_nothing() {
         assert!(view(None).get("shared").is_none());
-        assert!(view(Some(None)).get("shared").unwrap().is_null());
+        assert!(view(Some(SharedView::Unseen)).get("shared").unwrap().is_null());
     }
 
     #[test]

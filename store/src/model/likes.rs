@@ -79,21 +79,19 @@ impl Act {
 /// Those of the engine.
 pub async fn like(tx: &Transaction, act: &Act, kind: Kind) -> Result<bool, StoreError> {
     let Some(post) = posts::seen(tx, Viewer::User(act.by), act.post).await? else { return Ok(false) };
-    let key = LIKES.key(&(act.post.0, act.by.0));
-    let before: Option<Like> = tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()?;
+    let before = of(tx, act.post, act.by).await?;
     if before.is_some_and(|before| before.kind == kind) {
         return Ok(true);
     }
-    match before {
-        Some(before) => counts::add(tx, act.post, Counted::LikesOf(before.kind), -1)?,
-        None => {
-            counts::add(tx, act.post, Counted::Likes, 1)?;
-            tx.set(&LIKES_BY_USER.key(&(act.by.0, act.post.0)), &[])?;
-        }
+    if let Some(before) = before {
+        counts::add(tx, act.post, Counted::LikesOf(before.kind), -1)?;
+    } else {
+        counts::add(tx, act.post, Counted::Likes, 1)?;
+        tx.set(&LIKES_BY_USER.key(&(act.by.0, act.post.0)), &[])?;
     }
     counts::add(tx, act.post, Counted::LikesOf(kind), 1)?;
     let since = before.map_or(act.now, |before| before.since);
-    tx.set(&key, &record::encode(&Like { kind, since })?)?;
+    tx.set(&LIKES.key(&(act.post.0, act.by.0)), &record::encode(&Like { kind, since })?)?;
     let kind = kind.as_str().to_owned();
     act.append(tx, What::PostLiked { post: act.post, author: post.author, by: act.by, kind })?;
     Ok(true)
