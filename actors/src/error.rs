@@ -5,6 +5,7 @@ use std::time::Duration;
 use darkroom_media::{MediaError, SourceFormat};
 use darkroom_store::StoreError;
 use darkroom_store::model::batches::NotAdmitted;
+use darkroom_store::model::posts;
 use darkroom_store::model::usage::{Quota, Usage};
 
 /// Why a body ended before its end.
@@ -101,6 +102,9 @@ pub enum IngestError {
     /// The batch that it names does not take it, or no longer does.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
+    /// Its owner has a photo with these bytes, which cannot be shown in the post that was wished for: why not.
+    #[error("you have this photo already, and it cannot be shown in the post that `publish` asks for")]
+    NotPublished(Box<posts::Created>),
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,6 +137,7 @@ impl IngestError {
             | Self::NotAnnounced(_)
             | Self::UploadOver
             | Self::NotAdmitted(_)
+            | Self::NotPublished(_)
             | Self::KeyReused
             | Self::Body(BodyError::TooLarge { .. }) => true,
             Self::Body(_) | Self::Store(_) | Self::OverQuota { .. } | Self::UploadGone | Self::Restarting => {

@@ -16,6 +16,7 @@
 //! - [`conversations`]: what two users write to each other.
 //! - [`people`]: users, whom they follow and what they show. [`albums`]: photos that belong together. [`fields`]: what an owner
 //!   says of a photo; [`patch`]: edits. `downloads`: how often originals are sent to others.
+//! - [`posts`]: photos published with a caption, and what others make of them.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -53,6 +54,7 @@ pub mod patch;
 pub mod people;
 pub mod photos;
 mod places;
+pub mod posts;
 pub mod problem;
 pub mod request;
 pub mod response;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::limits::usage::quota_exceeded;
+use crate::posts;
 use crate::response::{self, Answer};
 use crate::upload::archive::TarError;
 
@@ -76,6 +77,13 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("link-expired", StatusCode::FORBIDDEN, "The link has expired"),
     ("user-not-found", StatusCode::NOT_FOUND, "No such user"),
     ("post-not-found", StatusCode::NOT_FOUND, "No such post"),
+    ("comment-not-found", StatusCode::NOT_FOUND, "No such comment"),
+    ("invalid-text", StatusCode::UNPROCESSABLE_ENTITY, "The text is too long, or says nothing"),
+    ("invalid-post-photos", StatusCode::UNPROCESSABLE_ENTITY, "The post cannot have these photos"),
+    ("post-wider-than-photo", StatusCode::UNPROCESSABLE_ENTITY, "The post would be wider than its photo"),
+    ("photo-in-too-many-posts", StatusCode::UNPROCESSABLE_ENTITY, "The photo is in too many posts"),
+    ("post-not-shareable", StatusCode::UNPROCESSABLE_ENTITY, "The post may not be shared"),
+    ("reply-to-reply", StatusCode::UNPROCESSABLE_ENTITY, "There is one level of replies"),
     ("photo-not-found", StatusCode::NOT_FOUND, "No such photo"),
     ("original-private", StatusCode::NOT_FOUND, "The original is its owner's alone"),
     ("album-not-found", StatusCode::NOT_FOUND, "No such album"),
@@ -371,6 +379,7 @@ impl From<IngestError> for Problem {
             IngestError::UploadOver => Self::new("direct-upload-over", error.to_string()),
             IngestError::Body(error) => error.into(),
             IngestError::NotAdmitted(why) => why.into(),
+            IngestError::NotPublished(why) => posts::records::refusal(&why),
             IngestError::OverQuota { used, quota } => quota_exceeded(&used, &quota),
             IngestError::Store(error) => error.into(),
             IngestError::KeyReused => crate::idempotency::reused(&error.to_string()),

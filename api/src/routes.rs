@@ -20,7 +20,7 @@ use crate::response::{self, Answer};
 use crate::serve::Crowd;
 use crate::{
     Api, admin, albums, batches, conversations, direct, health, hooks, jobs, limits, objects, people, photos,
-    upload, uploads,
+    posts, upload, uploads,
 };
 
 /// Methods and paths, as `openapi.json` names them.
@@ -39,6 +39,7 @@ pub const ROUTES: &[Routes] = &[
     hooks::ROUTES,
     people::ROUTES,
     albums::ROUTES,
+    posts::ROUTES,
 ];
 
 const OWN_ROUTES: Routes = &[
@@ -142,9 +143,9 @@ fn note(
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PUT => "PUT",
         Method::DELETE => "DELETE",
         Method::PATCH => "PATCH",
-        Method::PUT => "PUT",
         Method::OPTIONS => "OPTIONS",
         // Anything a client can make up must not become a label.
         _ => "other",
@@ -230,6 +231,7 @@ async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Ca
         ["v1", "api-keys", rest @ ..] => Box::pin(keys::route(api, asking, rest)).await,
         ["v1", "users", rest @ ..] => Box::pin(people::route(api, asking, rest)).await,
         ["v1", "albums", rest @ ..] => Box::pin(albums::route(api, asking, rest)).await,
+        ["v1", "posts", rest @ ..] => Box::pin(posts::route(api, asking, rest)).await,
         _ => Box::pin(own_route(api, asking, segments)).await,
     }
 }

@@ -130,6 +130,7 @@ fn upload(bytes: u64) -> DirectUpload {
         batch: None,
         fields: Fields::default(),
         allow_duplicate: false,
+        publish: None,
         parts: None,
         created: NOW,
         expires: Timestamp(NOW.0 + 1000),

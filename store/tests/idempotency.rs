@@ -137,6 +137,7 @@ fn direct_upload() -> DirectUpload {
         batch: None,
         fields: Fields::default(),
         allow_duplicate: false,
+        publish: None,
         parts: None,
         created: NOW,
         expires: NOW.after(MINUTE),

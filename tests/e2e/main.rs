@@ -22,6 +22,7 @@ mod names;
 mod negotiation;
 mod nodes;
 mod people;
+mod posts;
 mod power;
 mod promises;
 mod refusals;

@@ -82,6 +82,7 @@ pub fn refusal(error: &IngestError) -> Option<Failure> {
         IngestError::NotAnnounced(_) => "direct-upload-mismatch",
         // The bytes may be good, and be completed without the batch or with another.
         IngestError::NotAdmitted(_)
+        | IngestError::NotPublished(_)
         | IngestError::UploadOver
         | IngestError::OverQuota { .. }
         | IngestError::Body(_)

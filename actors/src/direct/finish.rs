@@ -196,6 +196,7 @@ impl Pipeline {
             batch: upload.batch,
             fields: upload.fields.clone(),
             allow_duplicate: upload.allow_duplicate,
+            publish: upload.publish.clone(),
             stored: Some(stored),
             ..Upload::new(lease, read(reader), upload.owner.clone())
         };

@@ -89,6 +89,7 @@ impl Pipeline {
             batch: None,
             fields: Fields::default(),
             allow_duplicate: false,
+            publish: None,
             parts: None,
             created: now,
             expires,

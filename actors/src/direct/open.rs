@@ -8,6 +8,7 @@ use darkroom_store::model::batches;
 use darkroom_store::model::direct::{self, Claimed, DirectUpload, OpenLimits, Opened, Parts, Source, State};
 use darkroom_store::model::idempotency::UploadKey;
 use darkroom_store::model::photos::Fields;
+use darkroom_store::model::posts::Draft;
 use darkroom_store::model::{BatchId, ContentHash, OwnerId, Timestamp, UploadId};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::s3::{Announced, Bucket, PresignedRequest};
@@ -40,6 +41,8 @@ pub struct NewDirect {
     pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    pub publish: Option<Draft>,
     /// Whether to send it in parts; `None`: by its size.
     pub parts: Option<bool>,
 }
@@ -286,8 +289,19 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 
 fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUpload {
     let (id, now) = (UploadId::new(), Timestamp::now());
-    let NewDirect { owner, bytes, media_type, blake3, sha256, name, batch, fields, allow_duplicate, parts } =
-        new;
+    let NewDirect {
+        owner,
+        bytes,
+        media_type,
+        blake3,
+        sha256,
+        name,
+        batch,
+        fields,
+        allow_duplicate,
+        publish,
+        parts,
+    } = new;
     let in_parts = bytes > PUT_BYTES_MAX || parts.unwrap_or(bytes > options.parts_above_bytes);
     let expires = now.after(options.expires);
     let part_bytes = in_parts.then(|| options.part_bytes_of(bytes));
@@ -305,6 +319,7 @@ fn record(options: &DirectOptions, new: NewDirect, late: Duration) -> DirectUplo
         batch,
         fields,
         allow_duplicate,
+        publish,
         parts: part_bytes.map(|part_bytes| Parts { part_bytes, upload: None }),
         created: now,
         expires,
@@ -340,6 +355,7 @@ mod tests {
                 batch: None,
                 fields: Fields::default(),
                 allow_duplicate: false,
+                publish: None,
                 parts: Some(parts),
             };
             let upload = record(&options, new, Duration::from_secs(60));

@@ -13,6 +13,7 @@ use darkroom_store::model::direct::{self, Standing};
 use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::jobs::{self, Job, Kind};
 use darkroom_store::model::photos::{self, Created, Creation, Fields, Original, Photo, Seen, State};
+use darkroom_store::model::posts::Draft;
 use darkroom_store::model::uploads::Ending;
 use darkroom_store::model::visibility::PhotoVisibility;
 use darkroom_store::model::{BatchId, ContentHash, JobId, LeaseId, OwnerId, PhotoId, Timestamp, UploadId};
@@ -58,6 +59,8 @@ pub struct Upload {
     pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    pub publish: Option<Draft>,
     /// Its place in a request with an idempotency key.
     pub key: Option<PhotoKey>,
     /// The resumable upload that ends with this photo.
@@ -100,6 +103,7 @@ impl Upload {
             batch: None,
             fields: Fields::default(),
             allow_duplicate: false,
+            publish: None,
             key: None,
             ending: None,
             stored: None,
@@ -205,6 +209,7 @@ pub(crate) async fn ingest(
         batch,
         fields,
         allow_duplicate,
+        publish,
         key: place,
         ending,
         stored,
@@ -227,6 +232,7 @@ pub(crate) async fn ingest(
         seen: None,
         upload: ending,
         quota,
+        publish: publish.map(|draft| (draft, house.history)),
     };
     let created = create(house, &mut creation, direct).await;
     let held = creation.job.lease.map(|lease| house.held.hold(creation.job.clone(), lease));
@@ -246,6 +252,7 @@ pub(crate) async fn ingest(
         Created::Stored(_) => return Err(contended().into()),
         // The bytes just put have no photo: their key goes with `key`.
         Created::OverQuota(used) => return Err(IngestError::OverQuota { used, quota }),
+        Created::NotPublished(why) => return Err(IngestError::NotPublished(Box::new(why))),
         Created::IntentGone => {
             key.swept();
             return Err(IngestError::Store(StoreError::Unavailable {

@@ -343,6 +343,7 @@ impl Pipeline {
             batch: wishes.batch,
             fields: wishes.fields.clone(),
             allow_duplicate: wishes.allow_duplicate,
+            publish: wishes.publish.clone(),
             ending: Some(Ending { upload: upload.id, expires }),
             ..Upload::new(lease, body, upload.owner.clone())
         };

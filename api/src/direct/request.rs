@@ -35,6 +35,10 @@ pub(super) struct Wanted {
     visibility: Option<PhotoVisibility>,
     #[serde(skip_serializing_if = "Option::is_none")]
     album_id: Option<AlbumId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caption: Option<String>,
     parts: Option<bool>,
 }
 
@@ -98,7 +102,12 @@ impl Wanted {
         }
         let query = crate::request::Query::parse(None, &[])?;
         let mut intake = Intake::of_query(api, caller.clone(), &query, &hyper::HeaderMap::new())?;
-        for (name, value) in [("batch_id", self.batch_id), ("duplicate", self.duplicate)] {
+        for (name, value) in [
+            ("batch_id", self.batch_id),
+            ("duplicate", self.duplicate),
+            ("publish", self.publish),
+            ("caption", self.caption),
+        ] {
             if let Some(value) = value {
                 intake.set(name, &value)?;
             }
@@ -120,6 +129,7 @@ impl Wanted {
             batch: intake.batch,
             fields,
             allow_duplicate: intake.allow_duplicate,
+            publish: intake.draft()?,
             parts: self.parts,
         })
     }

@@ -56,7 +56,9 @@ impl Outcome {
             }
             // Over, or gone, or not there yet, or for its client to complete with another batch: nothing is to be done
             // about it, however often it is told.
-            Err(DirectError::Ingest(IngestError::NotAdmitted(_) | IngestError::UploadOver)) => Self::Ignored,
+            Err(DirectError::Ingest(
+                IngestError::NotAdmitted(_) | IngestError::NotPublished(_) | IngestError::UploadOver,
+            )) => Self::Ignored,
             Err(error @ (DirectError::Busy(_) | DirectError::Ingest(_))) => Self::Later(error.into()),
             Err(_) => Self::Ignored,
         }

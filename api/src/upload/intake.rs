@@ -5,6 +5,8 @@ use std::time::Duration;
 use darkroom_actors::{Body, Ingested, Lease, Upload};
 use darkroom_store::model::idempotency::PhotoKey;
 use darkroom_store::model::photos::Fields;
+use darkroom_store::model::posts::Draft;
+use darkroom_store::model::visibility::Visibility;
 use darkroom_store::model::{BatchId, ContentHash, ItemId, SeriesId};
 use hyper::HeaderMap;
 use tokio::time::Instant;
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 use crate::batches::admitted;
 use crate::batches::refusals::{self, RefusedFile};
 use crate::caller::Caller;
+use crate::posts::text;
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
 use crate::view::PhotoView;
@@ -19,9 +22,10 @@ use crate::{Api, albums, fields, idempotency, photos};
 
 /// Query parameters of an upload.
 pub const PARAMETERS: &[&str] =
-    &["batch_id", "duplicate", "filename", "title", "tags", "visibility", "album_id"];
-/// Those of them that hold for every file of a request.
-const OF_ALL: &[&str] = &["batch_id", "duplicate", "title", "tags", "visibility", "album_id"];
+    &["batch_id", "caption", "duplicate", "filename", "publish", "title", "tags", "visibility", "album_id"];
+/// Those of them that [`Intake::set`] takes: also form fields and tus keys.
+pub const FIELDS: &[&str] =
+    &["batch_id", "caption", "duplicate", "publish", "title", "tags", "visibility", "album_id"];
 
 /// What holds for every photo of one request.
 #[derive(Clone, Debug)]
@@ -34,6 +38,10 @@ pub struct Intake {
     pub fields: Fields,
     /// Make a photo of its own even of bytes that the owner has in a photo.
     pub allow_duplicate: bool,
+    /// How visible the post is to be in which each photo is shown; without it there is none.
+    pub publish: Option<Visibility>,
+    /// What that says.
+    pub caption: Option<String>,
     /// How long the answer may wait for the photos to be ready or failed.
     pub wait: Option<Duration>,
 }
@@ -55,14 +63,29 @@ impl Intake {
     /// `invalid-parameter`.
     pub fn of_query(api: &Api, caller: Caller, query: &Query, headers: &HeaderMap) -> Result<Self, Problem> {
         let wait = preferred_wait(headers).map(|wait| wait.min(api.options().wait_max));
+        let (batch, publish, caption) = (None, None, None);
         let fields = Fields::default();
-        let mut intake = Self { caller, batch: None, fields, allow_duplicate: false, wait };
-        for name in OF_ALL {
+        let mut intake = Self { caller, batch, fields, allow_duplicate: false, publish, caption, wait };
+        for name in FIELDS {
             if let Some(value) = query.get(name) {
                 intake.set(name, value)?;
             }
         }
         Ok(intake)
+    }
+
+    /// The post in which each photo is to be shown.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, for a caption of no post; `invalid-text`; `unauthenticated`, where there is nobody to publish it.
+    pub fn draft(&self) -> Result<Option<Draft>, Problem> {
+        let caption = self.caption.clone();
+        let Some(visibility) = self.publish else {
+            let detail = "a caption is said of a post: give `publish`, too, or leave it out";
+            return caption.map_or(Ok(None), |_| Err(Problem::new("invalid-parameter", detail)));
+        };
+        self.caller.user()?;
+        Ok(Some(Draft { visibility, caption: text::caption(caption.unwrap_or_default())? }))
     }
 
     /// Sets what a query parameter, a form field or a tus key of this name says; false if it says nothing of an upload.
@@ -77,6 +100,12 @@ impl Intake {
             "batch_id" => {
                 self.batch = Some(value.parse().map_err(|_| invalid("the id of a batch, or leave it out"))?);
             }
+            "publish" => {
+                let visibility = Visibility::ALL.into_iter().find(|visibility| visibility.as_str() == value);
+                self.publish =
+                    Some(visibility.ok_or_else(|| invalid("\"private\", \"followers\" or \"public\""))?);
+            }
+            "caption" => self.caption = Some(value.to_owned()),
             "duplicate" if value == "allow" => self.allow_duplicate = true,
             "duplicate" => return Err(invalid("\"allow\", or leave it out")),
             _ => return fields::set(&mut self.fields, name, value),
@@ -106,7 +135,8 @@ impl Intake {
         file: File,
         place: Option<(SeriesId, u64)>,
     ) -> Result<PhotoView, Problem> {
-        let parameters = self.parameters(&file);
+        let publish = self.draft()?;
+        let parameters = self.parameters(&file, publish.as_ref());
         let key = place.map(|(series, number)| PhotoKey { series, number, parameters });
         let File { name, declared_type, mut body } = file;
         if let Some(key) = key
@@ -121,6 +151,7 @@ impl Intake {
             batch: self.batch,
             fields: self.fields.clone(),
             allow_duplicate: self.allow_duplicate,
+            publish,
             key,
             ..Upload::new(lease, body, self.caller.owner.clone())
         };
@@ -148,12 +179,16 @@ impl Intake {
     }
 
     /// Digest of what is said of a file beside its bytes.
-    fn parameters(&self, file: &File) -> ContentHash {
+    fn parameters(&self, file: &File, publish: Option<&Draft>) -> ContentHash {
         let batch = self.batch.map(|batch| batch.to_string());
         let said = (&file.name, batch, self.allow_duplicate);
-        // Texts and flags always have a JSON form.
-        let mut said = serde_json::to_vec(&said).unwrap_or_default();
-        // Where nothing is said the digest is that of daemons which knew of none of this.
+        // Texts and flags always have a JSON form. What says nothing of these has the digest that it had before there were
+        // any, so that a request which is sent again after an update is known.
+        let mut said = match publish {
+            None => serde_json::to_vec(&said),
+            Some(draft) => serde_json::to_vec(&(said, draft)),
+        }
+        .unwrap_or_default();
         if !self.fields.is_empty() {
             said.extend(serde_json::to_vec(&self.fields).unwrap_or_default());
         }

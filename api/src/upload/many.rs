@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use darkroom_actors::Lease;
 use darkroom_store::model::photos::TAGS_MAX;
+use darkroom_store::model::posts::caption::CAPTION_CHARS_MAX;
 use darkroom_store::model::tags::TAG_CHARS_MAX;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::intake::{File, Intake, settled};
+use super::intake::{FIELDS, File, Intake, settled};
 use super::item::{Item, cut};
 use super::parts::{Part, Parts};
 use super::room::admitted;
@@ -23,12 +24,14 @@ use crate::problem::Problem;
 use crate::response::{self, Answer};
 use crate::view::PhotoView;
 
-/// Bytes of a form field's value at most: as many tags as there may be, each as long as one may be.
-const FIELD_BYTES_MAX: usize = TAGS_MAX * (4 * TAG_CHARS_MAX + 1);
+/// Bytes of a form field's value at most: of a caption in characters of four bytes each, or as many tags as there may be,
+/// each as long as one may be.
+const FIELD_BYTES_MAX: usize = {
+    let (caption, tags) = (4 * CAPTION_CHARS_MAX, TAGS_MAX * (4 * TAG_CHARS_MAX + 1));
+    if caption > tags { caption } else { tags }
+};
 /// Bytes that are told of the name of an unknown field.
 const UNKNOWN_BYTES_TOLD: usize = 100;
-/// Form fields that are known. A file's name stands with the file.
-const FIELDS: &[&str] = &["batch_id", "duplicate", "title", "tags", "visibility", "album_id"];
 
 #[derive(Serialize)]
 struct Items {

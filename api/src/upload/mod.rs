@@ -66,6 +66,9 @@ pub async fn create(
         // A body of many files is refused as one: none of them is known.
         return Err(if is_one { intake.refused(api, name, problem).await } else { problem });
     }
+    if shape == Shape::Photo || shape == Shape::Archive {
+        intake.draft()?; // A form may say the rest in fields.
+    }
     let digests = if is_one {
         Digests::of_file(request.headers())?
     } else {

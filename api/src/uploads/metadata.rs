@@ -11,7 +11,7 @@ use crate::Api;
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::{Query, header};
-use crate::upload::intake::{Intake, PARAMETERS};
+use crate::upload::intake::{FIELDS, Intake, PARAMETERS};
 
 const NAME: &str = "Upload-Metadata";
 /// Bytes of a media type that are looked at: its two names have at most 127 each (RFC 6838, section 4.2), and no more is
@@ -46,6 +46,10 @@ pub(super) fn wishes(
     wishes.name = wishes.name.and_then(|name| file_name::tidied(&name, bytes_max));
     wishes.declared_type = wishes.declared_type.as_deref().map(declared);
     (wishes.batch, wishes.allow_duplicate) = (intake.batch, intake.allow_duplicate);
+    if intake.publish.is_none() {
+        intake.caption = None; // Many clients send one, and mean nothing by it here.
+    }
+    wishes.publish = intake.draft()?;
     wishes.fields = intake.fields;
     Ok(wishes)
 }
@@ -71,7 +75,7 @@ fn set(intake: &mut Intake, wishes: &mut Wishes, key: &str, value: Vec<u8>) -> R
             let content: Result<ContentHash, _> = text(advice)?.parse();
             wishes.content = Some(content.map_err(|_| invalid_header(NAME, &format!("{key:?}: {advice}")))?);
         }
-        "batch_id" | "duplicate" | "title" | "tags" | "visibility" | "album_id" => {
+        _ if FIELDS.contains(&key) => {
             intake.set(key, &text("give it as text")?)?;
         }
         _ => {}

@@ -23,8 +23,11 @@ pub fn add<T: TuplePack>(tx: &Transaction, subspace: Subspace, tuple: &T, by: i6
 /// Those of the engine.
 pub async fn read<T: TuplePack>(tx: &Transaction, subspace: Subspace, tuple: &T) -> Result<i64, StoreError> {
     let key = subspace.key(tuple);
-    let Some(bytes) = tx.snapshot_get(&key).await? else { return Ok(0) };
-    let bytes: [u8; 8] =
-        (&bytes[..]).try_into().map_err(|_| record::corrupt_key(&key, "not an 8-byte counter"))?;
+    tx.snapshot_get(&key).await?.map_or(Ok(0), |bytes| value(&key, &bytes))
+}
+
+/// What stands under a counter's key.
+pub(super) fn value(key: &[u8], bytes: &[u8]) -> Result<i64, StoreError> {
+    let bytes: [u8; 8] = bytes.try_into().map_err(|_| record::corrupt_key(key, "not an 8-byte counter"))?;
     Ok(i64::from_le_bytes(bytes))
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::batches::{self, NotAdmitted, Refusal};
 use super::idempotency::{self, UploadKey};
 use super::photos::{Failure, Fields};
+use super::posts::Draft;
 use super::subspaces::{DIRECT_UPLOADS, DIRECT_UPLOADS_DUE, DIRECT_UPLOADS_OPEN};
 use super::{
     BatchId, ContentHash, Epoch, JobId, OwnerId, PhotoId, Timestamp, UploadId, nodes, objects, record,
@@ -59,6 +60,9 @@ pub struct DirectUpload {
     /// Make a photo of its own even if the owner has one with these bytes.
     #[serde(default)]
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Draft>,
     /// Where it is sent in parts.
     #[serde(default)]
     pub parts: Option<Parts>,

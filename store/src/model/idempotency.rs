@@ -413,6 +413,7 @@ pub(super) async fn bind(tx: &Transaction, creation: &Creation, created: &Create
         | Created::KeyReused
         | Created::Settled(..)
         | Created::OverQuota(_)
+        | Created::NotPublished(_)
         | Created::UploadGone => return Ok(()),
     };
     let mut photo = photo.clone();

@@ -27,7 +27,8 @@
 //! - [`sessions`], [`api_keys`]: how people and programs sign in.
 //! - [`visibility`]: who may see what.
 //! - [`conversations`]: what two users write to each other.
-//! - [`posts`]: photos published with a caption. [`albums`]: photos that belong together. [`tags`]: words to find them by.
+//! - [`posts`]: photos published with a caption. [`likes`] and [`comments`]: what others make of them. [`albums`]: photos that
+//!   belong together. [`tags`]: words to find them by.
 //! - [`signing_keys`]: what access tokens and signed links are signed with.
 
 pub mod albums;
@@ -36,6 +37,7 @@ pub mod batches;
 pub mod blobs;
 pub mod changes;
 pub mod chunks;
+pub mod comments;
 pub mod conversations;
 pub mod counters;
 pub mod direct;
@@ -46,6 +48,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
+pub mod likes;
 pub mod nodes;
 pub mod objects;
 pub mod photos;

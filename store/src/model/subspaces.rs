@@ -116,7 +116,7 @@ pub const POST_COUNTS: Subspace = Subspace(0xA6);
 pub const LIKES: Subspace = Subspace(0xA7);
 /// `(user, post)` → nothing.
 pub const LIKES_BY_USER: Subspace = Subspace(0xA8);
-/// `(post, comment)` → [`comments::Comment`](super::comments::Comment).
+/// `(post, comment)` → [`comments::Comment`](super::comments::Comment). Those that reply to none.
 pub const COMMENTS: Subspace = Subspace(0xA9);
 /// `(user, comment)` → post id.
 pub const COMMENTS_BY_USER: Subspace = Subspace(0xAA);
@@ -124,6 +124,12 @@ pub const COMMENTS_BY_USER: Subspace = Subspace(0xAA);
 pub const SHARES: Subspace = Subspace(0xAB);
 /// `(author, draft post)` → nothing. Posts that are not published yet.
 pub const POSTS_UNPUBLISHED: Subspace = Subspace(0xAC);
+/// `(post, comment, reply)` → [`comments::Comment`](super::comments::Comment). Replies, under what they reply to.
+pub const REPLIES: Subspace = Subspace(0xAD);
+/// `(post, reply)` → the comment that it replies to, so that a reply is found by its own id.
+pub const REPLY_PARENTS: Subspace = Subspace(0xAE);
+/// `(post, comment)` → how many replies it has, as in [`COUNTS`].
+pub const REPLY_COUNTS: Subspace = Subspace(0xAF);
 /// `(album)` → [`albums::Album`](super::albums::Album).
 pub const ALBUMS: Subspace = Subspace(0xB0);
 /// `(owner, album)` → nothing.

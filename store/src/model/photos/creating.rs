@@ -6,7 +6,9 @@ use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::batches::{self, ItemState, NotAdmitted};
 use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{Epoch, albums, blobs, healing, idempotency, jobs, objects, record, uploads, usage};
+use crate::model::{
+    Epoch, albums, blobs, healing, idempotency, jobs, objects, posts, record, uploads, usage,
+};
 use crate::objects::ObjectKey;
 
 /// A photo to be created, with its job.
@@ -29,6 +31,8 @@ pub struct Creation {
     pub upload: Option<uploads::Ending>,
     /// How much its owner may have.
     pub quota: usage::Quota,
+    /// The post in which it is to be shown, and [`Identity::history`](crate::model::identity::Identity::history).
+    pub publish: Option<(posts::Draft, u64)>,
 }
 
 /// An object that was looked for in the object store.
@@ -74,10 +78,12 @@ pub enum Created {
     UploadGone,
     /// The owner uses so much that the photo is more than the quota; nothing was made.
     OverQuota(usage::Usage),
+    /// The photo, which the owner had before, cannot be shown in the post that was wished for; nothing was made.
+    NotPublished(posts::Created),
 }
 
 /// Makes a photo durable, once for each place in a request that has an idempotency key. The upload that it comes from
-/// ends in the same transaction.
+/// ends in the same transaction, and the post that is to show it begins.
 ///
 /// # Errors
 /// Those of the engine.
@@ -86,6 +92,13 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
         return Ok(known);
     }
     let created = end_upload(tx, creation).await?;
+    if let (
+        Some((draft, history)),
+        Created::New(photo) | Created::Duplicate(photo) | Created::Retried(photo),
+    ) = (&creation.publish, &created)
+    {
+        posts::create_with_photo(tx, (draft, *history), photo, creation.photo.created).await?;
+    }
     idempotency::bind(tx, creation, &created).await?;
     Ok(created)
 }
@@ -121,6 +134,12 @@ async fn make(tx: &Transaction, creation: &Creation) -> Result<Created, StoreErr
     let same = of_content(tx, &photo.owner, &photo.original.hash).await?;
     let blob = blobs::get(tx, &photo.original.hash).await?;
     let is_double = same.is_some();
+    if let Some((draft, _)) = &creation.publish {
+        let shown = same.as_ref().filter(|_| !creation.allow_duplicate).unwrap_or(&photo);
+        if let Some(why) = posts::refused_with_photo(tx, draft, shown).await? {
+            return Ok(Created::NotPublished(why));
+        }
+    }
     if !creation.allow_duplicate
         && let Some(same) = same
     {

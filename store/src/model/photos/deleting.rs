@@ -7,7 +7,7 @@ use crate::metadata::{RangeOptions, Transaction};
 use crate::model::batches::{self, ItemState};
 use crate::model::changes::{self, Change, What};
 use crate::model::subspaces::{PHOTO_DOUBLES, PHOTOS, PHOTOS_BY_CONTENT, PHOTOS_BY_OWNER};
-use crate::model::{OwnerId, PhotoId, Timestamp, albums, blobs, chunks, jobs, objects, record, usage};
+use crate::model::{OwnerId, PhotoId, Timestamp, albums, blobs, chunks, jobs, objects, posts, record, usage};
 
 /// As [`delete`], of a photo of this owner: those of others are none.
 ///
@@ -25,14 +25,15 @@ pub async fn delete_of(
     delete(tx, id, now, history).await
 }
 
-/// Removes a photo from every reader's sight; false if there is none. Its variants get tombstones, its blob
-/// is left to the Janitor.
+/// Removes a photo from every reader's sight, and from its posts; false if there is none. Its variants get tombstones, its
+/// blob is left to the Janitor.
 ///
 /// # Errors
 /// Those of the engine.
 pub async fn delete(tx: &Transaction, id: PhotoId, now: Timestamp, history: u64) -> Result<bool, StoreError> {
     // The photo's absence is the marker: an earlier run of this transaction that may have committed had seen it.
     let Some(photo) = get(tx, id).await? else { return Ok(tx.may_repeat()) };
+    posts::photo_deleted(tx, id, now, history).await?;
     for variant in &photo.variants {
         objects::bury(tx, &variant.object)?;
     }

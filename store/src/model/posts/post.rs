@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::caption;
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 use crate::model::subspaces::{POST_POSITIONS, POSTS, POSTS_BY_AUTHOR, POSTS_BY_PHOTO};
-use crate::model::visibility::{Relation, Visibility};
-use crate::model::{PhotoId, Position, PostId, Timestamp, UserId, record};
+use crate::model::visibility::{self, Relation, Viewer, Visibility};
+use crate::model::{PhotoId, Position, PostId, Timestamp, UserId, record, users};
 
 /// Where a post stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,6 +70,30 @@ pub struct Post {
 }
 
 impl Post {
+    /// A post that shows nothing yet, as its author writes it: the tags are those of the caption.
+    pub fn new(
+        (id, author): (PostId, UserId),
+        caption: String,
+        visibility: Visibility,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            author,
+            state: State::Waiting,
+            visibility,
+            photos: Vec::new(),
+            shared: None,
+            tags: caption::tags(&caption),
+            caption,
+            mentions: Vec::new(),
+            was_shown: false,
+            created: now,
+            published: None,
+            edited: None,
+        }
+    }
+
     /// Whether it is in lists that others than its author see.
     pub fn is_shown(&self) -> bool {
         self.state == State::Published && self.visibility != Visibility::Private
@@ -96,6 +121,52 @@ pub struct Shown {
 pub async fn get(tx: &Transaction, id: PostId) -> Result<Option<Post>, StoreError> {
     let key = POSTS.key(&(id.0,));
     tx.get(&key).await?.map(|bytes| record::decode(&key, &bytes)).transpose()
+}
+
+/// The post, if it exists and `viewer` may see it. The transaction conflicts with whoever changes that.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn seen(tx: &Transaction, viewer: Viewer, id: PostId) -> Result<Option<Post>, StoreError> {
+    let Some(post) = get(tx, id).await? else { return Ok(None) };
+    let may = visibility::may_see_post(tx, viewer, &post).await?;
+    Ok(may.then_some(post))
+}
+
+/// A post, as it is to somebody who wants to change it.
+#[derive(Clone, Debug)]
+pub enum Owned {
+    /// It is theirs.
+    Theirs(Post),
+    /// It is somebody else's, and they may see it.
+    Others,
+    /// There is none that they may see.
+    Unseen,
+}
+
+/// The post that `by` wants to change.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn owned(tx: &Transaction, by: UserId, id: PostId) -> Result<Owned, StoreError> {
+    Ok(match seen(tx, Viewer::User(by), id).await? {
+        Some(post) if post.author == by => Owned::Theirs(post),
+        Some(_) => Owned::Others,
+        None => Owned::Unseen,
+    })
+}
+
+/// The users whom a post's caption mentions: those who are there, but its author, and none where one of the two has blocked
+/// the other.
+pub(super) async fn mentioned(tx: &Transaction, post: &Post) -> Result<Vec<UserId>, StoreError> {
+    let mut mentioned = Vec::new();
+    for handle in caption::handles(&post.caption) {
+        let Some(user) = users::by_handle(tx, &handle).await? else { continue };
+        if user != post.author && !visibility::is_blocked(tx, post.author, user).await? {
+            mentioned.push(user);
+        }
+    }
+    Ok(mentioned)
 }
 
 pub(in crate::model) fn put(tx: &Transaction, post: &Post) -> Result<(), StoreError> {

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::post::{self, Post, State, get, put};
-use super::{PHOTOS_MAX, POSTS_PER_PHOTO_MAX};
+use super::post::{self, Post, State, get, mentioned, put};
+use super::{PHOTOS_MAX, POSTS_PER_PHOTO_MAX, sharing};
 use crate::StoreError;
 use crate::metadata::{RangeOptions, Transaction};
 use crate::model::changes::{self, Change, What};
@@ -19,7 +19,7 @@ use crate::model::{OwnerId, PhotoId, PostId, Timestamp, record};
 /// A post to be created.
 #[derive(Clone, Debug)]
 pub struct Creation {
-    /// The record. Its state is found out here.
+    /// The record. Its state and whom it mentions are found out here, and of a share that is shared, the original.
     pub post: Post,
     /// See [`identity::Identity::history`](crate::model::identity::Identity::history).
     pub history: u64,
@@ -38,6 +38,10 @@ pub enum Created {
     ShownTooOften(PhotoId),
     /// More photos than [`PHOTOS_MAX`].
     TooManyPhotos,
+    /// There is no such post to share, or none that the author may see.
+    NoPost(PostId),
+    /// The post may not be shared: it is not public, or not published yet.
+    NotShareable(PostId),
 }
 
 /// Creates a post. It is published at once if all of its photos are ready. A second run finds its own.
@@ -54,11 +58,22 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     }
     let mut states = Vec::with_capacity(post.photos.len());
     for id in &post.photos {
-        match look(tx, *id, &post).await? {
-            Ok(photo) => states.push(photo.state),
-            Err(refused) => return Ok(refused),
+        let photo = photos::get(tx, *id).await?.filter(|photo| photo.owner == OwnerId::of(post.author));
+        let Some(photo) = photo else { return Ok(Created::NoPhoto(*id)) };
+        if let Err(refused) = look(tx, &photo, &post).await? {
+            return Ok(refused);
         }
+        states.push(photo.state);
     }
+    if let Some(shared) = post.shared {
+        let original = match sharing::original(tx, post.author, shared).await? {
+            Ok(original) => original,
+            Err(refused) => return Ok(refused),
+        };
+        post.shared = Some(original.id);
+        sharing::begin(tx, &post, &original, creation.history)?;
+    }
+    post.mentions = mentioned(tx, &post).await?;
     post.state = state_of(&states);
     if post.state == State::Published {
         publish(tx, &mut post, (creation.history, 0), creation.post.created)?;
@@ -69,18 +84,32 @@ pub async fn create(tx: &Transaction, creation: &Creation) -> Result<Created, St
     Ok(Created::New(post))
 }
 
-/// The photo, if the post may show it.
-async fn look(tx: &Transaction, id: PhotoId, post: &Post) -> Result<Result<Photo, Created>, StoreError> {
-    let photo = photos::get(tx, id).await?.filter(|photo| photo.owner == OwnerId::of(post.author));
-    let Some(photo) = photo else { return Ok(Err(Created::NoPhoto(id))) };
+/// Whether the post may show the author's photo.
+pub(super) async fn look(
+    tx: &Transaction,
+    photo: &Photo,
+    post: &Post,
+) -> Result<Result<(), Created>, StoreError> {
+    let id = photo.id;
     if !photo.visibility.may_be_in(post.visibility) {
         return Ok(Err(Created::Wider(id)));
     }
-    let most = RangeOptions::first(POSTS_PER_PHOTO_MAX);
-    if tx.get_range(&POSTS_BY_PHOTO.range(&(id.0,)), most.snapshot()).await?.len() >= POSTS_PER_PHOTO_MAX {
+    let most = RangeOptions::first(POSTS_PER_PHOTO_MAX).snapshot();
+    let shown = tx.get_range(&POSTS_BY_PHOTO.range(&(id.0,)), most).await?.len();
+    let waiting = tx.get_range(&POSTS_WAITING.range(&(id.0,)), most).await?.len();
+    if shown + waiting >= POSTS_PER_PHOTO_MAX {
         return Ok(Err(Created::ShownTooOften(id)));
     }
-    Ok(Ok(photo))
+    Ok(Ok(()))
+}
+
+/// The state that a post's photos put it in.
+pub(super) async fn state_by_photos(tx: &Transaction, post: &Post) -> Result<State, StoreError> {
+    let mut states = Vec::with_capacity(post.photos.len());
+    for photo in &post.photos {
+        states.extend(photos::get(tx, *photo).await?.map(|photo| photo.state));
+    }
+    Ok(state_of(&states))
 }
 
 fn state_of(photos: &[photos::State]) -> State {
@@ -94,7 +123,7 @@ fn state_of(photos: &[photos::State]) -> State {
 }
 
 /// The post waits for its photos.
-fn wait(tx: &Transaction, post: &Post) -> Result<(), StoreError> {
+pub(super) fn wait(tx: &Transaction, post: &Post) -> Result<(), StoreError> {
     for photo in &post.photos {
         tx.set(&POSTS_WAITING.key(&(photo.0, post.id.0)), &[])?;
     }
@@ -127,11 +156,7 @@ pub async fn photo_settled(
             tx.clear(&key)?;
             continue;
         };
-        let mut states = Vec::with_capacity(post.photos.len());
-        for shown in &post.photos {
-            states.extend(photos::get(tx, *shown).await?.map(|photo| photo.state));
-        }
-        let state = state_of(&states);
+        let state = state_by_photos(tx, &post).await?;
         if state == State::Published {
             wait_no_more(tx, &post)?;
             publish(tx, &mut post, (history, order), now)?;

@@ -6,6 +6,7 @@ use super::super::batches::{self, NotAdmitted};
 use super::super::idempotency::{self, UploadKey};
 use super::super::jobs::Lease;
 use super::super::photos::Fields;
+use super::super::posts::Draft;
 use super::super::subspaces::{UPLOAD_COUNTS, UPLOAD_PIECES, UPLOADS, UPLOADS_BY_CONTENT, UPLOADS_BY_EXPIRY};
 use super::super::{BatchId, ContentHash, LeaseId, OwnerId, PhotoId, Timestamp, UploadId, record};
 use crate::StoreError;
@@ -95,6 +96,9 @@ pub struct Wishes {
     pub fields: Fields,
     /// Make a photo of its own even if the owner has one with these bytes.
     pub allow_duplicate: bool,
+    /// The post in which it is to be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Draft>,
     /// BLAKE3 of the whole, by the client's word: whoever asks with it where to go on is told this upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentHash>,
