@@ -47,6 +47,7 @@ impl JwtSigner for Ed25519Signer {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken wants it so")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     if *algorithm != Algorithm::EdDSA || key.family() != AlgorithmFamily::Ed {
         return Err(new_error(ErrorKind::UnsupportedAlgorithm));
@@ -85,6 +86,7 @@ impl JwtVerifier for RingVerifier {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken wants it so")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     let bytes = |verifies: &'static dyn VerificationAlgorithm| -> Result<PublicKey> {
         Ok(PublicKey::Bytes(UnparsedPublicKey::new(verifies, key.try_get_as_bytes()?.to_vec())))

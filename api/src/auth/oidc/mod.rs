@@ -9,8 +9,6 @@
 mod claims;
 mod keys;
 pub mod options;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,3 +123,6 @@ impl Provider {
         newer.as_ref().and_then(find).ok_or(TokenError::UnknownKey)
     }
 }
+
+#[cfg(test)]
+mod tests;
