@@ -99,7 +99,9 @@ impl Keyring {
     pub async fn signing(&self, purpose: Purpose) -> Result<SigningKey, Away> {
         let find = |keys: &Arc<Vec<SigningKey>>| {
             let now = self.clock.now();
-            keys.iter().rfind(|key| key.purpose == purpose && key.signs_at(now)).cloned()
+            let signs =
+                |key: &&SigningKey| key.purpose == purpose && key.signs_at(now) && key.verifies_at(now);
+            keys.iter().rfind(signs).cloned()
         };
         let keys = self.kept.get().await?;
         let found = match find(&keys) {
