@@ -3,14 +3,14 @@
 //! In the order in which a request meets them:
 //!
 //! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
-//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether anything
-//!   moves on a connection.
+//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether
+//!   anything moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
-//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold
-//!   at once, shared by clients.
-//! - [`auth`]: tokens, the keys they are signed with, identity providers, links that open without a session. `outbound`: what
-//!   is asked of other servers.
+//! - [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may
+//!   hold at once, shared by clients.
+//! - [`auth`]: tokens, the keys they are signed with, identity providers, links that open without a session.
+//!   `outbound`: what is asked of other servers.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.

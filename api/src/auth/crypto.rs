@@ -91,7 +91,8 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     let bytes = |verifies: &'static dyn VerificationAlgorithm| -> Result<PublicKey> {
         Ok(PublicKey::Bytes(UnparsedPublicKey::new(verifies, key.try_get_as_bytes()?.to_vec())))
     };
-    // The key's family comes from where the key does, the algorithm may come from a token: only both together mean anything.
+    // The key's family comes from where the key does, the algorithm may come from a token: only both together mean
+    // anything.
     let key = match (algorithm, key.family(), key.kind()) {
         (Algorithm::EdDSA, AlgorithmFamily::Ed, _) => bytes(&ED25519)?,
         (Algorithm::ES256, AlgorithmFamily::Ec, _) => bytes(&ECDSA_P256_SHA256_FIXED)?,

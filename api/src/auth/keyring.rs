@@ -22,8 +22,8 @@ const ID_BYTES: usize = 9;
 /// How often the store's keys are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyringOptions {
-    /// How old a node's copy may become while it is used. A key that was [replaced](signing_keys::replace) counts for so
-    /// much longer on nodes that have not heard of it.
+    /// How old a node's copy may become while it is used. A key that was [replaced](signing_keys::replace) counts for
+    /// so much longer on nodes that have not heard of it.
     pub reload: Duration,
     /// Least time between two reads, however many tokens name keys that nobody knows.
     pub reload_min: Duration,
