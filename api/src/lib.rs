@@ -3,8 +3,8 @@
 //! In the order in which a request meets them:
 //!
 //! - [`serve`](mod@serve): accepts connections, speaks HTTP/1.1 and h2c, drains.
-//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether anything
-//!   moves on a connection.
+//! - [`linger`]: deadlines where HTTP has none, and a close that lets an early refusal be read. `activity`: whether
+//!   anything moves on a connection.
 //! - [`routes`]: which path and method is which handler. **Start reading there.**
 //! - [`request`]: what handlers read from a request: parameters, preferences, the body.
 //! - [`auth`]: how people and programs sign in. [`caller`]: who asks. [`limits`]: what a client may ask for, and what its owner may have. `places`: what few may hold

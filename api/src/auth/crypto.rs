@@ -47,6 +47,7 @@ impl JwtSigner for Ed25519Signer {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken wants it so")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     if *algorithm != Algorithm::EdDSA || key.family() != AlgorithmFamily::Ed {
         return Err(new_error(ErrorKind::UnsupportedAlgorithm));
@@ -85,11 +86,13 @@ impl JwtVerifier for RingVerifier {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken wants it so")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     let bytes = |verifies: &'static dyn VerificationAlgorithm| -> Result<PublicKey> {
         Ok(PublicKey::Bytes(UnparsedPublicKey::new(verifies, key.try_get_as_bytes()?.to_vec())))
     };
-    // The key's family comes from where the key does, the algorithm may come from a token: only both together mean anything.
+    // The key's family comes from where the key does, the algorithm may come from a token: only both together mean
+    // anything.
     let key = match (algorithm, key.family(), key.kind()) {
         (Algorithm::EdDSA, AlgorithmFamily::Ed, _) => bytes(&ED25519)?,
         (Algorithm::ES256, AlgorithmFamily::Ec, _) => bytes(&ECDSA_P256_SHA256_FIXED)?,

@@ -1,7 +1,7 @@
 //! How a token is written (RFC 7515, RFC 7519), and what can be wrong with one.
 //!
-//! A token chooses nothing: it names a key, and the key says by which algorithm it is verified. Keys that a token brings
-//! along (`jwk`, `x5c`) or tells where to find (`jku`, `x5u`) are not looked at.
+//! A token chooses nothing: it names a key, and the key says by which algorithm it is verified. Keys that a token
+//! brings along (`jwk`, `x5c`) or tells where to find (`jku`, `x5u`) are not looked at.
 
 use darkroom_store::model::Timestamp;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -189,8 +189,8 @@ pub fn text<'c>(claims: &'c Claims, name: &'static str) -> Result<&'c str, Token
     claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or(TokenError::BadClaim(name))
 }
 
-/// A claim that is a time (RFC 7519, NumericDate: seconds since the Unix epoch, of which fractions count). `None` where it
-/// is absent.
+/// A claim that is a time (RFC 7519, NumericDate: seconds since the Unix epoch, of which fractions count). `None` where
+/// it is absent.
 ///
 /// # Errors
 /// [`TokenError::BadClaim`] for what is no such number: never is that taken for absent.

@@ -1,8 +1,8 @@
-//! What is loaded from elsewhere, such as keys, and kept: loaded again now and then, and earlier when somebody asks for what
-//! it lacks, but no more often than it may be.
+//! What is loaded from elsewhere, such as keys, and kept: loaded again now and then, and earlier when somebody asks for
+//! what it lacks, but no more often than it may be.
 //!
-//! One load runs at a time, whoever waits for it gets its outcome, and it goes on when they leave. While it fails, what was
-//! loaded before stays in use until it is too old.
+//! One load runs at a time, whoever waits for it gets its outcome, and it goes on when they leave. While it fails, what
+//! was loaded before stays in use until it is too old.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,8 +95,8 @@ impl<T: Send + Sync + 'static> Kept<T> {
         Ok(value)
     }
 
-    /// Something newer than `seen`, in which something is missing: loaded now, unless that was done lately. `None` if there
-    /// is nothing newer.
+    /// Something newer than `seen`, in which something is missing: loaded now, unless that was done lately. `None` if
+    /// there is nothing newer.
     ///
     /// # Errors
     /// [`Away`], if the last load failed: then nobody knows.

@@ -22,8 +22,8 @@ const ID_BYTES: usize = 9;
 /// How often the store's keys are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyringOptions {
-    /// How old a node's copy may become while it is used. A key that was [replaced](signing_keys::replace) counts for so
-    /// much longer on nodes that have not heard of it.
+    /// How old a node's copy may become while it is used. A key that was [replaced](signing_keys::replace) counts for
+    /// so much longer on nodes that have not heard of it.
     pub reload: Duration,
     /// Least time between two reads, however many tokens name keys that nobody knows.
     pub reload_min: Duration,
@@ -99,7 +99,9 @@ impl Keyring {
     pub async fn signing(&self, purpose: Purpose) -> Result<SigningKey, Away> {
         let find = |keys: &Arc<Vec<SigningKey>>| {
             let now = self.clock.now();
-            keys.iter().rfind(|key| key.purpose == purpose && key.signs_at(now)).cloned()
+            let signs =
+                |key: &&SigningKey| key.purpose == purpose && key.signs_at(now) && key.verifies_at(now);
+            keys.iter().rfind(signs).cloned()
         };
         let keys = self.kept.get().await?;
         let found = match find(&keys) {

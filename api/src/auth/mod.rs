@@ -10,7 +10,8 @@
 //!   providers.
 //! - [`signed_urls`]: links to a photo that open for whoever has them.
 //! - [`keyring`]: the keys that this node signs with and verifies by. [`jwks`]: the public ones, for others.
-//! - [`jws`]: how a token is written (RFC 7515), within bounds, and what can be wrong with one. `crypto`: its signatures.
+//! - [`jws`]: how a token is written (RFC 7515), within bounds, and what can be wrong with one. `crypto`: its
+//!   signatures.
 //! - [`kept`]: what is loaded from elsewhere and kept, with limits on how often. [`clock`]: the times by which all of
 //!   this goes.
 //! - [`passwords`]: hashing, few at a time. [`attempts`]: how often something wrong may be tried.

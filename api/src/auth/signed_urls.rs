@@ -1,5 +1,5 @@
-//! Links that open without a session: one signature covers a photo, some of its presets and perhaps its original, and an
-//! expiry. So a client builds its `srcset` by itself, and nobody who has a link makes one to another size of it.
+//! Links that open without a session: one signature covers a photo, some of its presets and perhaps its original, and
+//! an expiry. So a client builds its `srcset` by itself, and nobody who has a link makes one to another size of it.
 //!
 //! A link is the address of a variant or of the original with four or five parameters more:
 //!
@@ -12,10 +12,10 @@
 //! | `e` | when it expires: seconds since the Unix epoch |
 //! | `s` | the signature: HMAC-SHA-256, in base64url without padding |
 //!
-//! What is signed is, with each part behind its length as four bytes, big-endian: the domain `darkroom signed link 1`, `k`,
-//! the photo's id (16 bytes), the expiry (8 bytes, big-endian), the generation (likewise), one byte that says whether the
-//! original is covered, and each preset's name. HMAC-SHA-256 because ring compares it in constant time, and because every
-//! language has it; BLAKE3 would be no quicker on so few bytes.
+//! What is signed is, with each part behind its length as four bytes, big-endian: the domain `darkroom signed link 1`,
+//! `k`, the photo's id (16 bytes), the expiry (8 bytes, big-endian), the generation (likewise), one byte that says
+//! whether the original is covered, and each preset's name. HMAC-SHA-256 because ring compares it in constant time, and
+//! because every language has it; BLAKE3 would be no quicker on so few bytes.
 //!
 //! A link says who may look, not what there is: a photo that is gone is not found by a link either. Whoever opens one
 //! compares the generation that it was made for with the photo's, which is read for the answer anyway.

@@ -1,8 +1,9 @@
 //! The keys that access tokens and signed links are signed with.
 //!
-//! A key is published before it signs, so that everyone who verifies has it by then, and verifies for as long as something
-//! that it signed may live. Keys of one purpose sign one after another: a key signs from [`SigningKey::signs_from`] until
-//! the next one does. All nodes read the same rows, and each keeps a copy of them in memory.
+//! A key is published before it signs, so that everyone who verifies has it by then, and verifies for as long as
+//! something that it signed may live. Keys of one purpose sign one after another: a key signs from
+//! [`SigningKey::signs_from`] until the next one does. All nodes read the same rows, and each keeps a copy of them in
+//! memory.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use super::{Timestamp, record};
 use crate::StoreError;
 use crate::metadata::{RangeOptions, Transaction};
 
-/// Most keys of one purpose: rotations beyond it wait until older keys have ended, so that what is published stays small.
+/// Most keys of one purpose: rotations beyond it wait until older keys have ended, so that what is published stays
+/// small.
 pub const KEYS_MAX: usize = 32;
 /// Most rows that are read at once: those of all purposes, with room for what a newer daemon may have added.
 const ROWS_MAX: usize = 4 * KEYS_MAX;
@@ -179,8 +181,8 @@ pub async fn ensure(tx: &Transaction, fresh: &FreshKey, now: Timestamp) -> Resul
     Ok(key)
 }
 
-/// Has `fresh` follow the key that signs now: it is published at once, and signs after the overlap; the old one verifies
-/// until what it signed last has ended.
+/// Has `fresh` follow the key that signs now: it is published at once, and signs after the overlap; the old one
+/// verifies until what it signed last has ended.
 ///
 /// # Errors
 /// Those of the engine.

@@ -72,8 +72,8 @@ fn check_audience(claims: &Claims, options: &ProviderOptions) -> Result<(), Toke
     Ok(())
 }
 
-/// Whether a claim is what it must be, or a list that has it. `scope` is a list whose words stand apart by spaces (RFC 8693,
-/// section 4.2).
+/// Whether a claim is what it must be, or a list that has it. `scope` is a list whose words stand apart by spaces (RFC
+/// 8693, section 4.2).
 fn is(name: &str, value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) if name == "scope" => text.split(' ').any(|word| word == wanted),

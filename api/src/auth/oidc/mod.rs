@@ -1,16 +1,15 @@
 //! Tokens of outside identity providers: OpenID Connect's, such as Cognito, Auth0 and Keycloak.
 //!
-//! - [`options`]: what can be set of a provider. `keys`: its keys, fetched and kept. `claims`: what its tokens must say, and
-//!   who they say somebody is.
+//! - [`options`]: what can be set of a provider. `keys`: its keys, fetched and kept. `claims`: what its tokens must
+//!   say, and who they say somebody is.
 //!
-//! A provider's keys are fetched when its first token comes, and again when they are old or a token names one that is not
-//! among them, but no more often than [`ProviderOptions::refresh_min`]. A provider that is away leaves its keys in use.
+//! A provider's keys are fetched when its first token comes, and again when they are old or a token names one that is
+//! not among them, but no more often than [`ProviderOptions::refresh_min`]. A provider that is away leaves its keys in
+//! use.
 
 mod claims;
 mod keys;
 pub mod options;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,3 +124,6 @@ impl Provider {
         newer.as_ref().and_then(find).ok_or(TokenError::UnknownKey)
     }
 }
+
+#[cfg(test)]
+mod tests;

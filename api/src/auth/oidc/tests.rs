@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
@@ -28,7 +28,8 @@ enum Signer {
 impl Signer {
     /// The one RSA key of the tests, made by OpenSSL for them.
     fn rsa() -> Self {
-        Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(include_bytes!("rsa-of-tests.pk8")).unwrap()))
+        let key = STANDARD.decode(include_str!("rsa-of-tests.pk8.base64")).unwrap();
+        Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(&key).unwrap()))
     }
 
     fn ec() -> Self {
@@ -403,7 +404,7 @@ async fn each_wrong_claim_is_refused() {
         ("exp", json!(START - 1000), TokenError::Expired),
         ("exp", json!("1900000000"), TokenError::BadClaim("exp")),
         ("exp", Value::Null, TokenError::BadClaim("exp")),
-        ("exp", json!({"": 1}), TokenError::BadClaim("exp")),
+        ("exp", json!({"": 1}), TokenError::Malformed),
         ("nbf", json!(START + 1000), TokenError::NotYet),
         ("nbf", json!("now"), TokenError::BadClaim("nbf")),
         ("aud", json!("other"), TokenError::WrongAudience),

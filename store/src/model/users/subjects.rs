@@ -6,9 +6,9 @@ use crate::metadata::Transaction;
 use crate::model::subspaces::{SUBJECTS_OF_USERS, USERS_BY_SUBJECT};
 use crate::model::{UserId, record};
 
-/// The user whom the provider `issuer` calls `subject`: `fresh`, if they come for the first time. What identifies another
-/// user already (an e-mail address, a handle) stays that user's, and the new one has none then: whoever controls a
-/// provider must not come into the accounts of others by naming their addresses.
+/// The user whom the provider `issuer` calls `subject`: `fresh`, if they come for the first time. What identifies
+/// another user already (an e-mail address, a handle) stays that user's, and the new one has none then: whoever
+/// controls a provider must not come into the accounts of others by naming their addresses.
 ///
 /// # Errors
 /// Those of the engine.
