@@ -26,6 +26,9 @@
 //! - [`users`]: people. [`follows`]: who follows and who blocks whom.
 //! - [`visibility`]: who may see what.
 //! - [`posts`]: photos published with a caption.
+//! - [`shards`]: who carries out what a shard of the change log leads to, and how far it has come.
+//! - [`effects`]: what that is. [`fanout`]: posts come into timelines. [`timelines`]: how those are read.
+//!   [`trending`]: what many like at present. [`ranking`]: the order of a page.
 
 pub mod batches;
 pub mod blobs;
@@ -33,6 +36,8 @@ pub mod changes;
 pub mod chunks;
 pub mod counters;
 pub mod direct;
+pub mod effects;
+pub mod fanout;
 pub mod file_name;
 pub mod follows;
 pub mod healing;
@@ -45,8 +50,12 @@ pub mod objects;
 pub mod photos;
 pub mod position;
 pub mod posts;
+pub mod ranking;
 pub mod record;
+pub mod shards;
 pub mod subspaces;
+pub mod timelines;
+pub mod trending;
 pub mod uploads;
 pub mod usage;
 pub mod users;
