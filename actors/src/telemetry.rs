@@ -43,6 +43,29 @@ pub fn describe() {
         Unit::Seconds,
         "Time that uploads waited for their turn, also those that were refused then."
     );
+    describe_gauge!(
+        "darkroom_indexer_lag_entries",
+        "Entries of the change log that are still to be applied, by shard, up to 1,000. Only shards that this node carries."
+    );
+    describe_gauge!(
+        "darkroom_indexer_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest entry that is still to be applied, by shard. Only shards that this node carries."
+    );
+    describe_gauge!(
+        "darkroom_indexer_tasks_open",
+        "Fan-outs and other long work of feeds that is under way, by shard, up to 1,000. Only shards that this node carries."
+    );
+    describe_gauge!("darkroom_indexer_shards", "Shards of the change log that this node carries.");
+    describe_counter!(
+        "darkroom_indexer_entries_total",
+        "Entries of the change log, by outcome: applied, or passed_by because they failed every time."
+    );
+    describe_counter!(
+        "darkroom_indexer_tasks_total",
+        "Long work of feeds that has ended, by outcome: done, or dropped because it failed every time."
+    );
+    describe_counter!("darkroom_indexer_chunks_total", "Pieces of long work of feeds that were done.");
     describe_counter!("darkroom_panics_total", "Panics caught on the compute pool, by stage.");
     describe_counter!(
         "darkroom_actor_restarts_total",

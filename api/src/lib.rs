@@ -11,6 +11,7 @@
 //!   at once, shared by clients.
 //! - [`idempotency`]: requests that are carried out once. [`digests`]: bytes that are what they are said to be.
 //! - [`upload`], [`uploads`], [`batches`], [`photos`], [`objects`], [`admin`], [`jobs`], [`health`]: the handlers.
+//! - [`feed`]: home timelines, tags, what trends.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -28,6 +29,7 @@ pub mod conditional;
 mod cors;
 pub mod digests;
 pub mod direct;
+pub mod feed;
 pub mod health;
 mod held;
 pub mod hooks;

@@ -17,13 +17,16 @@ use crate::problem::Problem;
 use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
-use crate::{Api, admin, batches, direct, health, hooks, jobs, limits, objects, photos, upload, uploads};
+use crate::{
+    Api, admin, batches, direct, feed, health, hooks, jobs, limits, objects, photos, upload, uploads,
+};
 
 /// Methods and paths, as `openapi.json` names them.
 pub type Routes = &'static [(&'static str, &'static str)];
 
 /// Every route: those that are answered here, and those of modules that have paths of their own.
-pub const ROUTES: &[Routes] = &[OWN_ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
+pub const ROUTES: &[Routes] =
+    &[OWN_ROUTES, feed::ROUTES, batches::ROUTES, uploads::ROUTES, direct::ROUTES, hooks::ROUTES];
 
 const OWN_ROUTES: Routes = &[
     ("POST", "/v1/photos"),
@@ -190,6 +193,7 @@ async fn route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
         ["v1", "uploads", rest @ ..] => uploads::route(api, asking, rest).await,
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
+        ["v1", "feed"] | ["v1", "tags" | "trending", ..] => feed::route(api, asking, &segments[1..]).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
         _ => own_route(api, asking, segments).await,
     }

@@ -1,7 +1,8 @@
 //! The configuration: a TOML file, then `DARKROOM__SECTION__KEY` variables, then flags.
 //!
 //! - [`sections`]: the file's types. Each section composes the options of one library. [`s3`]: the bucket's;
-//!   [`batches`]: those of batches; [`direct`]: of what clients send to the bucket by themselves.
+//!   [`batches`]: those of batches; [`direct`]: of what clients send to the bucket by themselves;
+//!   [`feeds`]: of timelines and what trends.
 //! - [`load()`]: reads file and environment; [`error`]: says what is wrong, where, and what may be meant.
 //!
 //! [`DEFAULT_FILE`] is the whole file with every key, its default, and what it is for; a test holds it to
@@ -11,6 +12,7 @@
 pub mod batches;
 pub mod direct;
 pub mod error;
+pub mod feeds;
 pub mod load;
 pub mod s3;
 pub mod sections;

@@ -21,6 +21,7 @@ use crate::ConfigError;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
+use crate::feeds::Feeds;
 use crate::s3::{self, S3};
 
 /// The whole configuration.
@@ -37,6 +38,7 @@ pub struct Config {
     pub uploads: Uploads,
     pub jobs: Jobs,
     pub batches: Batches,
+    pub feeds: Feeds,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -336,6 +338,7 @@ impl Default for Config {
             uploads: Uploads::default(),
             jobs: Jobs::default(),
             batches: Batches::default(),
+            feeds: Feeds::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -397,6 +400,7 @@ impl Config {
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
             direct: self.direct.options(),
+            feeds: self.feeds.options(),
             idle_poll: defaults.idle_poll,
             uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),

@@ -186,6 +186,21 @@ pub async fn readable_after(
         .collect()
 }
 
+/// How many entries of a shard lie after a position, at most `limit`. A look that conflicts with nobody.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn count_after(
+    tx: &Transaction,
+    shard: u8,
+    position: Position,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let list = (u64::from(shard),);
+    let range = CHANGES.range(&list).after(&position.key(CHANGES, &list));
+    Ok(tx.get_range(&range, RangeOptions::first(limit).snapshot()).await?.len())
+}
+
 /// The last position of a shard; [`Position::START`] while it has no entries. A look that conflicts with nobody.
 ///
 /// # Errors

@@ -78,7 +78,11 @@ pub async fn apply(
 ///
 /// # Errors
 /// Those of the engine.
-pub async fn pass_by(tx: &Transaction, held: Held, position: Position) -> Result<Result<(), Lost>, StoreError> {
+pub async fn pass_by(
+    tx: &Transaction,
+    held: Held,
+    position: Position,
+) -> Result<Result<(), Lost>, StoreError> {
     if let Err(lost) = shards::check(tx, held).await? {
         return Ok(Err(lost));
     }
@@ -128,7 +132,9 @@ async fn of_posts(
         What::PostDeleted { post, .. } => trending::post_gone(tx, &trends, *post).await,
         // What an author does to a post of their own says nothing of it.
         What::PostLiked { author, by, .. } | What::PostCommented { author, by, .. } if author == by => Ok(()),
-        What::CommentDeleted { author, by, .. } | What::PostShared { author, by, .. } if author == by => Ok(()),
+        What::CommentDeleted { author, by, .. } | What::PostShared { author, by, .. } if author == by => {
+            Ok(())
+        }
         What::PostLiked { post, by, .. } if is_public(tx, *post).await? => {
             trending::liked(tx, &trends, (*post, *by), at).await
         }

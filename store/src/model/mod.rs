@@ -28,7 +28,7 @@
 //! - [`posts`]: photos published with a caption.
 //! - [`shards`]: who carries out what a shard of the change log leads to, and how far it has come.
 //! - [`effects`]: what that is. [`fanout`]: posts come into timelines. [`timelines`]: how those are read.
-//!   [`trending`]: what many like at present. [`ranking`]: the order of a page.
+//!   [`tags`]: the posts of a tag. [`trending`]: what many like at present. [`ranking`]: the order of a page.
 
 pub mod batches;
 pub mod blobs;
@@ -54,6 +54,7 @@ pub mod ranking;
 pub mod record;
 pub mod shards;
 pub mod subspaces;
+pub mod tags;
 pub mod timelines;
 pub mod trending;
 pub mod uploads;

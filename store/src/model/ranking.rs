@@ -17,8 +17,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Timestamp;
+use super::posts::Post;
+use super::subspaces::POST_COUNTS;
 use super::trending::{COMMENT, LIKE, SHARE};
+use super::{Timestamp, counters};
+use crate::StoreError;
+use crate::metadata::Transaction;
 
 /// An order of posts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +79,23 @@ pub struct Engagement {
 }
 
 impl Engagement {
+    /// What was said and done about a post. A look that conflicts with nobody.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn of(tx: &Transaction, post: &Post) -> Result<Self, StoreError> {
+        let count = async |what: &str| {
+            let count = counters::read(tx, POST_COUNTS, &(post.id.0, what)).await?;
+            Ok::<_, StoreError>(u64::try_from(count).unwrap_or(0))
+        };
+        Ok(Self {
+            likes: count("likes").await?,
+            comments: count("comments").await?,
+            shares: count("shares").await?,
+            published: post.published.unwrap_or(post.created),
+        })
+    }
+
     /// See the module.
     pub fn score(&self, half_life: Duration) -> f64 {
         let weights = LIKE * self.likes as f64 + COMMENT * self.comments as f64 + SHARE * self.shares as f64;

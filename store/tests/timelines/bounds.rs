@@ -73,7 +73,7 @@ async fn a_page_costs_the_same_however_many_users_there_are(metadata: Metadata) 
         world.follow(reader, author).await;
     }
     let mut costs = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         for _ in 0..15 {
             let other = world.user("other").await;
             world.follow(other, merged).await;
@@ -94,9 +94,8 @@ async fn a_page_costs_the_same_however_many_users_there_are(metadata: Metadata) 
         };
         costs.push(metadata.read("page", page).await.unwrap());
     }
-    assert_eq!(costs[1], costs[0], "of {costs:?}");
-    assert_eq!(costs[2], costs[0], "of {costs:?}");
-    assert!(costs[0] < 80, "{costs:?}");
+    // The first time the lists are as short as a page.
+    assert!(costs[1..].iter().all(|cost| *cost == costs[1] && *cost < 80), "{costs:?}");
 }
 
 async fn an_author_crosses_and_comes_back(metadata: Metadata) {

@@ -328,7 +328,7 @@ impl Party {
     }
 
     async fn page(&mut self, which: usize) {
-        let limit = 1 + self.dice(8);
+        let limit = 1 + self.dice(16);
         let (user, from) = (self.walks[which].user, self.walks[which].next);
         let page = self.world.page(user, from, limit).await;
         let (shown, truth) = (listed(&page), self.truth.timeline(user));

@@ -136,10 +136,7 @@ impl World {
 
     pub(crate) async fn block(&self, by: UserId, to: UserId) {
         let act = Act { by, to, now: NOW, history: HISTORY };
-        self.metadata
-            .transact("block", |tx| async move { follows::block(&tx, &act).await })
-            .await
-            .unwrap();
+        self.metadata.transact("block", |tx| async move { follows::block(&tx, &act).await }).await.unwrap();
     }
 
     pub(crate) async fn unblock(&self, by: UserId, to: UserId) {

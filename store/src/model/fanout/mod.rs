@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use chunks::{Worked, work};
 pub use manner::{Manner, crossed, manner};
 pub(super) use task::add;
-pub use task::{Task, TaskKey, drop_task, tasks};
+pub use task::{Task, TaskKey, count, drop_task, tasks};
 
 /// What feeds are bounded by.
 #[derive(Clone, Debug)]

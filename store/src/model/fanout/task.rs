@@ -139,6 +139,15 @@ pub async fn tasks(
     rows.iter().map(|(key, _)| TaskKey::of_key(shard, key)).collect()
 }
 
+/// How many tasks a shard has, at most `limit`. A look that conflicts with nobody.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn count(tx: &Transaction, shard: u8, limit: usize) -> Result<usize, StoreError> {
+    let all = FEED_TASKS.range(&(u64::from(shard),));
+    Ok(tx.get_range(&all, RangeOptions::first(limit).snapshot()).await?.len())
+}
+
 /// Gives up a task that fails every time.
 ///
 /// # Errors
