@@ -1,6 +1,8 @@
 //! The Indexer within a pipeline: what it carries out by itself, and goes on with when it was killed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use bytes::Bytes;
+use darkroom_media::synth::{PhotoSpec, jpeg};
 use darkroom_store::life;
 use darkroom_store::metadata::{EmbeddedOptions, Metadata};
 use darkroom_store::model::changes::{self, SHARDS};
@@ -10,13 +12,15 @@ use darkroom_store::model::subspaces::CHANGES;
 use darkroom_store::model::timelines::{self, Wanted};
 use darkroom_store::model::users::{self, User};
 use darkroom_store::model::visibility::Visibility;
-use darkroom_store::model::{PostId, UserId, effects, position};
+use darkroom_store::model::{OwnerId, PhotoId, PostId, UserId, effects, position};
 use darkroom_store::objects::ObjectStore;
 use darkroom_store::objects::filesystem::FilesystemOptions;
 
+use futures_util::{StreamExt, stream};
+
 use super::*;
 use crate::faults::{Action, Fault, Point};
-use crate::{Pipeline, PipelineOptions};
+use crate::{Pipeline, PipelineOptions, Upload};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -77,12 +81,16 @@ impl Home {
     }
 
     async fn publish(&self, author: UserId) -> PostId {
+        self.publish_with(author, Vec::new()).await
+    }
+
+    async fn publish_with(&self, author: UserId, photos: Vec<PhotoId>) -> PostId {
         let post = Post {
             id: PostId::new(),
             author,
             state: State::Published,
             visibility: Visibility::Followers,
-            photos: Vec::new(),
+            photos,
             shared: None,
             caption: String::new(),
             tags: Vec::new(),
@@ -200,13 +208,30 @@ async fn an_entry_that_nobody_can_read_holds_up_none_behind_it() {
     let append = |tx| async move {
         position::set_at_commit(&tx, (CHANGES, &(u64::from(shard),)), (0, 0), b"\x09 of a later time")
     };
-    home.metadata.transact("append", append).await.unwrap();
-    home.follow(bob, ann).await;
     let post = home.publish(ann).await;
+    home.metadata.transact("append", append).await.unwrap();
+    // Only what lies behind that entry brings the post to the follower.
+    home.follow(bob, ann).await;
     let pipeline = home.pipeline(Vec::new()).await;
     home.until_shown(&[ann, bob], &[post]).await;
     let passed = |tx| async move { effects::passed_by(&tx).await };
     assert_eq!(home.metadata.read("passed by", passed).await.unwrap(), 1);
     assert_eq!(view(&pipeline).failed, 1);
+    pipeline.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_comes_to_followers_once_its_photo_is_ready() {
+    let home = Home::new(false).await;
+    let pipeline = home.pipeline(Vec::new()).await;
+    let (ann, bob) = (home.user().await, home.user().await);
+    home.follow(bob, ann).await;
+    let bytes = Bytes::from(jpeg(&PhotoSpec { width: 320, height: 240, ..PhotoSpec::default() }));
+    let (lease, body) = (pipeline.lease(None).unwrap(), stream::iter([Ok(bytes)]).boxed());
+    let ingested = pipeline.ingest(Upload::new(lease, body, OwnerId::of(ann))).await.unwrap();
+    let post = home.publish_with(ann, vec![ingested.photo.id]).await;
+    home.until_shown(&[ann, bob], &[post]).await;
+    let published = home.metadata.read("post", |tx| async move { posts::get(&tx, post).await });
+    assert_eq!(published.await.unwrap().unwrap().state, State::Published);
     pipeline.drain().await.unwrap();
 }
