@@ -23,6 +23,8 @@ const ENTRIES: usize = 32;
 const TASKS: usize = 64;
 /// Rows that one step of tidying up removes at most.
 const TIDIED: usize = 500;
+/// How many idle polls lie between two looks at a shard whose watch has not ended.
+const POLLS_PER_LOOK: u32 = 3;
 /// How often entries that are old, and what no longer trends, are looked for.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// Where gauges of what is left to do end.
@@ -79,7 +81,7 @@ impl Carrier {
             held,
             limits: feeds.limits(),
             history: house.history,
-            poll: house.options.idle_poll,
+            poll: house.options.idle_poll * POLLS_PER_LOOK,
             changes_age_max: feeds.changes_age_max,
             faults: house.faults.clone(),
             counters,

@@ -106,7 +106,7 @@ impl Actor for Indexer {
                 match held {
                     Ok(held) => state.carry(&myself, &held),
                     Err(error) => {
-                        tracing::warn!(%error, "shards of the change log were not shared out; trying again")
+                        tracing::warn!(%error, "shards of the change log were not shared out; trying again");
                     }
                 }
             }
@@ -132,7 +132,7 @@ impl Actor for Indexer {
         match tokio::time::timeout(RELEASE_MAX, metadata.transact("release shards", release)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "shards of the change log are free when this epoch has ended")
+                tracing::warn!(%error, "shards of the change log are free when this epoch has ended");
             }
             Err(_) => tracing::warn!("shards of the change log are free when this epoch has ended"),
         }

@@ -210,10 +210,13 @@ async fn an_entry_that_nobody_can_read_holds_up_none_behind_it() {
     };
     let post = home.publish(ann).await;
     home.metadata.transact("append", append).await.unwrap();
-    // Only what lies behind that entry brings the post to the follower.
     home.follow(bob, ann).await;
     let pipeline = home.pipeline(Vec::new()).await;
     home.until_shown(&[ann, bob], &[post]).await;
+    // The post is fanned out by now: only what lies behind that entry brings it to who follows later.
+    let eve = home.user().await;
+    home.follow(eve, ann).await;
+    home.until_shown(&[eve], &[post]).await;
     let passed = |tx| async move { effects::passed_by(&tx).await };
     assert_eq!(home.metadata.read("passed by", passed).await.unwrap(), 1);
     assert_eq!(view(&pipeline).failed, 1);
