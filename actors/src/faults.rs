@@ -40,6 +40,8 @@ pub enum Point {
     PieceCommitted,
     /// The heart is about to beat: leases to be extended, this node's record to be renewed. Only `skip` is for it.
     Heartbeat,
+    /// The Indexer is about to apply entries of the change log, or to do a piece of what they led to.
+    IndexerChunk,
 }
 
 /// What a fault does.

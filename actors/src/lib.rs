@@ -17,6 +17,7 @@
 //! - [`events`]: what happens, told to those who are connected.
 //! - [`outcomes`]: who waits for a photo to be settled.
 //! - [`janitor`]: deletes what nothing refers to.
+//! - [`indexer`]: carries out what follows from the change log: timelines, tags, trends.
 //! - `supervisor`: starts the stages, sink first, and again when one dies. **The way of a photo is read in
 //!   its `start_generation`.**
 //! - [`pipeline`]: the handle that everybody outside holds.
@@ -33,6 +34,7 @@ mod expiry;
 pub mod faults;
 mod heart;
 mod held;
+pub mod indexer;
 pub mod janitor;
 mod keys;
 mod line;
@@ -57,6 +59,7 @@ use backlog::Backlog;
 /// The words of the media engine that the API speaks too.
 pub use darkroom_media::{MediaError, Preset, WITHOUT_PRIVATE_VERSION};
 pub use error::{BodyError, IngestError, StartError};
+pub use indexer::FeedOptions;
 pub use janitor::{JanitorReport, LettersKept, Sweep};
 pub use options::PipelineOptions;
 pub use originals::{HeldBytes, StripError, strippable};

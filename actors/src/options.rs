@@ -9,6 +9,7 @@ use darkroom_store::model::usage::Quota;
 use crate::UploadOptions;
 use crate::direct::DirectOptions;
 use crate::faults::Fault;
+use crate::indexer::FeedOptions;
 
 /// How often an original is in memory while what is private is taken out of it: as it was read, as it will be sent, and what
 /// is left of that when it is stripped once more, to see that nothing was.
@@ -97,6 +98,8 @@ pub struct PipelineOptions {
     pub uploads: UploadOptions,
     /// How direct uploads are taken.
     pub direct: DirectOptions,
+    /// How posts reach timelines, and what trends.
+    pub feeds: FeedOptions,
     /// Faults to inject, for tests.
     pub faults: Vec<Fault>,
 }
@@ -139,6 +142,7 @@ impl Default for PipelineOptions {
             idle_poll: Duration::from_secs(1),
             uploads: UploadOptions::default(),
             direct: DirectOptions::default(),
+            feeds: FeedOptions::default(),
             faults: Vec::new(),
         }
     }
@@ -191,6 +195,7 @@ impl PipelineOptions {
             );
         }
         self.direct.validate()?;
+        self.feeds.validate()?;
         self.validate_nodes_and_jobs()?;
         self.uploads.validate()?;
         self.validate_budgets()

@@ -79,9 +79,10 @@ pub struct ActorView {
     pub name: &'static str,
     /// ractor's word for its state, or `Restarting`.
     pub state: String,
-    /// What waits for it: photos; for the Reconciler due jobs, up to 32, at its last look.
+    /// What waits for it: photos; for the Reconciler due jobs, up to 32, at its last look; for the Indexer entries of the
+    /// change log.
     pub queue: usize,
-    /// What it works on: photos; jobs being claimed; sweeps.
+    /// What it works on: photos; jobs being claimed; sweeps; shards of the change log.
     pub in_flight: usize,
     /// What it has finished since the start.
     pub finished: u64,
@@ -477,6 +478,8 @@ impl Pipeline {
         let mut actors: Vec<_> = stages.map(|(name, counters)| view(*name, counters, restarts)).collect();
         actors.push(view("reconciler", &counters.reconciler, restarts));
         actors.push(view("janitor", &counters.janitor, janitor_restarts));
+        let indexer_restarts = inner.counters.indexer_restarts.load(Ordering::Relaxed);
+        actors.push(view("indexer", &counters.indexer, indexer_restarts));
         let budgets = inner.house.admission.budgets().map(|budget| BudgetView {
             name: budget.name(),
             used: budget.used(),

@@ -14,6 +14,7 @@ use ractor::{
 };
 use tokio::sync::watch;
 
+use crate::indexer::{Indexer, IndexerArguments};
 use crate::janitor::{Janitor, JanitorArguments, JanitorMessage};
 use crate::line::StageCounters;
 use crate::reconciler::{Reconciler, ReconcilerArguments};
@@ -36,6 +37,9 @@ const DRAIN_EACH: Duration = Duration::from_secs(1);
 /// The stages and loops, in the order in which a photo meets them.
 pub(crate) const STAGES: [&str; 5] = ["ingestor", "decoder", "resizer", "uploader", "publisher"];
 
+/// Loops that belong to no generation: each is restarted by itself.
+const LOOPS: [&str; 2] = ["janitor", "indexer"];
+
 /// What the stages tell of themselves, kept over restarts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
@@ -45,10 +49,14 @@ pub(crate) struct Counters {
     pub(crate) reconciler: Arc<StageCounters>,
     /// Sweeps.
     pub(crate) janitor: Arc<StageCounters>,
+    /// Entries of the change log: those of the last look, shards that are carried, applied, passed by.
+    pub(crate) indexer: Arc<StageCounters>,
     /// How often a generation was replaced.
     pub(crate) restarts: Arc<AtomicU64>,
     /// How often the Janitor was.
     pub(crate) janitor_restarts: Arc<AtomicU64>,
+    /// How often the Indexer was.
+    pub(crate) indexer_restarts: Arc<AtomicU64>,
 }
 
 /// The actors that run now, for those outside.
@@ -90,7 +98,7 @@ pub(crate) struct SupervisorArguments {
 
 pub(crate) struct SupervisorState {
     arguments: SupervisorArguments,
-    /// Source first; the janitor, which belongs to no generation, last.
+    /// Source first; the [`LOOPS`] last.
     cells: Vec<(&'static str, ActorCell)>,
     ingestor: Option<ActorRef<IngestorMessage>>,
     janitor: Option<ActorRef<JanitorMessage>>,
@@ -168,19 +176,25 @@ impl SupervisorState {
 
     fn died(&mut self, myself: &ActorRef<SupervisorMessage>, name: &'static str, why: &str) {
         let counters = &self.arguments.counters;
-        if name == "janitor" {
-            counters.janitor_restarts.fetch_add(1, Ordering::Relaxed);
-            self.janitor = None;
-            self.cells.retain(|(other, _)| *other != "janitor");
-        } else {
-            // Uploads are refused until the next generation stands; without a Janitor they go on.
-            self.arguments.health.send_replace(Health::Restarting);
-            counters.restarts.fetch_add(1, Ordering::Relaxed);
-            self.ingestor = None;
-            for (_, cell) in self.cells.extract_if(.., |(other, _)| *other != "janitor") {
-                cell.stop(Some("another stage of the generation died".to_owned()));
+        // Uploads are refused until the next generation stands; without one of the loops they go on.
+        match name {
+            "janitor" => {
+                counters.janitor_restarts.fetch_add(1, Ordering::Relaxed);
+                self.janitor = None;
+            }
+            "indexer" => {
+                counters.indexer_restarts.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {
+                self.arguments.health.send_replace(Health::Restarting);
+                counters.restarts.fetch_add(1, Ordering::Relaxed);
+                self.ingestor = None;
+                for (_, cell) in self.cells.extract_if(.., |(other, _)| !LOOPS.contains(other)) {
+                    cell.stop(Some("another stage of the generation died".to_owned()));
+                }
             }
         }
+        self.cells.retain(|(other, _)| *other != name);
         metrics::counter!("darkroom_actor_restarts_total", "actor" => name).increment(1);
         let now = Instant::now();
         self.restarts.retain(|at| now - *at < RESTART_WINDOW);
@@ -215,6 +229,15 @@ impl SupervisorState {
             let (janitor, _) = Actor::spawn_linked(None, Janitor, arguments, supervisor).await?;
             self.cells.push(("janitor", janitor.get_cell()));
             self.janitor = Some(janitor);
+        }
+        if !self.cells.iter().any(|(name, _)| *name == "indexer") {
+            let arguments = IndexerArguments {
+                house: self.arguments.house.clone(),
+                counters: self.arguments.counters.indexer.clone(),
+            };
+            let supervisor = myself.get_cell();
+            let (indexer, _) = Actor::spawn_linked(None, Indexer, arguments, supervisor).await?;
+            self.cells.push(("indexer", indexer.get_cell()));
         }
         if let (Some(ingestor), Some(janitor)) = (&self.ingestor, &self.janitor) {
             self.arguments.health.send_replace(Health::Running(Running {
@@ -266,7 +289,7 @@ impl SupervisorState {
         let arguments = IngestorArguments { house: house(), counters: ingest, decoder: decoder.clone() };
         let (ingestor, _) = Actor::spawn_linked(None, Ingestor, arguments, supervisor.clone()).await?;
 
-        let janitor = self.cells.pop().filter(|(name, _)| *name == "janitor");
+        let loops: Vec<_> = self.cells.extract_if(.., |(name, _)| LOOPS.contains(name)).collect();
         self.cells = vec![
             ("ingestor", ingestor.get_cell()),
             ("reconciler", reconciler.get_cell()),
@@ -275,7 +298,7 @@ impl SupervisorState {
             ("uploader", uploader.get_cell()),
             ("publisher", publisher.get_cell()),
         ];
-        self.cells.extend(janitor);
+        self.cells.extend(loops);
         self.ingestor = Some(ingestor);
         Ok(())
     }

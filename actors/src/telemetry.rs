@@ -5,6 +5,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 /// Describes every metric that this crate records, for whoever exports them. Call it once, after the
 /// recorder is installed.
 pub fn describe() {
+    describe_indexer();
     describe_counter!("darkroom_uploads_total", "Uploads acknowledged, by outcome (created, duplicate).");
     describe_counter!(
         "darkroom_photos_settled_total",
@@ -132,4 +133,30 @@ fn describe_uploads() {
         Unit::Bytes,
         "Bytes that the object store has copied by itself to be originals."
     );
+}
+
+fn describe_indexer() {
+    describe_gauge!(
+        "darkroom_indexer_lag_entries",
+        "Entries of the change log that are still to be applied, by shard, up to 1,000. Only shards that this node carries."
+    );
+    describe_gauge!(
+        "darkroom_indexer_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest entry that is still to be applied, by shard. Only shards that this node carries."
+    );
+    describe_gauge!(
+        "darkroom_indexer_tasks_open",
+        "Fan-outs and other long work of feeds that is under way, by shard, up to 1,000. Only shards that this node carries."
+    );
+    describe_gauge!("darkroom_indexer_shards", "Shards of the change log that this node carries.");
+    describe_counter!(
+        "darkroom_indexer_entries_total",
+        "Entries of the change log, by outcome: applied, or passed_by because they failed every time."
+    );
+    describe_counter!(
+        "darkroom_indexer_tasks_total",
+        "Long work of feeds that has ended, by outcome: done, or dropped because it failed every time."
+    );
+    describe_counter!("darkroom_indexer_chunks_total", "Pieces of long work of feeds that were done.");
 }

@@ -17,6 +17,7 @@
 //! - [`people`]: users, whom they follow and what they show. [`albums`]: photos that belong together. [`fields`]: what an owner
 //!   says of a photo; [`patch`]: edits. `downloads`: how often originals are sent to others.
 //! - [`posts`]: photos published with a caption, and what others make of them.
+//! - [`feed`]: home timelines, tags, what trends.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
@@ -38,6 +39,7 @@ mod cors;
 pub mod digests;
 pub mod direct;
 mod downloads;
+pub mod feed;
 pub mod fields;
 pub mod health;
 mod held;

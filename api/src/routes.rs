@@ -19,8 +19,8 @@ use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
 use crate::{
-    Api, admin, albums, batches, conversations, direct, health, hooks, jobs, limits, objects, people, photos,
-    posts, upload, uploads,
+    Api, admin, albums, batches, conversations, direct, feed, health, hooks, jobs, limits, objects, people,
+    photos, posts, upload, uploads,
 };
 
 /// Methods and paths, as `openapi.json` names them.
@@ -40,6 +40,7 @@ pub const ROUTES: &[Routes] = &[
     people::ROUTES,
     albums::ROUTES,
     posts::ROUTES,
+    feed::ROUTES,
 ];
 
 const OWN_ROUTES: Routes = &[
@@ -225,6 +226,7 @@ async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Ca
         ["v1", "uploads", rest @ ..] => Box::pin(uploads::route(api, asking, rest)).await,
         ["v1", "batches", rest @ ..] => batches::route(api, asking, rest).await,
         ["v1", "direct-uploads", rest @ ..] => direct::route(api, asking, rest).await,
+        ["v1", "feed"] | ["v1", "tags" | "trending", ..] => feed::route(api, asking, &segments[1..]).await,
         ["v1", "hooks", rest @ ..] => hooks::route(api, asking, rest).await,
         ["v1", "sessions", rest @ ..] => Box::pin(sessions::route(api, asking, rest)).await,
         ["v1", "conversations", rest @ ..] => Box::pin(conversations::route(api, asking, rest)).await,

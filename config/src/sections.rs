@@ -22,6 +22,7 @@ use crate::auth::Auth;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
+use crate::feeds::Feeds;
 use crate::people::People;
 use crate::s3::{self, S3};
 
@@ -41,6 +42,7 @@ pub struct Config {
     pub jobs: Jobs,
     pub batches: Batches,
     pub people: People,
+    pub feeds: Feeds,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -342,6 +344,7 @@ impl Default for Config {
             jobs: Jobs::default(),
             batches: Batches::default(),
             people: People::default(),
+            feeds: Feeds::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -403,6 +406,7 @@ impl Config {
             dead_jobs_age_max: self.jobs.dead_age_max,
             dead_jobs_max: self.jobs.dead_max,
             direct: self.direct.options(),
+            feeds: self.feeds.options(),
             idle_poll: defaults.idle_poll,
             uploads: self.uploads.options(),
             faults: self.testing.faults.clone(),

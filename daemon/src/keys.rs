@@ -108,13 +108,12 @@ pub(crate) async fn revoke(config: &Config, id: ApiKeyId) -> anyhow::Result<()> 
 pub(crate) async fn rotate(config: &Config, purpose: Purpose, at_once: bool) -> anyhow::Result<()> {
     let body = Bytes::from(serde_json::to_vec(&json!({"purpose": purpose, "at_once": at_once}))?);
     let asked = admin::ask_with(&config.server.data, Method::POST, "/v1/admin/signing-keys", body).await?;
-    let signs_from = match asked {
-        Some(answer) => understood::<Value>(&answer)?["signs_from"].as_str().unwrap_or_default().to_owned(),
-        None => {
-            let how = config.http_options().auth.following(purpose, at_once);
-            let rotate = async |metadata: &_| access::rotate(metadata, purpose, how).await.map_err(said);
-            humantime::format_rfc3339_millis(alone(config, rotate).await?.into()).to_string()
-        }
+    let signs_from = if let Some(answer) = asked {
+        understood::<Value>(&answer)?["signs_from"].as_str().unwrap_or_default().to_owned()
+    } else {
+        let how = config.http_options().auth.following(purpose, at_once);
+        let rotate = async |metadata: &_| access::rotate(metadata, purpose, how).await.map_err(said);
+        humantime::format_rfc3339_millis(alone(config, rotate).await?.into()).to_string()
     };
     println!("the new key signs from {signs_from} on");
     Ok(())

@@ -10,6 +10,7 @@ mod crashes;
 mod described;
 mod direct;
 mod faults;
+mod feeds;
 mod first_photo;
 mod forms;
 mod identity;

@@ -54,6 +54,7 @@ impl Client {
     }
 
     /// The same, as whoever has this token or key.
+    #[must_use]
     pub fn bearing(&self, credential: &str) -> Self {
         Self { bearer: Some(credential.to_owned()), ..self.clone() }
     }

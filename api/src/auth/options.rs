@@ -107,6 +107,8 @@ impl AuthOptions {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut AuthOptions);
+
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let with = |change: fn(&mut AuthOptions)| {
@@ -115,7 +117,7 @@ mod tests {
             options.validate()
         };
         assert_eq!(with(|_| ()), Ok(()));
-        let cases: [(fn(&mut AuthOptions), &str); 6] = [
+        let cases: [(Change, &str); 6] = [
             (|o| o.passwords.at_once = 0, "auth.password_hashes_at_once"),
             (|o| o.passwords.chars_min = 0, "auth.password_chars_min"),
             (|o| o.passwords.memory_kib = 1, "auth.password_memory"),

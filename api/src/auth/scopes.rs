@@ -127,7 +127,7 @@ pub fn needed(method: &Method, segments: &[&str]) -> Option<Scope> {
     match segments {
         // Registration asks for more only where the configuration says so; signing in is for those who have nothing yet.
         ["v1", "users"] if !reads => None,
-        ["v1", "sessions", ..] | ["v1", "hooks", ..] | ["openapi.json"] | [".well-known", ..] => None,
+        ["v1", "sessions" | "hooks", ..] | ["openapi.json"] | [".well-known", ..] => None,
         ["v1", "admin" | "api-keys", ..] => Some(Scope::Admin),
         ["v1", "users", _, "photos", ..] => either(Scope::PhotosRead, Scope::PhotosWrite),
         ["v1", "photos" | "uploads" | "batches" | "direct-uploads" | "albums" | "usage", ..] => {
@@ -143,8 +143,7 @@ pub fn needed(method: &Method, segments: &[&str]) -> Option<Scope> {
 pub fn needs_somebody(method: &Method, segments: &[&str]) -> bool {
     let may_be_public = match segments {
         ["v1", "users", "me", ..] => false,
-        ["v1", "users", ..] => true,
-        ["v1", "photos" | "posts" | "albums" | "tags" | "trending", _, ..] => true,
+        ["v1", "users", ..] | ["v1", "photos" | "posts" | "albums" | "tags" | "trending", _, ..] => true,
         _ => needed(method, segments).is_none() || *method == Method::OPTIONS,
     };
     !may_be_public

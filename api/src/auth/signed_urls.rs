@@ -329,16 +329,18 @@ fn written(key: &str, link: &Link, signature: &[u8]) -> String {
     let mut query = query.finish();
     if !link.presets.is_empty() {
         // Commas stay as they are, as they may in a query: links are read by people, too.
-        query.push_str(&format!("&p={}", link.presets.join(",")));
+        query += "&p=";
+        query += &link.presets.join(",");
     }
     if link.original {
         query.push_str("&o=1");
     }
     if link.generation > 0 {
-        query.push_str(&format!("&g={}", link.generation));
+        query += "&g=";
+        query += &link.generation.to_string();
     }
-    query.push_str(&format!("&e={}&s={}", link.expires.0 / 1000, URL_SAFE_NO_PAD.encode(signature)));
-    query
+    let (expires, signature) = (link.expires.0 / 1000, URL_SAFE_NO_PAD.encode(signature));
+    query + &format!("&e={expires}&s={signature}")
 }
 
 #[cfg(test)]
@@ -495,7 +497,7 @@ mod tests {
     #[tokio::test]
     async fn a_link_ends_at_its_time() {
         let daemon = Daemon::new().await;
-        daemon.place.pass(HOUR - Duration::from_millis(1));
+        daemon.place.pass(HOUR.saturating_sub(Duration::from_millis(1)));
         daemon.check(&daemon.query).await.unwrap().unwrap();
         daemon.place.pass(Duration::from_millis(1));
         assert_eq!(daemon.check(&daemon.query).await, Err(LinkError::Expired));
@@ -525,7 +527,7 @@ mod tests {
         let options = LinkOptions { expiry_max: Duration::from_secs(60), ..LinkOptions::default() };
         let strict = Links::new(daemon.place.keyring(), options);
         assert_eq!(strict.check(&daemon.query, daemon.link.photo).await, Err(LinkError::TooLong));
-        daemon.place.pass(HOUR - Duration::from_secs(60));
+        daemon.place.pass(HOUR.saturating_sub(Duration::from_secs(60)));
         strict.check(&daemon.query, daemon.link.photo).await.unwrap().unwrap();
         let refusal = LinkOptions { expiry_max: Duration::ZERO, ..options }.validate().unwrap_err();
         assert!(refusal.contains("auth.link_expiry_max"), "{refusal}");

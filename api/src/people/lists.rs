@@ -6,7 +6,7 @@
 use darkroom_store::StoreError;
 use darkroom_store::metadata::Transaction;
 use darkroom_store::model::visibility::{Viewer, admits_photo};
-use darkroom_store::model::{OwnerId, PhotoId, Position, PostId, UserId, follows, posts, users};
+use darkroom_store::model::{OwnerId, PhotoId, Position, UserId, follows, posts, users};
 use futures_util::future::try_join_all;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -136,19 +136,9 @@ pub async fn posts(api: &Api, caller: &Caller, query: Option<&str>, id: &str) ->
     };
     let page = api.pipeline().metadata().read("list posts of a user", look).await?;
     let page = page.ok_or_else(|| not_found(id))?;
-    let items = views_of_posts(&page.items);
+    let views = crate::posts::views(api, caller.viewer, &page.items).await?;
+    let items: Vec<_> = views.into_iter().flatten().collect();
     Ok(response::json(StatusCode::OK, &Page { items, next: page.next }))
-}
-
-/// A post by its id.
-#[derive(Serialize)]
-struct PostNamed {
-    id: String,
-}
-
-/// What is shown of posts: their ids. TO BE REPLACED at the merge by `crate::posts::views`.
-fn views_of_posts(posts: &[PostId]) -> Vec<PostNamed> {
-    posts.iter().map(|id| PostNamed { id: id.to_string() }).collect()
 }
 
 /// `GET /v1/users/{id}/photos`, the newest first.

@@ -1,7 +1,7 @@
 //! What a transaction can do. The limits are checked here, before any engine sees a key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::embedded;
 #[cfg(feature = "foundationdb")]
@@ -22,8 +22,16 @@ const VERSIONSTAMP_BYTES: usize = 10;
 pub struct Transaction {
     engine: Engine,
     may_repeat: bool,
-    /// Whether a read was refused as unreadable: such a transaction does not commit.
-    refused: Arc<AtomicBool>,
+    noted: Arc<Noted>,
+}
+
+/// What an attempt notes of its reads.
+#[derive(Debug, Default)]
+struct Noted {
+    /// Whether one was refused as unreadable: such a transaction does not commit.
+    refused: AtomicBool,
+    /// Keys that were asked for, ranges, and rows of those.
+    reads: AtomicU64,
 }
 
 /// The engines' own transactions.
@@ -63,7 +71,7 @@ impl Transaction {
     }
 
     fn new(engine: Engine) -> Self {
-        Self { engine, may_repeat: false, refused: Arc::default() }
+        Self { engine, may_repeat: false, noted: Arc::default() }
     }
 
     /// The same, after attempts of which one may have committed.
@@ -78,9 +86,19 @@ impl Transaction {
         self.may_repeat
     }
 
+    /// What this attempt has read so far: keys, ranges, and rows of those. It is what a transaction costs that does not
+    /// wait for others, and what tests hold it to.
+    pub fn reads(&self) -> u64 {
+        self.noted.reads.load(Ordering::Relaxed)
+    }
+
+    fn note_reads(&self, reads: usize) {
+        self.noted.reads.fetch_add(reads as u64, Ordering::Relaxed);
+    }
+
     /// Commits, and answers whether there was anything to write.
     pub(super) async fn commit(&self) -> Result<bool, StoreError> {
-        if self.refused.load(Ordering::Relaxed) {
+        if self.noted.refused.load(Ordering::Relaxed) {
             return Err(StoreError::UnreadableKey);
         }
         on_engine!(self, transaction => transaction.commit().await)
@@ -98,6 +116,7 @@ impl Transaction {
 
     async fn get_with(&self, key: &[u8], snapshot: bool) -> Result<Option<Vec<u8>>, StoreError> {
         check_key(key)?;
+        self.note_reads(1);
         self.noting_refusal(on_engine!(self, transaction => transaction.get(key, snapshot).await))
     }
 
@@ -109,12 +128,14 @@ impl Transaction {
         options: RangeOptions,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         check_bounds(range)?;
-        self.noting_refusal(on_engine!(self, transaction => transaction.get_range(range, options).await))
+        let read = on_engine!(self, transaction => transaction.get_range(range, options).await);
+        self.note_reads(1 + read.as_ref().map_or(0, Vec::len));
+        self.noting_refusal(read)
     }
 
     fn noting_refusal<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         if matches!(outcome, Err(StoreError::UnreadableKey)) {
-            self.refused.store(true, Ordering::Relaxed);
+            self.noted.refused.store(true, Ordering::Relaxed);
         }
         outcome
     }

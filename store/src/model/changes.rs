@@ -168,6 +168,39 @@ pub async fn after(
     rows.iter().map(|(key, bytes)| entry(shard, key, bytes)).collect()
 }
 
+/// As [`after`], with the error of each entry that cannot be read in its place, so that whoever must go on can pass it by.
+///
+/// # Errors
+/// Those of the engine, and keys that are none of the log's.
+pub async fn readable_after(
+    tx: &Transaction,
+    shard: u8,
+    position: Position,
+    limit: usize,
+) -> Result<Vec<(Position, Result<Change, StoreError>)>, StoreError> {
+    let list = (u64::from(shard),);
+    let range = CHANGES.range(&list).after(&position.key(CHANGES, &list));
+    let rows = tx.get_range(&range, RangeOptions::first(limit).snapshot()).await?;
+    rows.iter()
+        .map(|(key, bytes)| Ok((Position::of_key(CHANGES, &list, key)?, record::decode(key, bytes))))
+        .collect()
+}
+
+/// How many entries of a shard lie after a position, at most `limit`. A look that conflicts with nobody.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn count_after(
+    tx: &Transaction,
+    shard: u8,
+    position: Position,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let list = (u64::from(shard),);
+    let range = CHANGES.range(&list).after(&position.key(CHANGES, &list));
+    Ok(tx.get_range(&range, RangeOptions::first(limit).snapshot()).await?.len())
+}
+
 /// The last position of a shard; [`Position::START`] while it has no entries. A look that conflicts with nobody.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::changes::{self, Change, What};
-use super::subspaces::{BLOCKED_BY, BLOCKS, FOLLOWERS, FOLLOWING, Subspace};
+use super::subspaces::{BLOCKED_BY, BLOCKS, FOLLOWERS, FOLLOWING, FOLLOWING_MERGED, Subspace};
 use super::users::counts::{self, Counted};
-use super::{Timestamp, UserId, conversations, record, users, visibility};
+use super::{Timestamp, UserId, conversations, fanout, record, users, visibility};
 use crate::StoreError;
 use crate::metadata::{KeyRange, RangeOptions, Transaction};
 
@@ -71,6 +71,9 @@ pub async fn follow(tx: &Transaction, act: &Act, following_max: u64) -> Result<F
     }
     tx.set(&following, &record::encode(&Follow { since: act.now })?)?;
     tx.set(&FOLLOWERS.key(&(to.0, by.0)), &[])?;
+    if fanout::manner(tx, to).await?.is_some_and(fanout::Manner::takes_followers_in) {
+        tx.set(&FOLLOWING_MERGED.key(&(by.0, to.0)), &[])?;
+    }
     counts::add(tx, by, Counted::Following, 1)?;
     counts::add(tx, to, Counted::Followers, 1)?;
     act.append(tx, What::UserFollowed { user: to, by })?;
@@ -97,6 +100,7 @@ async fn end(tx: &Transaction, by: UserId, to: UserId) -> Result<bool, StoreErro
     }
     tx.clear(&following)?;
     tx.clear(&FOLLOWERS.key(&(to.0, by.0)))?;
+    tx.clear(&FOLLOWING_MERGED.key(&(by.0, to.0)))?;
     counts::add(tx, by, Counted::Following, -1)?;
     counts::add(tx, to, Counted::Followers, -1)?;
     Ok(true)

@@ -30,6 +30,9 @@
 //! - [`posts`]: photos published with a caption. [`likes`] and [`comments`]: what others make of them. [`albums`]: photos that
 //!   belong together. [`tags`]: words to find them by.
 //! - [`signing_keys`]: what access tokens and signed links are signed with.
+//! - [`shards`]: who carries out what a shard of the change log leads to, and how far it has come.
+//! - [`effects`]: what that is. [`fanout`]: posts come into timelines. [`timelines`]: how those are read.
+//!   [`trending`]: what many like at present. [`ranking`]: the order of a page.
 
 pub mod albums;
 pub mod api_keys;
@@ -41,6 +44,8 @@ pub mod comments;
 pub mod conversations;
 pub mod counters;
 pub mod direct;
+pub mod effects;
+pub mod fanout;
 pub mod file_name;
 pub mod follows;
 pub mod healing;
@@ -54,11 +59,15 @@ pub mod objects;
 pub mod photos;
 pub mod position;
 pub mod posts;
+pub mod ranking;
 pub mod record;
 pub mod sessions;
+pub mod shards;
 pub mod signing_keys;
 pub mod subspaces;
 pub mod tags;
+pub mod timelines;
+pub mod trending;
 pub mod uploads;
 pub mod usage;
 pub mod users;

@@ -59,6 +59,8 @@ pub const SHARD_LEASES: Subspace = Subspace(0x42);
 /// `(shard, consumer)` → the [`Position`](super::Position) up to which a durable consumer has done its part; and
 /// `(shard, "trimmed")` → that up to which entries were removed.
 pub const SHARD_CURSORS: Subspace = Subspace(0x43);
+/// `(epoch)` → nothing. Nodes that carry shards of the log, or wish to: they share them evenly.
+pub const SHARD_SEEKERS: Subspace = Subspace(0x44);
 
 /// `(user)` → [`users::User`](super::users::User).
 pub const USERS: Subspace = Subspace(0x80);
@@ -145,12 +147,15 @@ pub const ALBUMS_ENDING: Subspace = Subspace(0xB4);
 pub const TIMELINES: Subspace = Subspace(0xC0);
 /// `(author)` → [`fanout::Manner`](super::fanout::Manner). How the author's posts reach followers; none: by fan-out.
 pub const FANOUT_MANNERS: Subspace = Subspace(0xC1);
-/// `(shard, task)` → [`fanout::Task`](super::fanout::Task). Long work over many rows, in chunks.
+/// `(shard, history, versionstamp, number)` → [`fanout::Task`](super::fanout::Task). Long work over many rows, in chunks.
 pub const FEED_TASKS: Subspace = Subspace(0xC2);
-/// `(kind, shard, score)` → what trends, and `(kind, shard, what)` → its score: see [`trending`](super::trending).
+/// `(kind, shard, half-life in seconds, score, what)` → nothing: what trends, the lowest score first. See
+/// [`trending`](super::trending).
 pub const TRENDING: Subspace = Subspace(0xC3);
-/// As [`TRENDING`]'s second.
+/// `(kind, shard, half-life in seconds, what)` → [`trending::Standing`](super::trending::Standing).
 pub const TRENDING_SCORES: Subspace = Subspace(0xC4);
+/// `(post, user)` → when the user liked the post: a like that the score of the post holds.
+pub const TRENDING_LIKES: Subspace = Subspace(0xC5);
 
 /// `(noun, state)` → a count, 8 bytes little-endian, changed by atomic adds only.
 pub const COUNTS: Subspace = Subspace(0x50);

@@ -1,25 +1,62 @@
-//! Tags: words by which photos and posts are found.
+//! Tags: words by which photos and posts are found, and the posts of each, newest first.
 //!
 //! However a tag is written, it is compared, stored and found in one form, which [`folded`] makes.
 
-use icu_normalizer::ComposingNormalizerBorrowed;
+use futures_util::future::try_join_all;
 
-/// Most characters of a tag, in its folded form.
-pub const TAG_CHARS_MAX: usize = 64;
+pub use super::posts::caption::{TAG_CHARS_MAX, tag as folded};
+use super::posts::{self, Post};
+use super::subspaces::POSTS_BY_TAG;
+use super::visibility::{self, Viewer};
+use super::{Position, PostId, record};
+use crate::StoreError;
+use crate::metadata::{RangeOptions, Transaction};
 
-/// The one form of a tag: without the `#` before it, composed and compatible (NFKC, Unicode Standard Annex 15), in lower
-/// case. `None` for what is no tag: letters, marks, digits and `_` in the sense of `XID_Continue` (Annex 31, as hashtags are
-/// described there), at most [`TAG_CHARS_MAX`] of them, not digits alone.
-pub fn folded(text: &str) -> Option<String> {
-    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
-    // Lower case may be more than one character, which compose anew.
-    let text = nfkc.normalize(&nfkc.normalize(text.trim()).to_lowercase()).into_owned();
-    let tag = text.strip_prefix('#').unwrap_or(&text);
-    let is_tag = !tag.is_empty()
-        && tag.chars().count() <= TAG_CHARS_MAX
-        && tag.chars().all(unicode_ident::is_xid_continue)
-        && tag.chars().any(|c| !c.is_numeric() && c != '_');
-    is_tag.then(|| tag.to_owned())
+/// A page of a tag's posts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first; each may be seen by the viewer. There may be fewer than were asked for.
+    pub posts: Vec<Post>,
+    /// Before which position it goes on, unless the list ends here.
+    pub next: Option<Position>,
+}
+
+/// Posts of a tag, folded, before a position, of those that the viewer may see: goes over `limit` of them. To be read in a
+/// transaction that only reads.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn page(
+    tx: &Transaction,
+    viewer: Viewer,
+    tag: &str,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let list = (tag,);
+    let all = POSTS_BY_TAG.range(&list);
+    let range = match before {
+        Some(before) => all.before(&before.key(POSTS_BY_TAG, &list)),
+        None => all,
+    };
+    // One more than is gone over tells whether there is another page.
+    let mut rows = tx.get_range(&range, RangeOptions::last(limit + 1).snapshot()).await?;
+    let goes_on = rows.len() > limit;
+    rows.truncate(limit);
+    let mut entries = Vec::with_capacity(rows.len());
+    for (key, bytes) in &rows {
+        let post: PostId = record::decode(key, bytes)?;
+        entries.push((Position::of_key(POSTS_BY_TAG, &list, key)?, post));
+    }
+    let next = entries.last().filter(|_| goes_on).map(|(position, _)| *position);
+    let look = |(position, id): (Position, PostId)| async move {
+        let Some(post) = posts::get(tx, id).await? else { return Ok(None) };
+        let stands_here = posts::position(tx, id).await? == Some(position);
+        let is_seen = stands_here && visibility::may_see_post(tx, viewer, &post).await?;
+        Ok::<_, StoreError>(is_seen.then_some(post))
+    };
+    let posts = try_join_all(entries.into_iter().map(look)).await?.into_iter().flatten().collect();
+    Ok(Page { posts, next })
 }
 
 #[cfg(test)]

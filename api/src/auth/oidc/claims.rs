@@ -78,7 +78,11 @@ fn is(name: &str, value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) if name == "scope" => text.split(' ').any(|word| word == wanted),
         Value::String(text) => text == wanted,
-        Value::Bool(_) | Value::Number(_) => value.to_string() == wanted,
+        Value::Bool(value) => wanted == if *value { "true" } else { "false" },
+        Value::Number(number) => {
+            let text = number.to_string();
+            text == wanted
+        }
         Value::Array(values) => values.iter().any(|value| value.as_str() == Some(wanted)),
         Value::Null | Value::Object(_) => false,
     }

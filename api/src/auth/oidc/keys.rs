@@ -66,7 +66,7 @@ pub(super) async fn fetch(fetch: &dyn Fetch, options: &ProviderOptions) -> Resul
         match read(value, &options.algorithms) {
             Ok(key) => keys.push(key),
             Err(reason) => {
-                tracing::debug!(issuer = options.issuer, reason, "a key of a provider is left out")
+                tracing::debug!(issuer = options.issuer, reason, "a key of a provider is left out");
             }
         }
     }

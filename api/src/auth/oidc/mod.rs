@@ -27,7 +27,7 @@ use keys::NamedKey;
 /// The providers whose tokens are taken.
 #[derive(Clone, Debug)]
 pub struct Providers {
-    providers: Arc<[Provider]>,
+    all: Arc<[Provider]>,
     clock: Clock,
     limits: Limits,
 }
@@ -50,17 +50,18 @@ struct Provider {
 impl Providers {
     /// Of these, which have been [validated](options::validate_all). Their keys are fetched when they are first needed.
     pub fn new(options: &[ProviderOptions], limits: Limits, clock: Clock) -> Self {
-        Self::fetching(Arc::new(outbound::Provider::default()), options, limits, clock)
+        let fetch: Arc<dyn Fetch> = Arc::new(outbound::Provider::default());
+        Self::fetching(&fetch, options, limits, clock)
     }
 
-    fn fetching(fetch: Arc<dyn Fetch>, options: &[ProviderOptions], limits: Limits, clock: Clock) -> Self {
-        let provider = |options: &ProviderOptions| Provider::new(&fetch, options.clone(), &clock);
-        Self { providers: options.iter().map(provider).collect(), clock: clock.clone(), limits }
+    fn fetching(fetch: &Arc<dyn Fetch>, options: &[ProviderOptions], limits: Limits, clock: Clock) -> Self {
+        let provider = |options: &ProviderOptions| Provider::new(fetch, options.clone(), &clock);
+        Self { all: options.iter().map(provider).collect(), clock, limits }
     }
 
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
-        self.providers.is_empty()
+        self.all.is_empty()
     }
 
     /// Who somebody is, by a token of one of them.
@@ -71,7 +72,7 @@ impl Providers {
         let header = jws::header(token, self.limits.token_bytes_max)?;
         // It says whose keys are asked, and is compared again when a key of theirs has verified it.
         let issuer = jws::unverified_issuer(token, self.limits.token_bytes_max)?;
-        let provider = self.providers.iter().find(|provider| provider.options.issuer == issuer);
+        let provider = self.all.iter().find(|provider| provider.options.issuer == issuer);
         let provider = provider.ok_or(TokenError::WrongIssuer)?;
         let key = provider.key(&header).await?;
         let claims = key.key.claims(token, &header)?;

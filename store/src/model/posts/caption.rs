@@ -24,14 +24,16 @@ const MENTION_SIGNS: [char; 2] = ['@', '＠'];
 /// They join letters of one word in Persian and in scripts of India, and parts of emoji.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// A tag as it is compared: in lower case, and however its accents are written (Unicode's form NFC).
+/// A tag as it is compared: in lower case, and however its letters are written, with accents apart or in the width of East
+/// Asian letters (NFKC, Unicode Standard Annex 15).
 pub fn fold(tag: &str) -> String {
     // Composed first, too: so all spellings of a letter take the same way to lower case.
-    tag.nfc().collect::<String>().to_lowercase().nfc().collect()
+    tag.nfkc().collect::<String>().to_lowercase().nfkc().collect()
 }
 
-/// The tag that `text` is, with its sign or without, folded; `None` for what is none.
+/// The tag that `text` is, with its sign and space around it or without, folded; `None` for what is none.
 pub fn tag(text: &str) -> Option<String> {
+    let text = text.trim();
     let word = text.strip_prefix(TAG_SIGNS).unwrap_or(text);
     if word.chars().all(belongs_to_tag) { folded_tag(word) } else { None }
 }
