@@ -260,6 +260,8 @@ struct Said {
 async fn send(api: &Api, asking: Asking, id: &str) -> Result<Answer, Problem> {
     Query::parse(asking.request.uri().query(), &[])?;
     let (user, parsed) = (asking.caller.user()?, parse(id)?);
+    // A key that cannot be read is told before the body is.
+    Asked::new(&asking.request, &[])?;
     let (head, body) = asking.request.into_parts();
     let said: Said = small_json(api, body, asking.end, BODY_BYTES_MAX).await?;
     let chars = said.text.chars().count();

@@ -17,9 +17,10 @@
 //! - [`people`]: users, whom they follow and what they show. [`albums`]: photos that belong together. [`fields`]: what an owner
 //!   says of a photo; [`patch`]: edits. `downloads`: how often originals are sent to others.
 //! - [`posts`]: photos published with a caption, and what others make of them.
-//! - [`feed`]: home timelines, tags, what trends.
+//! - [`feed`]: home timelines, tags, what trends. [`events`]: what happens, as it happens.
 //! - [`direct`]: uploads that go to the bucket directly. [`hooks`]: what the bucket tells of itself.
 //! - `cors`: what pages of other sites may do.
+//! - [`links`]: that open a photo without a session.
 //! - [`conditional`]: conditions and ranges. [`accept`]: which of a preset's files a client gets.
 //! - [`view`]: the JSON of a photo. [`pages`]: lists.
 //! - [`problem`]: every error's answer, in one place.
@@ -39,6 +40,7 @@ mod cors;
 pub mod digests;
 pub mod direct;
 mod downloads;
+pub mod events;
 pub mod feed;
 pub mod fields;
 pub mod health;
@@ -48,6 +50,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod limits;
 pub mod linger;
+pub mod links;
 pub mod objects;
 mod options;
 mod outbound;
@@ -83,6 +86,7 @@ use problem::Problem;
 
 pub use auth::AuthOptions;
 pub use batches::options::BatchOptions;
+pub use events::EventOptions;
 pub use idempotency::IdempotencyOptions;
 pub use limits::ClientLimits;
 pub use options::HttpOptions;
@@ -109,6 +113,8 @@ struct Inner {
     tar_places: Places,
     /// Outcomes of forms' files that wait to be told.
     form_outcomes: Places,
+    /// Places for streams of events.
+    event_places: Places,
     /// Who follows batches on this node.
     followers: Followers,
     /// Checks of batches that are answered at once.
@@ -127,6 +133,7 @@ impl Api {
     pub fn new(pipeline: Pipeline, options: HttpOptions, metrics: MetricsText) -> Self {
         let backup_place = Arc::new(Semaphore::new(1));
         let followers = Followers::new(options.batches.subscribers_max);
+        let event_places = Places::new(options.events.subscribers_max);
         let check_places = Places::new(options.batches.checks_at_once);
         let tar_places = Places::new(options.tar_streams_max);
         let form_outcomes = Places::new(options.form_outcomes_max);
@@ -145,6 +152,7 @@ impl Api {
             backup_place,
             tar_places,
             form_outcomes,
+            event_places,
             followers,
             check_places,
             direct_room,
@@ -211,6 +219,10 @@ impl Api {
 
     pub(crate) fn backup_place(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inner.backup_place)
+    }
+
+    pub(crate) fn event_places(&self) -> &Places {
+        &self.inner.event_places
     }
 
     pub(crate) fn followers(&self) -> &Followers {

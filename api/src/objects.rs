@@ -18,8 +18,10 @@ use tokio::time::Instant;
 
 use crate::Api;
 use crate::accept;
+use crate::auth::signed_urls::PARAMETERS;
 use crate::caller::Caller;
 use crate::conditional::{Requested, Validators, is_unmodified, requested_range};
+use crate::links::{self, Wanted};
 use crate::photos::{Seen, find_seen, parse_id, wait_until_seen};
 use crate::problem::Problem;
 use crate::request::{Query, preferred_wait};
@@ -55,11 +57,13 @@ pub struct Asked<'r> {
 /// `photo-not-found`, `original-private`, `range-not-satisfiable`, `invalid-parameter`, and those of the store; with
 /// `strip=private` also those of reading the file, and `overloaded`.
 pub async fn original(api: &Api, caller: &Caller, asked: Asked<'_>, id: &str) -> Result<Answer, Problem> {
-    let query = Query::parse(asked.query, &["strip"])?;
+    let query = Query::parse(asked.query, &[&["strip"], PARAMETERS].concat())?;
     let id = parse_id(id)?;
+    let viewer = links::viewer(api, caller, asked.query, (id, Wanted::Original)).await?;
+    let who = (caller, viewer);
     match query.get("strip") {
-        None | Some("none") => by_record(|| try_original(api, caller, asked, id)).await,
-        Some("private") => by_record(|| try_without_private(api, caller, asked, id)).await,
+        None | Some("none") => by_record(|| try_original(api, who, asked, id)).await,
+        Some("private") => by_record(|| try_without_private(api, who, asked, id)).await,
         Some(other) => {
             let detail = format!("strip={other:?} is neither \"none\" nor \"private\"");
             Err(Problem::new("invalid-parameter", detail))
@@ -82,11 +86,11 @@ where
 /// The original without place and serial numbers, its pixels untouched.
 async fn try_without_private(
     api: &Api,
-    caller: &Caller,
+    (caller, viewer): (&Caller, Viewer),
     asked: Asked<'_>,
     id: PhotoId,
 ) -> Result<Answer, Problem> {
-    let seen = find_seen(api, caller.viewer, id).await?;
+    let seen = find_seen(api, viewer, id).await?;
     let photo = &seen.photo;
     let original = &photo.original;
     // What is removed may change from one version of the daemon to the next, so nothing is cached for good, and no date
@@ -112,20 +116,26 @@ async fn try_without_private(
     };
     set(&mut answer, ETAG, &etag);
     set(&mut answer, CACHE_CONTROL, REVALIDATE);
-    note_download(api, asked, &seen, &answer);
+    note_download(api, caller, asked, &seen, &answer);
     Ok(answer)
 }
 
 /// Counts a download, if all of the original goes to somebody else than its owner.
-fn note_download(api: &Api, asked: Asked<'_>, seen: &Seen, answer: &Answer) {
+fn note_download(api: &Api, caller: &Caller, asked: Asked<'_>, seen: &Seen, answer: &Answer) {
     let is_whole = asked.method == Method::GET && answer.status() == StatusCode::OK;
-    if is_whole && seen.relation != Relation::Owner {
+    // By a link others see as its owner does.
+    if is_whole && caller.viewer.user() != seen.photo.owner.user() {
         api.note_download(seen.photo.id);
     }
 }
 
-async fn try_original(api: &Api, caller: &Caller, asked: Asked<'_>, id: PhotoId) -> Result<Answer, Problem> {
-    let seen = find_seen(api, caller.viewer, id).await?;
+async fn try_original(
+    api: &Api,
+    (caller, viewer): (&Caller, Viewer),
+    asked: Asked<'_>,
+    id: PhotoId,
+) -> Result<Answer, Problem> {
+    let seen = find_seen(api, viewer, id).await?;
     if seen.relation != Relation::Owner && !api.options().people.originals_for_viewers {
         let detail = "as it was uploaded the original is its owner's alone, since it may tell a place and serial numbers: ask \
                       for it with ?strip=private";
@@ -142,7 +152,7 @@ async fn try_original(api: &Api, caller: &Caller, asked: Asked<'_>, id: PhotoId)
         cache: REVALIDATE,
     };
     let answer = object.answer(api, asked).await?;
-    note_download(api, asked, &seen, &answer);
+    note_download(api, caller, asked, &seen, &answer);
     Ok(answer)
 }
 
@@ -158,9 +168,10 @@ pub async fn variant(
     id: &str,
     preset: &str,
 ) -> Result<Answer, Problem> {
-    let query = Query::parse(asked.query, &["v"])?;
+    let query = Query::parse(asked.query, &[&["v"], PARAMETERS].concat())?;
     let id = parse_id(id)?;
-    by_record(|| try_variant(api, caller.viewer, asked, &query, (id, preset))).await
+    let viewer = links::viewer(api, caller, asked.query, (id, Wanted::Preset(preset))).await?;
+    by_record(|| try_variant(api, viewer, asked, &query, (id, preset))).await
 }
 
 async fn try_variant(
@@ -181,7 +192,10 @@ async fn try_variant(
         None => REVALIDATE,
         Some(v) if v == view::version(&made) && is_public => IMMUTABLE_PUBLIC,
         Some(v) if v == view::version(&made) => IMMUTABLE,
-        Some(_) => return Ok(redirect(&view::variant_url(&photo, preset, &made))),
+        Some(_) => {
+            let link = links::parameters_of(asked.query);
+            return Ok(redirect(&(view::variant_url(&photo, preset, &made) + &link)));
+        }
     };
     // By what there is, and by what there will be: the answer may be cached over a change of the configuration.
     let negotiated = made.len() > 1 || configured.is_some_and(|preset| preset.variants_max() > 1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::BatchOptions;
+use crate::EventOptions;
 use crate::PeopleOptions;
 use crate::auth::AuthOptions;
 use crate::hooks::HooksOptions;
@@ -68,6 +69,8 @@ pub struct HttpOptions {
     pub batches: BatchOptions,
     /// People.
     pub people: PeopleOptions,
+    /// How events are told.
+    pub events: EventOptions,
     /// How idempotency keys are kept.
     pub idempotency: IdempotencyOptions,
     /// Origins whose pages may use the API, as browsers name them; `*` is any.
@@ -108,6 +111,7 @@ impl Default for HttpOptions {
             discard_bytes_max: 256 << 20,
             batches: BatchOptions::default(),
             people: PeopleOptions::default(),
+            events: EventOptions::default(),
             idempotency: IdempotencyOptions::default(),
             cors_origins: Vec::new(),
             hooks: HooksOptions::default(),
@@ -177,6 +181,7 @@ impl HttpOptions {
         }
         self.batches.validate()?;
         self.people.validate()?;
+        self.events.validate()?;
         self.hooks.validate()?;
         self.validate_protocol()?;
         self.clients.validate()

@@ -49,7 +49,8 @@ pub async fn find(api: &Api, id: PhotoId) -> Result<Photo, Problem> {
     load(api, id).await?.ok_or_else(|| not_found(id))
 }
 
-fn not_found(id: PhotoId) -> Problem {
+/// There is no such photo for the caller.
+pub fn not_found(id: PhotoId) -> Problem {
     Problem::photo_not_found(&id.to_string())
 }
 

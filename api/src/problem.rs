@@ -151,7 +151,7 @@ pub const KINDS: &[(&str, StatusCode, &str)] = &[
     ("batch-cancelled", StatusCode::CONFLICT, "The batch was cancelled"),
     ("too-many-batches", StatusCode::TOO_MANY_REQUESTS, "Too many open batches"),
     ("too-many-items", StatusCode::PAYLOAD_TOO_LARGE, "Too many files are asked for"),
-    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow batches"),
+    ("too-many-subscribers", StatusCode::SERVICE_UNAVAILABLE, "Too many follow events"),
     ("digest-malformed", StatusCode::BAD_REQUEST, "A digest cannot be read"),
     ("digest-mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Other bytes came than a digest announced"),
     ("digest-unsupported", StatusCode::BAD_REQUEST, "A digest that cannot be checked in time"),

@@ -19,8 +19,8 @@ use crate::request::{BodyEnd, header};
 use crate::response::{self, Answer};
 use crate::serve::Crowd;
 use crate::{
-    Api, admin, albums, batches, conversations, direct, feed, health, hooks, jobs, limits, objects, people,
-    photos, posts, upload, uploads,
+    Api, admin, albums, batches, conversations, direct, events, feed, health, hooks, jobs, limits, links,
+    objects, people, photos, posts, upload, uploads,
 };
 
 /// Methods and paths, as `openapi.json` names them.
@@ -41,6 +41,7 @@ pub const ROUTES: &[Routes] = &[
     albums::ROUTES,
     posts::ROUTES,
     feed::ROUTES,
+    events::ROUTES,
 ];
 
 const OWN_ROUTES: Routes = &[
@@ -51,6 +52,7 @@ const OWN_ROUTES: Routes = &[
     ("DELETE", "/v1/photos/{id}"),
     ("GET", "/v1/photos/{id}/original"),
     ("GET", "/v1/photos/{id}/variants/{preset}"),
+    ("POST", "/v1/photos/{id}/links"),
     ("GET", "/v1/admin/actors"),
     ("POST", "/v1/admin/janitor"),
     ("GET", "/v1/admin/jobs"),
@@ -232,6 +234,7 @@ async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Ca
         ["v1", "conversations", rest @ ..] => Box::pin(conversations::route(api, asking, rest)).await,
         ["v1", "api-keys", rest @ ..] => Box::pin(keys::route(api, asking, rest)).await,
         ["v1", "users", rest @ ..] => Box::pin(people::route(api, asking, rest)).await,
+        ["v1", "events"] => Box::pin(events::route(api, asking)).await,
         ["v1", "albums", rest @ ..] => Box::pin(albums::route(api, asking, rest)).await,
         ["v1", "posts", rest @ ..] => Box::pin(posts::route(api, asking, rest)).await,
         _ => Box::pin(own_route(api, asking, segments)).await,
@@ -275,6 +278,13 @@ async fn own_route(api: &Api, asking: Asking, segments: &[&str]) -> Routed {
                 not_allowed("GET, HEAD")
             }
         }),
+        ["v1", "photos", id, "links"] => (
+            "/v1/photos/{id}/links",
+            match method {
+                Method::POST => links::create(api, &caller, id, (request, end)).await,
+                _ => not_allowed("POST"),
+            },
+        ),
         ["v1", "usage"] => (
             "/v1/usage",
             if get { limits::usage::get(api, &caller, query).await } else { not_allowed("GET, HEAD") },

@@ -2,7 +2,7 @@
 //!
 //! - [`sections`]: the file's types. Each section composes the options of one library. [`s3`]: the bucket's;
 //!   [`auth`]: of users, keys, tokens and links; [`batches`]: of batches; [`direct`]: of what clients send to the bucket by
-//!   themselves; [`people`]: of what people may do; [`feeds`]: of timelines and what trends.
+//!   themselves; [`people`]: of what people may do; [`feeds`]: of timelines and what trends; [`events`]: of event streams.
 //! - [`load()`]: reads file and environment; [`error`]: says what is wrong, where, and what may be meant.
 //!
 //! [`DEFAULT_FILE`] is the whole file with every key, its default, and what it is for; a test holds it to
@@ -13,6 +13,7 @@ pub mod auth;
 pub mod batches;
 pub mod direct;
 pub mod error;
+pub mod events;
 pub mod feeds;
 pub mod load;
 pub mod people;

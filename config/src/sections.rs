@@ -22,6 +22,7 @@ use crate::auth::Auth;
 use crate::batches::Batches;
 use crate::direct::Direct;
 use crate::error::in_keys;
+use crate::events::Events;
 use crate::feeds::Feeds;
 use crate::people::People;
 use crate::s3::{self, S3};
@@ -43,6 +44,7 @@ pub struct Config {
     pub batches: Batches,
     pub people: People,
     pub feeds: Feeds,
+    pub events: Events,
     pub nodes: Nodes,
     pub metadata: Metadata,
     pub objects: Objects,
@@ -345,6 +347,7 @@ impl Default for Config {
             batches: Batches::default(),
             people: People::default(),
             feeds: Feeds::default(),
+            events: Events::default(),
             nodes: Nodes::default(),
             metadata: Metadata::default(),
             objects: Objects::default(),
@@ -484,6 +487,7 @@ impl Config {
             discard_bytes_max: self.http.discard_bytes_max.0,
             batches: self.batches.options(),
             people: self.people.options(),
+            events: self.events.options(),
             idempotency: IdempotencyOptions {
                 keep: self.idempotency.keep,
                 keys_max: self.idempotency.keys_max,

@@ -280,3 +280,90 @@ async fn the_socket_of_the_machine_needs_no_key() {
     let actors = daemon.command(&["actors"]);
     assert!(actors.status.success(), "{}", String::from_utf8_lossy(&actors.stderr));
 }
+
+#[tokio::test]
+async fn a_signed_link_opens_the_sizes_that_it_covers_until_the_photo_is_made_private() {
+    let daemon = Daemon::start_with(&setup(""));
+    let (ann, _) = somebody(&daemon.client(), "Ann").await;
+    let (bob, _) = somebody(&daemon.client(), "Bob").await;
+    let anybody = daemon.client();
+    let photo = ann.upload_settled(&photos::photo(1, 300, 200)).await;
+    let path = format!("/v1/photos/{}", photo["id"].as_str().unwrap());
+    assert_eq!(anybody.get(&path).await.problem(), "photo-not-found");
+    let wanted = json!({"presets": ["thumb", "small"], "expires_in": 60});
+    assert_eq!(bob.post(&format!("{path}/links"), &wanted).await.problem(), "photo-not-found");
+    let link = ann.post(&format!("{path}/links"), &wanted).await;
+    assert_eq!(link.status, StatusCode::CREATED, "{link:?}");
+    let link = link.json();
+    for name in ["thumb", "small"] {
+        let opened = anybody.get(link["variants"][name].as_str().unwrap()).await;
+        assert_eq!(opened.status, StatusCode::OK, "{opened:?}");
+        assert!(opened.header("cache-control").starts_with("private"), "{opened:?}");
+    }
+    let query = link["query"].as_str().unwrap();
+    // Without the current version it leads there, and the link goes along.
+    let old = anybody.get(&format!("{path}/variants/thumb?v=0000000000000000&{query}")).await;
+    assert_eq!(old.status, StatusCode::FOUND);
+    assert_eq!(anybody.get(old.header("location")).await.status, StatusCode::OK);
+    for other in [format!("{path}/variants/large?{query}"), format!("{path}/original?{query}")] {
+        assert_eq!(anybody.get(&other).await.problem(), "link-invalid", "{other}");
+    }
+    let longer = query.replace("&e=1", "&e=2");
+    assert_eq!(anybody.get(&format!("{path}/variants/thumb?{longer}")).await.problem(), "link-invalid");
+    assert_eq!(anybody.get(&format!("{path}?{query}")).await.problem(), "invalid-parameter");
+    let private = ann.send_json(Method::PATCH, &path, &json!({"visibility": "private"})).await;
+    assert_eq!(private.status, StatusCode::OK, "{private:?}");
+    assert_eq!(anybody.get(&format!("{path}/variants/thumb?{query}")).await.problem(), "photo-not-found");
+    // What is private has links of its own, which end with the photo.
+    let whole = ann.post(&format!("{path}/links"), &json!({"original": true, "expires_in": 60})).await.json();
+    let original = whole["original"].as_str().unwrap();
+    assert_eq!(anybody.get(original).await.body, photos::photo(1, 300, 200));
+    assert_eq!(ann.delete(&path).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(anybody.get(original).await.problem(), "photo-not-found");
+}
+
+#[tokio::test]
+async fn tokens_are_verified_by_the_public_keys_over_rotations_and_end_with_a_replaced_key() {
+    let daemon = Daemon::start_with(&setup("keys_reload = '1s'\nkeys_reload_min = '1s'\n"));
+    let (ann, _) = somebody(&daemon.client(), "Ann").await;
+    let keys = async || daemon.client().get("/.well-known/jwks.json").await.json()["keys"].clone();
+    let before = keys().await;
+    assert_eq!(before.as_array().unwrap().len(), 1);
+    assert!(before[0]["d"].is_null() && before[0]["crv"] == "Ed25519", "{before}");
+    let rotated = daemon.command(&["keys", "rotate", "--purpose", "tokens"]);
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+    let two = async || keys().await.as_array().unwrap().len() == 2;
+    darkroom_tests::eventually("the next key is published", two).await;
+    assert_eq!(ann.get("/v1/photos").await.status, StatusCode::OK);
+    let replaced = daemon.command(&["keys", "rotate", "--purpose", "tokens", "--at-once"]);
+    assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stderr));
+    let refused = async || ann.get("/v1/photos").await.status == StatusCode::UNAUTHORIZED;
+    darkroom_tests::eventually("the old key's tokens are refused", refused).await;
+    sign_in(&daemon.client(), "Ann").await;
+}
+
+#[tokio::test]
+async fn keys_are_made_listed_and_revoked_by_command_with_and_without_a_daemon() {
+    let daemon = Daemon::start_with(&setup(""));
+    let create = ["keys", "create", "--name", "nightly", "--scope", "photos:read,feed:read", "--json"];
+    let made: Value = serde_json::from_slice(&daemon.command(&create).stdout).unwrap();
+    let reader = daemon.client().bearing(made["key"].as_str().unwrap());
+    assert_eq!(reader.get("/v1/photos").await.status, StatusCode::OK);
+    let id = made["id"].as_str().unwrap().to_owned();
+    let data = daemon.data();
+    let home = daemon.stop();
+    let run = |arguments: &[&str]| {
+        let output = darkroom_tests::daemon::run(arguments, &data);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run(&["keys", "list"]).contains("nightly"));
+    run(&["keys", "revoke", &id]);
+    assert!(!run(&["keys", "list"]).contains("nightly"));
+    let again = run(&["keys", "create", "--name", "again", "--scope", "admin"]);
+    let daemon = Daemon::start_on(home, &setup(""));
+    let reader = daemon.client().bearing(made["key"].as_str().unwrap());
+    assert_eq!(reader.get("/v1/photos").await.problem(), "invalid-token");
+    let again = daemon.client().bearing(again.lines().next().unwrap());
+    assert_eq!(again.get("/v1/admin/actors").await.status, StatusCode::OK);
+}

@@ -30,6 +30,7 @@ mod refusals;
 mod s3;
 mod serving;
 mod slow;
+mod social;
 mod stripping;
 mod tar;
 mod tus;

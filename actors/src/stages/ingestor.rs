@@ -404,6 +404,7 @@ fn record(owner: OwnerId, probe: &darkroom_media::Probe, receipt: &Receipt, key:
         batch: None,
         name: None,
         batch_item: None,
+        link_generation: 0,
         title: None,
         tags: Vec::new(),
         visibility: PhotoVisibility::Inherit,

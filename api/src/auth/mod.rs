@@ -46,6 +46,7 @@ use key_uses::KeyUses;
 use keyring::Keyring;
 use oidc::Providers;
 use passwords::Passwords;
+use signed_urls::Links;
 use tokens::Tokens;
 
 pub use options::AuthOptions;
@@ -62,6 +63,7 @@ pub struct Auth {
     keyring: Keyring,
     tokens: Tokens,
     providers: Providers,
+    links: Links,
 }
 
 impl Auth {
@@ -75,6 +77,7 @@ impl Auth {
             key_uses: KeyUses::default(),
             tokens: Tokens::new(keyring.clone(), options.tokens.clone()),
             providers: Providers::new(&options.providers, options.provider_limits(), clock),
+            links: Links::new(keyring.clone(), options.links.clone()),
             keyring,
             options,
         }
@@ -94,6 +97,10 @@ impl Auth {
 
     pub(crate) fn key_uses(&self) -> &KeyUses {
         &self.key_uses
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
     }
 
     pub(crate) fn keyring(&self) -> &Keyring {

@@ -4,6 +4,7 @@ use super::{Fields, Photo, get, put};
 use crate::StoreError;
 use crate::metadata::Transaction;
 use crate::model::changes::{self, Change, What};
+use crate::model::visibility::PhotoVisibility;
 use crate::model::{AlbumId, OwnerId, PhotoId, Timestamp, albums};
 
 /// Whose wish it is, of which photo, and when.
@@ -57,6 +58,9 @@ pub async fn edit(
         if let Some(album) = before.album {
             albums::remove_photo(tx, album, photo.id).await?;
         }
+    }
+    if photo.visibility == PhotoVisibility::Private && before.visibility != PhotoVisibility::Private {
+        photo.link_generation += 1;
     }
     photo.updated = editing.now;
     put(tx, &photo).await?;

@@ -68,6 +68,9 @@ pub struct Photo {
     /// The album that it is in. One that is gone is none: see [`albums`](crate::model::albums).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub album: Option<AlbumId>,
+    /// A number that links to the photo carry: those of before it was made private open nothing any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub link_generation: u64,
     /// When it was acknowledged.
     pub created: Timestamp,
     /// When the record last changed.
@@ -90,6 +93,11 @@ pub struct Photo {
     pub unrenderable: Vec<String>,
     /// The lease whose holder last published or failed it: tells a second run of that transaction apart.
     pub settled_by: Option<LeaseId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Photo {
