@@ -155,7 +155,8 @@ async fn what_somebody_publishes_comes_to_those_who_follow_also_when_the_indexer
         posts.insert(0, home.publish(ann).await);
     }
     home.until_shown(&followers, &posts).await;
-    until("it died as often as it was told to", async || view(&pipeline).restarts == 3).await;
+    // Two that strike at once, in different shards, end one life.
+    until("it has died", async || (1..=3).contains(&view(&pipeline).restarts)).await;
     posts.insert(0, home.publish(ann).await);
     home.until_shown(&followers, &posts).await;
     assert_eq!(view(&pipeline).failed, 0, "nothing was passed by");
