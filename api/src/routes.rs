@@ -201,7 +201,11 @@ async fn route(api: &Api, mut asking: Asking, segments: &[&str], caller: &mut Ca
     if asking.cors.is_preflight() && !matches!(segments, ["v1", "uploads", ..]) {
         return ("preflight", Ok(response::empty(StatusCode::NO_CONTENT)));
     }
-    let known = authenticate(api, request.headers(), caller.client).await;
+    let known = match segments {
+        // Whoever sends these has credentials of another kind, which their handler knows.
+        ["v1", "hooks", ..] => Ok(Caller::signed_out(caller.client)),
+        _ => authenticate(api, request.headers(), caller.client).await,
+    };
     if let Ok(known) = &known {
         *caller = known.clone();
     }

@@ -346,6 +346,8 @@ mod tests {
     fn an_open_door_to_the_world_is_refused() {
         let mut config = Config::default();
         config.server.listen = ([0, 0, 0, 0], 8080).into();
+        config.validate().unwrap();
+        config.server.open = true;
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("0.0.0.0:8080") && error.contains("loopback"), "{error}");
     }
