@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use darkroom_api::auth::keys;
 use darkroom_api::auth::secrets::KeySecret;
-use darkroom_api::auth::{access, keys};
 use darkroom_api::serve::Listener;
 use darkroom_api::{Api, MetricsText};
 use darkroom_config::Config;
@@ -95,9 +95,6 @@ async fn open(
     metrics: MetricsText,
 ) -> anyhow::Result<House> {
     let started = begun.go_on(config).await?;
-    if let Err(problem) = access::ensure_keys(&started.metadata).await {
-        bail!("the keys that tokens are signed with could not be made: {}", problem.detail);
-    }
     // Whoever tries the daemon without keys gets the first one when they are first needed.
     let first_key = if config.server.open { None } else { keys::first(&started.metadata).await? };
     House::open(config, started, first_key.as_ref(), doors, metrics)

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use darkroom_actors::Pipeline;
+use darkroom_api::auth::access;
 use darkroom_config::Config;
 use darkroom_store::StoreError;
 use darkroom_store::life::{self, Life};
@@ -37,6 +38,10 @@ impl Begun {
         let objects = stores::objects_of(config, &metadata).await?;
         let life = life::begin(&metadata, &objects).await.with_context(|| stores::not_together(config))?;
         let life = self.life.insert(life).clone();
+        // Before anything works on photos: one that kills its process would keep a start from its end.
+        if let Err(problem) = access::ensure_keys(&metadata).await {
+            bail!("the keys that tokens and links are signed with could not be made: {}", problem.detail);
+        }
         let pipeline = Pipeline::start(config.pipeline_options(), metadata.clone(), objects, &life).await?;
         self.pipeline = Some(pipeline.clone());
         Ok(Started { metadata, life, pipeline })

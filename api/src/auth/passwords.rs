@@ -1,6 +1,6 @@
 //! Passwords: hashed by argon2id, few at a time, since each hash takes memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -76,8 +76,9 @@ pub struct Passwords {
     options: Arc<PasswordOptions>,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    /// Compared with where there is no password, so that this takes as long as any other time.
-    nobodys: Arc<str>,
+    /// Compared with where there is no password, so that this takes as long as any other time. Made with the first comparison,
+    /// whatever that is: a start does not wait for it.
+    nobodys: Arc<OnceLock<String>>,
 }
 
 impl Passwords {
@@ -85,8 +86,7 @@ impl Passwords {
     pub fn new(options: PasswordOptions) -> Self {
         let places = Arc::new(Semaphore::new(options.at_once));
         let waiting = Arc::new(Semaphore::new(options.waiting_max.saturating_add(options.at_once)));
-        let nobodys = hash_now(&options, "nobody has this password").unwrap_or_default();
-        Self { options: Arc::new(options), places, waiting, nobodys: nobodys.into() }
+        Self { options: Arc::new(options), places, waiting, nobodys: Arc::default() }
     }
 
     /// Refuses what is no good password.
@@ -123,8 +123,14 @@ impl Passwords {
         if password.len() > BYTES_MAX {
             return Ok(false);
         }
-        let (known, nobodys) = (hash.is_some(), Arc::clone(&self.nobodys));
-        let same = self.work(move || is_same(&password, hash.as_deref().unwrap_or(&nobodys))).await?;
+        let (known, nobodys, options) =
+            (hash.is_some(), Arc::clone(&self.nobodys), Arc::clone(&self.options));
+        let compare = move || {
+            let nobodys =
+                nobodys.get_or_init(|| hash_now(&options, "nobody has this password").unwrap_or_default());
+            is_same(&password, hash.as_deref().unwrap_or(nobodys))
+        };
+        let same = self.work(compare).await?;
         Ok(same && known)
     }
 
