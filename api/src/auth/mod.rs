@@ -77,7 +77,7 @@ impl Auth {
             key_uses: KeyUses::default(),
             tokens: Tokens::new(keyring.clone(), options.tokens.clone()),
             providers: Providers::new(&options.providers, options.provider_limits(), clock),
-            links: Links::new(keyring.clone(), options.links.clone()),
+            links: Links::new(keyring.clone(), options.links),
             keyring,
             options,
         }
