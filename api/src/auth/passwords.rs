@@ -201,13 +201,13 @@ mod tests {
             let passwords = passwords.clone();
             async move { passwords.hash("correct horse".to_owned()).await }
         });
-        darkroom_tests_eventually(|| passwords.waiting.available_permits() == 1).await;
+        eventually(|| passwords.waiting.available_permits() == 1).await;
         // One place to wait is left: the first place's holder has stopped waiting.
         let second = tokio::spawn({
             let passwords = passwords.clone();
             async move { passwords.hash("correct horse".to_owned()).await }
         });
-        darkroom_tests_eventually(|| passwords.waiting.available_permits() == 0).await;
+        eventually(|| passwords.waiting.available_permits() == 0).await;
         let refused = passwords.hash("correct horse".to_owned()).await.unwrap_err();
         assert!(refused.is("overloaded"), "{refused:?}");
         drop(held);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     /// Until a condition holds that other tasks bring about.
-    async fn darkroom_tests_eventually(condition: impl Fn() -> bool) {
+    async fn eventually(condition: impl Fn() -> bool) {
         let wait = async {
             while !condition() {
                 tokio::task::yield_now().await;
